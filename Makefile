@@ -1,0 +1,38 @@
+# The two commands of a fresh machine: `make train` and `make test`. Both set everything up first.
+# A machine needs Python 3.11 or newer, g++ and make; the rest comes from PyPI.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+CONFIG ?= configs/addition.yaml
+SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
+
+.PHONY: train test lint types tests bench clean
+
+train: $(VENV)/.built
+	$(BIN)/python -m lightning_integration.experiment --config $(CONFIG)
+
+test: lint types tests
+
+lint: $(VENV)/.built
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.built
+	$(BIN)/mypy
+
+tests: $(VENV)/.built
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.built
+	$(BIN)/python -m benchmarks
+
+$(VENV)/.built: pyproject.toml constraints.txt $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) setuptools pybind11 cmake ninja
+	$(PIP) --no-build-isolation --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build dist *.egg-info insight_ext/*.so

@@ -1,0 +1,41 @@
+"""Chooses the prompts that a language model rolls out next."""
+
+from __future__ import annotations
+
+from insight_ext import proposers, reference
+from insight_ext.build_info import build_info
+from insight_ext.errors import (
+    ArgumentError,
+    BeliefError,
+    CheckpointError,
+    DeviceError,
+    InsightError,
+    ObservationError,
+    PoolError,
+)
+from insight_ext.ops import Selection, score, select_top_k
+from insight_ext.pool import Prompt, PromptPool
+from insight_ext.posterior import BetaPosteriors
+from insight_ext.scores import WeightedInformation
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentError",
+    "BeliefError",
+    "BetaPosteriors",
+    "CheckpointError",
+    "DeviceError",
+    "InsightError",
+    "ObservationError",
+    "PoolError",
+    "Prompt",
+    "PromptPool",
+    "Selection",
+    "WeightedInformation",
+    "build_info",
+    "proposers",
+    "reference",
+    "score",
+    "select_top_k",
+]

@@ -1,0 +1,53 @@
+"""Strategies that choose prompts before they are rolled out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from insight_ext.errors import ArgumentError
+from insight_ext.proposers.insight import InSight
+from insight_ext.proposers.proposer import BeliefProposer, Proposer
+from insight_ext.proposers.uniform import Uniform
+
+PROPOSERS: dict[str, type[BeliefProposer]] = {
+    "insight": InSight,
+    "uniform": Uniform,
+}
+
+__all__ = ["PROPOSERS", "BeliefProposer", "InSight", "Proposer", "Uniform", "make_proposer"]
+
+
+def make_proposer(name: str, pool_size: int, *, seed: int = 0, **options: Any) -> Proposer:
+    """The proposer with this name in `PROPOSERS`, or at this import path (`module:Class`).
+
+    Raises:
+        ArgumentError: an unknown name (the known ones listed), a path that does not lead to a
+            `Proposer`, or options that the strategy does not take.
+
+    Example:
+        >>> type(make_proposer("insight", 100, decay=0.5)).__name__
+        'InSight'
+    """
+    kind = _imported(name) if ":" in name else PROPOSERS.get(name)
+    if kind is None:
+        raise ArgumentError(
+            f"unknown proposer {name!r}: expected one of {', '.join(PROPOSERS)}, "
+            "or an import path such as 'package.module:Class'"
+        )
+    try:
+        return kind(pool_size, seed=seed, **options)
+    except TypeError as error:
+        raise ArgumentError(f"proposer {name!r}: {error}") from error
+
+
+def _imported(path: str) -> type[Any]:
+    import importlib
+
+    module, _, attribute = path.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ArgumentError(f"proposer {path!r}: cannot import it: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, Proposer)):
+        raise ArgumentError(f"proposer {path!r}: expected a subclass of Proposer, got {kind!r}")
+    return kind
