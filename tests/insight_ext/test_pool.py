@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from insight_ext import PoolError, Prompt, PromptPool
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+PROMPTS = st.lists(
+    st.builds(Prompt, TEXT, TEXT, TEXT), min_size=1, max_size=8, unique_by=lambda p: p.id
+)
+
+
+@given(PROMPTS)
+def test_jsonl_gives_the_same_pool_back(tmp_path_factory, prompts):
+    path = tmp_path_factory.mktemp("pool") / "pool.jsonl"
+    pool = PromptPool(prompts)
+    pool.to_jsonl(path)
+    again = PromptPool.from_file(path)
+    assert list(again) == prompts
+    assert again.fingerprint == pool.fingerprint
+
+
+@given(PROMPTS, st.data())
+def test_any_change_changes_the_fingerprint(prompts, data):
+    at = data.draw(st.integers(0, len(prompts) - 1))
+    name = data.draw(st.sampled_from(["id", "prompt", "answer"]))
+    old = {"id": prompts[at].id, "prompt": prompts[at].prompt, "answer": prompts[at].answer}
+    changed = [*prompts]
+    changed[at] = Prompt(**{**old, name: old[name] + "x" * 21})
+    assert PromptPool(changed).fingerprint != PromptPool(prompts).fingerprint
+
+
+def test_text_that_moves_from_one_field_to_the_next_changes_the_fingerprint():
+    one, other = PromptPool([Prompt("a", "bc", "d")]), PromptPool([Prompt("a", "b", "cd")])
+    assert one.fingerprint != other.fingerprint
+
+
+def test_parquet_and_jsonl_agree(tmp_path):
+    rows = [{"id": "a", "prompt": "1+1=", "answer": "2", "kind": 1}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "pool.parquet")
+    (tmp_path / "pool.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    one, other = (PromptPool.from_file(tmp_path / f"pool.{e}") for e in ("parquet", "jsonl"))
+    assert list(one) == list(other) == [Prompt("a", "1+1=", "2", {"kind": 1})]
+    assert one.ids == ("a",)
+
+
+def test_integer_ids_and_answers_are_read_as_text(tmp_path):
+    (tmp_path / "pool.jsonl").write_text('{"id": 7, "prompt": "3+4=", "answer": 7}')
+    assert PromptPool.from_file(tmp_path / "pool.jsonl")[0] == Prompt("7", "3+4=", "7")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"id": "a", "prompt": "p", "answer": "x"}\n{"id": ', "pool.jsonl:2: expected one JSON"),
+        ("[1]", "pool.jsonl:1: expected a JSON object, got list"),
+        ('{"id": "a", "prompt": "p"}', "pool.jsonl:1: expected id, prompt, answer, answer missing"),
+        ('{"id": "a", "prompt": 3, "answer": "x"}', "prompt to be a string, got int"),
+        ('{"id": "a", "prompt": "p", "answer": false}', "answer to be a string, got bool"),
+        ("", "pool.jsonl: the pool is empty"),
+        ('{"id":"a","prompt":"","answer":""}\n' * 2, "pool.jsonl: prompt id 'a' occurs at .* 0 "),
+    ],
+)
+def test_a_broken_file_names_the_file_and_the_line(tmp_path, text, message):
+    (tmp_path / "pool.jsonl").write_text(text)
+    with pytest.raises(PoolError, match=message):
+        PromptPool.from_file(tmp_path / "pool.jsonl")
+
+
+@pytest.mark.parametrize("name", ["none.jsonl", "none.parquet", "pool.csv"])
+def test_an_unreadable_file_is_named(tmp_path, name):
+    with pytest.raises(PoolError, match=name):
+        PromptPool.from_file(tmp_path / name)
+
+
+def test_a_file_that_is_not_parquet_is_named(tmp_path):
+    (tmp_path / "pool.parquet").write_text("no")
+    with pytest.raises(PoolError, match="pool.parquet: expected a Parquet file"):
+        PromptPool.from_file(tmp_path / "pool.parquet")
+
+
+def test_an_unknown_id_is_refused():
+    with pytest.raises(PoolError, match="no prompt has the id 'b'"):
+        PromptPool([Prompt("a", "", "")]).position("b")

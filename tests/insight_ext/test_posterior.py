@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from insight_ext import (
+    ArgumentError,
+    BeliefError,
+    BetaPosteriors,
+    CheckpointError,
+    ObservationError,
+)
+
+VISITS = st.lists(
+    st.tuples(st.integers(0, 9), st.integers(1, 64)).flatmap(
+        lambda t: st.tuples(st.just(t[0]), st.integers(0, t[1]), st.just(t[1]))
+    ),
+    max_size=30,
+)
+
+
+def observe(beliefs: BetaPosteriors, visits: list[tuple[int, int, int]]) -> None:
+    columns = [list(column) for column in zip(*visits, strict=True)] or [[], [], []]
+    beliefs.observe(*columns)
+
+
+def test_a_visit_follows_equation_6_by_hand():
+    beliefs = BetaPosteriors(3, prior=(2.0, 1.0), decay=0.5)
+    beliefs.observe([1], successes=[6], rollouts=8)
+    beliefs.observe([1], successes=[1], rollouts=8)
+    # 2 -> .5*2 + .5*2 + 6 = 8 -> .5*8 + .5*2 + 1 = 6;  1 -> .5 + .5 + 2 = 3 -> 1.5 + .5 + 7 = 9
+    assert beliefs.alpha.tolist() == [2.0, 6.0, 2.0]
+    assert beliefs.beta.tolist() == [1.0, 9.0, 1.0]
+    assert beliefs.visits.tolist() == [0, 2, 0]
+
+
+@given(VISITS)
+def test_without_decay_beliefs_are_the_prior_plus_the_counts(visits):
+    beliefs = BetaPosteriors(10)
+    for visit in visits:
+        observe(beliefs, [visit])
+    for i in range(10):
+        assert beliefs.alpha[i] == 1 + sum(s for j, s, _ in visits if j == i)
+        assert beliefs.beta[i] == 1 + sum(r - s for j, s, r in visits if j == i)
+
+
+@given(VISITS, st.floats(0, 1))
+def test_repeats_within_a_call_are_one_visit_with_summed_counts(visits, decay):
+    together, by_hand = BetaPosteriors(10, decay=decay), BetaPosteriors(10, decay=decay)
+    observe(together, visits)
+    for i in sorted({i for i, _, _ in visits}):
+        mine = [(s, r) for j, s, r in visits if j == i]
+        by_hand.observe([i], [sum(s for s, _ in mine)], [sum(r for _, r in mine)])
+    assert torch.equal(together.alpha, by_hand.alpha)
+    assert torch.equal(together.beta, by_hand.beta)
+    assert torch.equal(together.visits, by_hand.visits)
+
+
+@given(VISITS, st.floats(0, 1))
+def test_beliefs_stay_finite_and_positive(visits, decay):
+    beliefs = BetaPosteriors(10, prior=(0.5, 0.5), decay=decay)
+    observe(beliefs, visits)
+    for belief in (beliefs.alpha, beliefs.beta):
+        assert bool((torch.isfinite(belief) & (belief > 0)).all())
+
+
+@given(st.permutations([(0, 1, 8), (3, 8, 8), (5, 0, 4), (3, 2, 8)]))
+def test_the_order_of_one_calls_rows_does_not_matter(visits):
+    one, other = BetaPosteriors(6, decay=0.7), BetaPosteriors(6, decay=0.7)
+    observe(one, visits)
+    observe(other, sorted(visits))
+    assert torch.equal(one.alpha, other.alpha)
+    assert torch.equal(one.beta, other.beta)
+
+
+def test_numpy_tensors_and_lists_are_taken():
+    for make in (list, np.array, torch.tensor):
+        beliefs = BetaPosteriors(4)
+        beliefs.observe(make([3, 0]), make([1, 2]), make([2, 2]))
+        assert beliefs.alpha.tolist() == [3.0, 1.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("indices", "successes", "rollouts", "message"),
+    [
+        ([0, 4], [1, 1], 2, r"indices\[1\]: expected in \[0, 4\), got 4"),
+        ([0, -1], [1, 1], 2, r"indices\[1\]: expected in \[0, 4\), got -1"),
+        ([0, 1], [1, 3], 2, r"successes\[1\]: expected in \[0, rollouts\], got 3 of 2 rollouts"),
+        ([0, 1], [-1, 3], 4, r"successes\[0\].*got -1"),
+        ([0, 1], [0, 0], 0, r"rollouts\[0\]: expected at least 1, got 0"),
+        ([0, 1], [0], 1, r"successes: expected one value per index, shape \(2,\).*got \(1,\)"),
+        ([0, 1], [0, 0], [1], r"rollouts: expected one value per index"),
+        ([[0, 1]], [[0, 0]], 1, r"one dimension, got \(1, 2\)"),
+        ([0, 1], [0.0, 1.0], 1, r"successes: expected integers, got torch.float32"),
+        ([True, False], [0, 1], 1, r"indices: expected integers, got torch.bool"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused_and_changes_nothing(
+    indices, successes, rollouts, message
+):
+    beliefs = BetaPosteriors(4)
+    before = beliefs.state_dict()
+    with pytest.raises(ObservationError, match=message):
+        beliefs.observe(indices, successes, rollouts)
+    for name in ("alpha", "beta", "visits"):
+        assert torch.equal(getattr(beliefs, name), before[name])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": 0}, "n: expected at least one prompt, got 0"),
+        ({"n": 1, "prior": (0.0, 1.0)}, "prior: expected two finite positive"),
+        ({"n": 1, "prior": (1.0, float("inf"))}, "prior: expected two finite positive"),
+        ({"n": 1, "decay": 1.5}, r"decay: expected a number in \[0, 1\], got 1.5"),
+        ({"n": 1, "decay": float("nan")}, "decay"),
+    ],
+)
+def test_settings_outside_their_domain_are_refused(arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        BetaPosteriors(**arguments)
+
+
+def test_the_state_survives_a_safe_load_and_goes_on_bit_for_bit():
+    beliefs = BetaPosteriors(5, decay=0.9)
+    observe(beliefs, [(1, 3, 8), (4, 0, 8)])
+    file = io.BytesIO()
+    torch.save(beliefs.state_dict(), file)
+    file.seek(0)
+    resumed = BetaPosteriors(5, decay=0.9)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    for one in (beliefs, resumed):
+        observe(one, [(1, 1, 8), (2, 2, 8)])
+    for name in ("alpha", "beta", "visits"):
+        assert torch.equal(getattr(beliefs, name), getattr(resumed, name))
+
+
+def test_a_state_is_a_copy():
+    beliefs = BetaPosteriors(2)
+    state = beliefs.state_dict()
+    observe(beliefs, [(0, 1, 1)])
+    assert state["alpha"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"format": 99}, CheckpointError, "expected format 1, the checkpoint has 99"),
+        ({"decay": 0.5}, CheckpointError, "expected decay 1.0, the checkpoint has 0.5"),
+        ({"alpha": torch.ones(3)}, CheckpointError, r"alpha of shape \(2,\), got \(3,\)"),
+        ({"beta": None}, CheckpointError, r"beta of shape \(2,\), got NoneType"),
+        ({"beta": torch.tensor([1.0, float("nan")])}, BeliefError, r"beta\[1\].*got nan"),
+        ({"alpha": torch.tensor([-1.0, 1.0])}, BeliefError, r"alpha\[0\].*got -1"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, error, message):
+    beliefs = BetaPosteriors(2)
+    observe(beliefs, [(0, 1, 1)])
+    before = beliefs.state_dict()
+    with pytest.raises(error, match=message):
+        beliefs.load_state_dict({**BetaPosteriors(2).state_dict(), **change})
+    for name in ("alpha", "beta", "visits"):
+        assert torch.equal(getattr(beliefs, name), before[name])
