@@ -1,0 +1,234 @@
+"""The prompts of each step, chosen at the moment the trainer asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple, TypedDict
+
+import torch
+from torch import Tensor
+
+from insight_ext import ArgumentError, Prompt, PromptPool
+from insight_ext.proposers import Proposer, make_proposer
+from lightning_integration.pl import LightningDataModule, Trainer
+
+
+class Draw(NamedTuple):
+    """How a batch came about: its step, the beliefs it rests on, what it cost."""
+
+    step: int
+    """Batches drawn before this one; of a run with one batch a step, the number of the step."""
+    observed: int
+    """Batches whose results the beliefs had taken in when this one was drawn."""
+    milliseconds: float
+    """Time of the selection."""
+    metrics: dict[str, float]
+    """What the proposer had to say about the selection."""
+
+
+class PromptBatch(TypedDict):
+    """One step's prompts: `indices` int64 of shape (B,), into the pool, and the prompts."""
+
+    indices: Tensor
+    prompts: list[Prompt]
+    draw: Draw
+
+
+class PromptLoader:
+    """Draws one batch a step, on demand, from a proposer that learns between the draws.
+
+    It is a plain iterable and not a `DataLoader`: Lightning prefetches from the latter, so that a
+    selection would rest on beliefs several steps old.
+
+    Args:
+        pool: the prompts.
+        proposer: chooses among them.
+        prompts_per_step: prompts in a batch, in [1, len(pool)].
+        steps: batches in an epoch, at least 1.
+
+    Attributes:
+        drawn, observed: batches dealt, and batches whose results came back, since the beginning.
+
+    Raises:
+        ArgumentError: prompts_per_step or steps outside its domain.
+
+    Example:
+        >>> from insight_ext.proposers import Uniform
+        >>> pool = PromptPool(Prompt(str(i), f"{i}+1=", str(i + 1)) for i in range(4))
+        >>> loader = PromptLoader(pool, Uniform(4), prompts_per_step=2, steps=2)
+        >>> [len(batch["prompts"]) for batch in loader], loader.drawn
+        ([2, 2], 2)
+    """
+
+    def __init__(
+        self, pool: PromptPool, proposer: Proposer, prompts_per_step: int, steps: int
+    ) -> None:
+        if not 1 <= prompts_per_step <= len(pool):
+            raise ArgumentError(
+                f"prompts_per_step: expected an integer in [1, {len(pool)}], the size of the pool, "
+                f"got {prompts_per_step}"
+            )
+        if steps < 1:
+            raise ArgumentError(f"steps_per_epoch: expected at least 1, got {steps}")
+        self.pool = pool
+        self.proposer = proposer
+        self.prompts_per_step = prompts_per_step
+        self.steps = steps
+        self.drawn = 0
+        self.observed = 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[PromptBatch]:
+        # A resumed epoch is cut short by Lightning, which counts the epoch's batches itself.
+        for _ in range(self.steps):
+            yield self._draw()
+
+    def _draw(self) -> PromptBatch:
+        start = perf_counter()
+        indices = self.proposer.select(self.prompts_per_step)
+        milliseconds = 1e3 * (perf_counter() - start)
+        draw = Draw(self.drawn, self.observed, milliseconds, self.proposer.metrics())
+        self.drawn += 1
+        return {
+            "indices": indices,
+            "prompts": [self.pool[i] for i in indices.tolist()],
+            "draw": draw,
+        }
+
+    def observe(self, indices: Tensor, successes: Tensor, rollouts: Tensor) -> None:
+        """Hand one batch's results to the proposer."""
+        self.proposer.observe(indices, successes, rollouts)
+        self.observed += 1
+
+    def state_dict(self) -> dict[str, int]:
+        """The position. The beliefs are the callback's to save."""
+        return {"drawn": self.drawn, "observed": self.observed}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Restore what `state_dict` saved."""
+        self.drawn, self.observed = state["drawn"], state["observed"]
+
+
+class RehearsalLoader(PromptLoader):
+    """Deals the same batches every epoch, from a copy of the proposer: nothing is learned."""
+
+    def __init__(self, loader: PromptLoader) -> None:
+        super().__init__(loader.pool, loader.proposer, loader.prompts_per_step, loader.steps)
+        self._original = loader.proposer
+
+    def __iter__(self) -> Iterator[PromptBatch]:
+        self.proposer = deepcopy(self._original)
+        yield from super().__iter__()
+
+
+class PromptBatches:
+    """All prompts of a pool in order, `size` at a time: the validation loop's loader."""
+
+    def __init__(self, pool: PromptPool, size: int) -> None:
+        if size < 1:
+            raise ArgumentError(f"validation_batch_size: expected at least 1, got {size}")
+        self.pool = pool
+        self.size = size
+
+    def __len__(self) -> int:
+        return -(-len(self.pool) // self.size)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for indices in torch.arange(len(self.pool)).split(self.size):
+            yield {"indices": indices, "prompts": [self.pool[i] for i in indices.tolist()]}
+
+
+class PromptDataModule(LightningDataModule):
+    """The pool of prompts, the strategy that chooses from it, and the held-out prompts.
+
+    Args:
+        pool: a `PromptPool`, or the path of a `.jsonl` or `.parquet` file with `id`, `prompt` and
+            `answer`.
+        proposer: the name of a strategy in `insight_ext.proposers.PROPOSERS`, the import path of
+            an own one (`package.module:Class`), or a `Proposer`.
+        proposer_options: the strategy's settings, where `proposer` is a name or a path.
+        prompts_per_step: prompts in a training step, in [1, len(pool)].
+        steps_per_epoch: training steps in an epoch; None: as many as deal the pool's size once.
+        validation: held-out prompts, like `pool`.
+        validation_batch_size: held-out prompts in a validation step.
+        seed: of the strategy's draws, where `proposer` is a name or a path.
+
+    Raises:
+        PoolError: a file that cannot be read as prompts (file and line named).
+        ArgumentError: an unknown strategy, or a number outside its domain.
+
+    Example:
+        >>> pool = PromptPool(Prompt(str(i), f"{i}+1=", str(i + 1)) for i in range(100))
+        >>> data = PromptDataModule(pool, "insight", prompts_per_step=4)
+        >>> len(data.train_dataloader())
+        25
+    """
+
+    def __init__(
+        self,
+        pool: PromptPool | str | Path,
+        proposer: Proposer | str = "insight",
+        proposer_options: dict[str, Any] | None = None,
+        prompts_per_step: int = 16,
+        steps_per_epoch: int | None = None,
+        validation: PromptPool | str | Path | None = None,
+        validation_batch_size: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.pool = _pool(pool)
+        self.proposer = _proposer(proposer, proposer_options, len(self.pool), seed)
+        if steps_per_epoch is None:
+            steps_per_epoch = -(-len(self.pool) // max(prompts_per_step, 1))
+        self.loader = PromptLoader(self.pool, self.proposer, prompts_per_step, steps_per_epoch)
+        self.validation = None
+        if validation is not None:
+            self.validation = PromptBatches(_pool(validation), validation_batch_size)
+
+    def train_dataloader(self) -> PromptLoader:
+        """The stream of batches; a rehearsal (see `is_rehearsal`) gets one without memory."""
+        if self.trainer is not None and is_rehearsal(self.trainer):
+            return RehearsalLoader(self.loader)
+        return self.loader
+
+    def val_dataloader(self) -> PromptBatches | list[Any]:
+        """The held-out prompts in order."""
+        return [] if self.validation is None else self.validation
+
+    def transfer_batch_to_device(
+        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Any]:
+        """Move `indices`; Lightning's own transfer refuses frozen objects such as `Prompt`."""
+        return {**batch, "indices": batch["indices"].to(device)}
+
+
+def is_rehearsal(trainer: Trainer) -> bool:
+    """Whether the trainer only tries itself out, so that nothing may be learned about prompts."""
+    return bool(trainer.fast_dev_run) or trainer.overfit_batches > 0
+
+
+def _pool(pool: PromptPool | str | Path) -> PromptPool:
+    return pool if isinstance(pool, PromptPool) else PromptPool.from_file(pool)
+
+
+def _proposer(
+    proposer: Proposer | str, options: dict[str, Any] | None, pool_size: int, seed: int
+) -> Proposer:
+    if isinstance(proposer, str):
+        return make_proposer(proposer, pool_size, seed=seed, **(options or {}))
+    if options:
+        raise ArgumentError(
+            f"proposer_options: expected none beside a proposer object, got {options}; "
+            "give them to the object"
+        )
+    size = getattr(proposer, "pool_size", pool_size)
+    if size != pool_size:
+        raise ArgumentError(
+            f"proposer: expected one for the {pool_size} prompts of the pool, got one for {size}"
+        )
+    return proposer
