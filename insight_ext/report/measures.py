@@ -8,18 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 SMOOTHING = 3
-BINS = 10
+BIN_WIDTH = 0.1
 
 
-def mixed_share(successes: NDArray[np.int64], rollouts: NDArray[np.int64]) -> float:
-    """Share of groups that are neither all solved nor all failed: those with 0 < s < K.
+def is_mixed(successes: Counts, rollouts: Counts) -> NDArray[np.bool_]:
+    """True for groups that are neither all solved nor all failed: those with 0 < s < K.
 
-    >>> mixed_share(np.array([0, 3, 8, 5]), np.array([8, 8, 8, 8]))
-    0.5
+    >>> is_mixed(np.array([0, 3, 8, 5]), np.array([8, 8, 8, 8])).tolist()
+    [False, True, False, True]
     """
-    return float(np.mean((successes > 0) & (successes < rollouts)))
+    return (successes > 0) & (successes < rollouts)
 
 
 def trailing_mean(values: Floats, width: int = SMOOTHING) -> Floats:
@@ -91,34 +92,33 @@ def fraction_to_reach(
 
 
 class Reliability(NamedTuple):
-    """Predicted against observed success in equal bins of the prediction; empty bins left out."""
+    """Predicted against observed success, by bins of the prediction; empty bins left out."""
+
+    centre: Floats
 
     predicted: Floats
     observed: Floats
     standard_error: Floats
-    groups: NDArray[np.int64]
+    groups: Counts
 
 
-def reliability(
-    predicted: Floats,
-    successes: NDArray[np.int64],
-    rollouts: NDArray[np.int64],
-    bins: int = BINS,
-) -> Reliability:
-    """Mean prediction and observed success rate per bin of width 1 / bins.
+def reliability(predicted: Floats, successes: Counts, rollouts: Counts) -> Reliability:
+    """Mean prediction and observed success rate per bin, centred on 0, 0.1, ..., 1.
 
-    The standard error is that of the mean of the groups' success rates (0 for a single group).
+    Centred, because the first beliefs (1 + s) / 10 would fall on the edges of bins that start at
+    0, to one side or the other by rounding. The standard error is that of the mean of the groups'
+    success rates (0 for a single group).
     """
-    place = np.minimum((predicted * bins).astype(np.int64), bins - 1)
+    place = np.rint(predicted / BIN_WIDTH).astype(np.int64)
     rate = successes / rollouts
     rows = []
     for b in np.unique(place):
         inside = place == b
         count = int(inside.sum())
         spread = float(rate[inside].std(ddof=1)) / count**0.5 if count > 1 else 0.0
-        rows.append((predicted[inside].mean(), rate[inside].mean(), spread, count))
-    means, observed, errors, counts = (np.array(c) for c in zip(*rows, strict=True))
-    return Reliability(means, observed, errors, counts.astype(np.int64))
+        rows.append((b * BIN_WIDTH, predicted[inside].mean(), rate[inside].mean(), spread, count))
+    centres, means, observed, errors, counts = (np.array(c) for c in zip(*rows, strict=True))
+    return Reliability(centres, means, observed, errors, counts.astype(np.int64))
 
 
 def expected_calibration_error(curve: Reliability) -> float:
@@ -127,7 +127,7 @@ def expected_calibration_error(curve: Reliability) -> float:
     return float(np.sum(distance * curve.groups) / curve.groups.sum())
 
 
-def first_visits(index: NDArray[np.int64]) -> NDArray[np.bool_]:
+def first_visits(index: Counts) -> NDArray[np.bool_]:
     """True where a prompt occurs for the first time; `index` is in the order of the visits.
 
     >>> first_visits(np.array([4, 7, 4, 9])).tolist()

@@ -2,63 +2,37 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.dataset as pads
-from numpy.typing import NDArray
-
 from insight_ext.errors import ArgumentError
-from insight_ext.report.measures import Floats
+from insight_ext.report.tables import (
+    Beliefs,
+    Groups,
+    Series,
+    read_beliefs,
+    read_groups,
+    read_metrics,
+)
 
 BASELINES = ("random", "uniform")
 METRICS_FILE = "metrics.csv"
-GROUPS_FOLDER = "groups.parquet"
 EXPERIMENT_FILE = "experiment.json"
 RUN_NAME = re.compile(r"(?P<arm>.+)-seed(?P<seed>\d+)")
 
 
 @dataclass(frozen=True)
-class Series:
-    """One logged metric: the steps at which it was logged, increasing, and its values."""
-
-    steps: NDArray[np.int64]
-    values: Floats
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Every rolled-out group in the order of the visits; `predicted` is NaN where unknown."""
-
-    index: NDArray[np.int64]
-    step: NDArray[np.int64]
-    successes: NDArray[np.int64]
-    rollouts: NDArray[np.int64]
-    predicted: Floats
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def until(self, step: int) -> Groups:
-        """The groups of the steps up to and including `step`."""
-        kept = self.step <= step
-        return Groups(*(getattr(self, name)[kept] for name in self.__dataclass_fields__))
-
-
-@dataclass(frozen=True)
 class Run:
-    """One training run; `groups` is None where the folder has none."""
+    """One training run; `groups` and `beliefs` are None where the folder has none."""
 
     arm: str
     seed: int
     metrics: dict[str, Series]
     groups: Groups | None
+    beliefs: Beliefs | None
 
     @property
     def name(self) -> str:
@@ -88,6 +62,12 @@ class Experiment:
     def baseline(self) -> str | None:
         """The arm that the others are compared with."""
         return next((arm for arm in self.arms if arm in BASELINES), None)
+
+    @property
+    def pool_size(self) -> int | None:
+        """Prompts in the pool; None if no run wrote its beliefs, or the runs' pools differ."""
+        sizes = {run.beliefs.pool_size for run in self.runs if run.beliefs is not None}
+        return sizes.pop() if len(sizes) == 1 else None
 
 
 def read_experiment(folder: Path) -> Experiment:
@@ -125,62 +105,13 @@ def read_experiment(folder: Path) -> Experiment:
 def read_run(folder: Path) -> Run | None:
     """Read one run; None if nothing was logged yet."""
     metrics = read_metrics(folder / METRICS_FILE)
-    groups = read_groups(folder / GROUPS_FOLDER)
+    groups = read_groups(folder / "groups.parquet")
+    beliefs = read_beliefs(folder / "beliefs.parquet")
     if not metrics and groups is None:
         return None
     match = RUN_NAME.fullmatch(folder.resolve().name)
     arm, seed = (match["arm"], int(match["seed"])) if match else (folder.resolve().name, 0)
-    return Run(arm, seed, metrics, groups)
-
-
-def read_metrics(path: Path) -> dict[str, Series]:
-    """Each column of a CSVLogger file without its gaps; of a step logged twice the last value."""
-    columns: dict[str, dict[int, float]] = {}
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if reader.fieldnames and "step" not in reader.fieldnames:
-            raise ArgumentError(
-                f"{path}: expected a column named step, got {', '.join(reader.fieldnames)}"
-            )
-        for row in reader:
-            for name, text in row.items():
-                if name and name not in ("step", "epoch") and text:
-                    try:
-                        columns.setdefault(name, {})[int(row["step"])] = float(text)
-                    except (TypeError, ValueError):
-                        raise ArgumentError(
-                            f"{path}:{reader.line_num}: expected a number in column {name} and an "
-                            f"integer step, got {text!r} and {row['step']!r}"
-                        ) from None
-    return {
-        name: Series(np.array(sorted(values)), np.array([values[s] for s in sorted(values)]))
-        for name, values in columns.items()
-    }
-
-
-def read_groups(folder: Path) -> Groups | None:
-    """The part files of a groups data set, ordered by step; None if there is none or it is empty.
-
-    Raises:
-        ArgumentError: a part file cannot be read, or a column is missing.
-    """
-    if not folder.is_dir() or not any(folder.glob("*.parquet")):
-        return None
-    names = ["index", "step", "successes", "rollouts", "predicted"]
-    try:
-        files = sorted(str(path) for path in folder.glob("*.parquet"))
-        table = pads.dataset(files, format="parquet").to_table(columns=names)
-    except (pa.ArrowInvalid, KeyError) as error:
-        raise ArgumentError(
-            f"{folder}: expected Parquet files with the columns {', '.join(names)}, got: {error}"
-        ) from error
-    if table.num_rows == 0:
-        return None
-    index, step, successes, rollouts = (table[name].to_numpy() for name in names[:4])
-    predicted = table["predicted"].cast(pa.float64()).fill_null(float("nan")).to_numpy()
-    order = np.argsort(step, kind="stable")
-    columns = (np.asarray(c, dtype=np.int64)[order] for c in (index, step, successes, rollouts))
-    return Groups(*columns, predicted[order])
+    return Run(arm, seed, metrics, groups, beliefs)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

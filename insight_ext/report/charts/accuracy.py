@@ -1,0 +1,134 @@
+"""Held-out accuracy against steps, rollouts and seconds, and for each kind of task."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import ceil
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from insight_ext.report.charts.lines import Level, draw_arms, line_figure
+from insight_ext.report.charts.style import (
+    Chart,
+    EndLabel,
+    Omission,
+    Theme,
+    label_ends,
+    new_figure,
+    percent_axis,
+    style_axes,
+    thousands_axis,
+)
+from insight_ext.report.curves import (
+    EFFORTS,
+    KIND_PREFIX,
+    Curve,
+    Effort,
+    accuracy_curve,
+)
+from insight_ext.report.measures import final_value
+from insight_ext.report.runs import Experiment
+
+UNITS: dict[Effort, str] = {
+    "steps": "training steps",
+    "rollouts": "rollouts generated",
+    "seconds": "seconds of training",
+}
+ONE_LINE = (
+    "Each bold line is the mean of an arm's seeds, its band one standard deviation, each faint "
+    "line one seed"
+)
+
+
+def accuracy_charts(experiment: Experiment) -> list[Chart | Omission]:
+    """One chart per unit of effort."""
+    charts: list[Chart | Omission] = []
+    for effort in EFFORTS:
+        curves = arm_curves(experiment, effort)
+        if not curves:
+            missing = {"steps": "", "rollouts": " or groups", "seconds": " or step_ms"}[effort]
+            charts.append(
+                Omission(
+                    f"Held-out accuracy against {effort}",
+                    f"val_accuracy{missing} was not logged by any run",
+                )
+            )
+            continue
+        caption = f"{ONE_LINE}; a curve further left reaches the same accuracy with fewer {effort}."
+        draw = partial(_accuracy_figure, experiment=experiment, effort=effort, curves=curves)
+        charts.append(Chart(f"accuracy_{effort}", caption, draw))
+    return charts
+
+
+def kind_charts(experiment: Experiment) -> list[Chart | Omission]:
+    """One chart with a panel per kind of task, if accuracy was logged per kind."""
+    kinds = sorted({c for run in experiment.runs for c in run.metrics if c.startswith(KIND_PREFIX)})
+    if not kinds:
+        return [Omission("Held-out accuracy per kind", "no column val_accuracy/KIND was logged")]
+    caption = (
+        "One panel per kind of task, on the same scale: a gain in one kind that is paid for by "
+        "another kind shows here and not in the mean."
+    )
+    return [Chart("accuracy_kinds", caption, partial(_kinds_figure, experiment, kinds))]
+
+
+def arm_curves(
+    experiment: Experiment, effort: Effort = "steps", column: str = "val_accuracy"
+) -> dict[str, list[Curve]]:
+    """The accuracy curves of every arm that has any."""
+    arms = {
+        arm: [curve for run in runs if (curve := accuracy_curve(run, effort, column)) is not None]
+        for arm, runs in experiment.arms.items()
+    }
+    return {arm: curves for arm, curves in arms.items() if curves}
+
+
+def _accuracy_figure(
+    theme: Theme, *, experiment: Experiment, effort: Effort, curves: dict[str, list[Curve]]
+) -> Figure:
+    baseline = experiment.baseline
+    level = None
+    if baseline in curves and len(curves) > 1:
+        final = float(np.mean([final_value(curve.y) for curve in curves[baseline]]))
+        level = Level(final, f"{baseline}'s final accuracy")
+    return line_figure(
+        theme,
+        f"Held-out accuracy against {effort}",
+        curves,
+        baseline,
+        UNITS[effort],
+        "held-out accuracy",
+        seeds=True,
+        level=level,
+        points=200 if effort == "seconds" else None,
+    )
+
+
+def _kinds_figure(experiment: Experiment, kinds: list[str], theme: Theme) -> Figure:
+    rows = ceil(len(kinds) / 2)
+    figure = new_figure(
+        theme, "Held-out accuracy per kind of task", 0.9 + 1.45 * rows, labels=experiment.arms
+    )
+    grid = {"hspace": 0.35, "wspace": 0.1}
+    panels = figure.subplots(
+        rows, 2, sharex=True, sharey=True, squeeze=False, gridspec_kw=grid
+    ).ravel()
+    for axes, kind in zip(panels, kinds, strict=False):
+        style_axes(axes, theme)
+        axes.set_title(kind.removeprefix(KIND_PREFIX), color=theme.ink, fontsize=9, loc="left")
+        curves = arm_curves(experiment, column=kind)
+        draw_arms(axes, theme, curves, experiment.baseline, labels=False)
+        axes.set_ylim(0, 1.02)
+        percent_axis(axes)
+        thousands_axis(axes)
+    for axes in panels[len(kinds) :]:
+        axes.set_visible(False)
+    figure.supxlabel("training steps", color=theme.muted, fontsize=9)
+    colours = theme.colours(experiment.arms, experiment.baseline)
+    last = panels[len(kinds) - 1]
+    label_ends(
+        last,
+        [EndLabel(0, 0.3 + 0.2 * i, arm, colours[arm]) for i, arm in enumerate(experiment.arms)],
+    )
+    return figure

@@ -1,0 +1,85 @@
+"""What an arm believes about the whole pool, through time."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from insight_ext.report.charts.style import (
+    HEIGHT,
+    Chart,
+    Omission,
+    Theme,
+    new_figure,
+    percent_axis,
+    style_axes,
+    thousands_axis,
+)
+from insight_ext.report.runs import Experiment
+from insight_ext.report.tables import Beliefs
+
+
+def belief_charts(experiment: Experiment) -> list[Chart | Omission]:
+    """One heat map per arm, of its first seed that wrote its beliefs."""
+    charts: list[Chart | Omission] = []
+    for arm, runs in experiment.arms.items():
+        title = f"Beliefs about the pool: {arm}"
+        run = next((run for run in runs if run.beliefs is not None), None)
+        if run is None or run.beliefs is None:
+            charts.append(Omission(title, "no beliefs.parquet was written by any of its runs"))
+            continue
+        caption = (
+            "Darker means more prompts: each column is the pool at one moment, each row an "
+            "expected success rate (posterior mean) between 0, hopeless, and 1, solved; the line "
+            f"above is the share not yet visited (seed {run.seed})."
+        )
+        charts.append(Chart(f"beliefs_{arm}", caption, partial(_heat_map, title, run.beliefs)))
+    return charts
+
+
+def _heat_map(title: str, beliefs: Beliefs, theme: Theme) -> Figure:
+    steps, unseen = beliefs.step + 1, beliefs.unseen / beliefs.pool_size
+    share, edges = _centred(beliefs.means / beliefs.pool_size)
+    figure = new_figure(theme, title, height=HEIGHT + 0.5)
+    figure.subplots_adjust(right=0.8)
+    above, axes = figure.subplots(
+        2, 1, sharex=True, height_ratios=(1, 3.2), gridspec_kw={"hspace": 0.12}
+    )
+    style_axes(above, theme, y="unseen")
+    above.fill_between(steps, unseen, color=theme.baseline, alpha=0.25, linewidth=0)
+    above.plot(steps, unseen, color=theme.baseline, linewidth=2)
+    above.set_ylim(0, 1.05)
+    percent_axis(above)
+    style_axes(axes, theme, "training steps", "expected success rate")
+    axes.grid(visible=False)
+    gap = float(steps[-1] - steps[0]) / max(len(steps) - 1, 1) or 1.0
+    image = axes.pcolormesh(
+        np.append(steps, steps[-1] + gap),
+        edges,
+        share.T,
+        cmap=theme.heat_map,
+        norm=PowerNorm(0.5, vmin=0.0, vmax=max(float(share.max()), 1e-9)),
+    )
+    percent_axis(axes)
+    thousands_axis(axes)
+    place = axes.get_position()
+    beside = figure.add_axes((0.82, place.y0, 0.025, place.height))
+    bar = figure.colorbar(image, cax=beside, format=PercentFormatter(1.0, decimals=0))
+    bar.set_label("share of the pool", color=theme.muted, fontsize=9)
+    bar.ax.tick_params(colors=theme.muted, labelsize=8.5, length=3)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    return figure
+
+
+def _centred(share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Join each even bin to the odd one before it, the first and the last stay alone.
+
+    Early beliefs are (1 + s) / (2 + K) and would leave every other narrow bin empty.
+    """
+    bins = share.shape[1]
+    starts = np.array([0, *range(1, bins, 2)])
+    return np.add.reduceat(share, starts, axis=1), np.append(starts, bins) / bins

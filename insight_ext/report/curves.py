@@ -1,0 +1,90 @@
+"""Learning curves of runs: held-out accuracy against steps, rollouts and seconds; arm means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from insight_ext.report.measures import Floats
+from insight_ext.report.runs import Run
+
+ACCURACY = "val_accuracy"
+KIND_PREFIX = f"{ACCURACY}/"
+
+Effort = Literal["steps", "rollouts", "seconds"]
+WINDOWS = 25
+EFFORTS: tuple[Effort, ...] = ("steps", "rollouts", "seconds")
+
+
+class Curve(NamedTuple):
+    """One line: x increasing, y beside it."""
+
+    x: Floats
+    y: Floats
+
+
+class Band(NamedTuple):
+    """Mean and standard deviation (ddof 1; 0 for one seed) of several curves at common x."""
+
+    x: Floats
+    mean: Floats
+    deviation: Floats
+    seeds: int
+
+
+def effort_after(run: Run, steps: Floats, effort: Effort) -> Floats | None:
+    """What the run had spent after so many steps; None if it did not log it.
+
+    Rollouts are counted from the groups; seconds are those of training steps, without evaluation.
+    """
+    if effort == "steps":
+        return steps
+    if effort == "rollouts":
+        if run.groups is None:
+            return None
+        total = np.concatenate(([0], np.cumsum(run.groups.rollouts)))
+        return np.asarray(total[np.searchsorted(run.groups.step, steps)], np.float64)
+    if "train_seconds" not in run.metrics:
+        return None
+    logged = run.metrics["train_seconds"]
+    done = np.concatenate(([0], logged.steps + 1))
+    return np.interp(steps, done, np.concatenate(([0.0], logged.values)))
+
+
+def accuracy_curve(run: Run, effort: Effort = "steps", column: str = ACCURACY) -> Curve | None:
+    """Held-out accuracy against effort; None if either was not logged.
+
+    Lightning counts steps from 0 and numbers an evaluation by the step before it, so that s + 1
+    steps were done when it was made.
+    """
+    if column not in run.metrics:
+        return None
+    series = run.metrics[column]
+    x = effort_after(run, series.steps + 1.0, effort)
+    return None if x is None else Curve(x, series.values)
+
+
+def mean_band(curves: Sequence[Curve], points: int | None = None) -> Band:
+    """Mean over seeds at the x that all curves cover, linear between their points.
+
+    The common x are those of the first curve, or `points` equally spaced ones.
+    """
+    low = max(float(curve.x[0]) for curve in curves)
+    high = min(float(curve.x[-1]) for curve in curves)
+    inside = (curves[0].x >= low) & (curves[0].x <= high)
+    x = curves[0].x[inside] if points is None else np.linspace(low, high, points)
+    values = np.stack([np.interp(x, curve.x, curve.y) for curve in curves])
+    spread = values.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(x))
+    return Band(x, values.mean(axis=0), spread, len(curves))
+
+
+def windowed(steps: Floats, values: Floats, windows: int = WINDOWS) -> Curve:
+    """Mean of `values` in equal windows of the steps, placed at the windows' centres."""
+    edges = np.linspace(float(steps.min()), float(steps.max()) + 1, windows + 1)
+    place = np.clip(np.searchsorted(edges, steps, side="right") - 1, 0, windows - 1)
+    count = np.bincount(place, minlength=windows)
+    kept = count > 0
+    mean = np.bincount(place, weights=values, minlength=windows)[kept] / count[kept]
+    return Curve(((edges[:-1] + edges[1:]) / 2)[kept], mean)

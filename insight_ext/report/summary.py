@@ -1,0 +1,99 @@
+"""The numbers that the report is judged by, per arm and seed, beside their targets."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from insight_ext.report.calibration import calibration_of
+from insight_ext.report.curves import EFFORTS, accuracy_curve
+from insight_ext.report.measures import final_value, is_mixed
+from insight_ext.report.rows import SummaryRow, deviation, mean
+from insight_ext.report.runs import Experiment, Run
+from insight_ext.report.targets import mixed_ratio, overhead, reach_row
+
+
+def summary_of(experiment: Experiment) -> list[SummaryRow]:
+    """Rows with a target first, then the numbers to read them by."""
+    others = [arm for arm in experiment.arms if arm != experiment.baseline]
+    rows: list[SummaryRow] = []
+    rows += [mixed_ratio(experiment, arm) for arm in others]
+    rows += [reach_row(experiment, arm, "steps") for arm in others]
+    rows += [overhead(experiment, arm) for arm in others]
+    rows += [reach_row(experiment, arm, e) for e in EFFORTS if e != "steps" for arm in others]
+    for arm in experiment.arms:
+        rows += [row for plain in PLAIN if (row := plain(experiment, arm)) is not None]
+    order = {question: i for i, question in enumerate(dict.fromkeys(r.question for r in rows))}
+    return sorted(rows, key=lambda row: order[row.question])
+
+
+def write_summary(rows: list[SummaryRow], folder: Path) -> None:
+    """Write summary.csv and summary.json into `folder`."""
+    records = [asdict(row) for row in rows]
+    (folder / "summary.json").write_text(json.dumps(records, indent=2) + "\n")
+    with (folder / "summary.csv").open("w", newline="") as file:
+        columns = ["question", "arm", "result", "target", "verdict", "value"]
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(records)
+
+
+def _plain(
+    question: str, form: str, number: Callable[[Run], float | None]
+) -> Callable[[Experiment, str], SummaryRow | None]:
+    """A row without a target: a number of every run, mean and deviation over seeds."""
+
+    def row(experiment: Experiment, arm: str) -> SummaryRow | None:
+        runs = experiment.arms[arm]
+        values = {run.seed: value for run in runs if (value := number(run)) is not None}
+        if not values:
+            return None
+        result = form.format(mean(values))
+        if len(values) > 1:
+            result += f" ± {form.format(deviation(values))}"
+        return SummaryRow(question, arm, result, value=mean(values), per_seed=values)
+
+    return row
+
+
+def _final_accuracy(run: Run) -> float | None:
+    curve = accuracy_curve(run)
+    return None if curve is None else final_value(curve.y)
+
+
+def _mixed(run: Run) -> float | None:
+    groups = run.groups
+    return None if groups is None else float(is_mixed(groups.successes, groups.rollouts).mean())
+
+
+def _rollouts(run: Run) -> float | None:
+    return None if run.groups is None else float(run.groups.rollouts.sum())
+
+
+def _seconds(run: Run) -> float | None:
+    curve = accuracy_curve(run, "seconds")
+    return None if curve is None else float(curve.x[-1])
+
+
+def _prompts(run: Run) -> float | None:
+    return None if run.groups is None else float(len(np.unique(run.groups.index)))
+
+
+def _calibration_error(run: Run) -> float | None:
+    calibration = calibration_of((run,))
+    return None if calibration is None else calibration.error
+
+
+PLAIN = (
+    _plain("Final held-out accuracy", "{:.1%}", _final_accuracy),
+    _plain("Share of mixed groups", "{:.1%}", _mixed),
+    _plain("Rollouts generated", "{:,.0f}", _rollouts),
+    _plain("Seconds of training steps", "{:,.0f}", _seconds),
+    _plain("Different prompts drawn", "{:,.0f}", _prompts),
+    _plain("Expected calibration error, prompts seen before", "{:.3f}", _calibration_error),
+)

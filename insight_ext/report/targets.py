@@ -1,0 +1,106 @@
+"""The rows that are judged: InSight's arms against the baseline and the project's targets."""
+
+from __future__ import annotations
+
+from insight_ext.report.curves import Effort, accuracy_curve
+from insight_ext.report.measures import Reach, fraction_to_reach, is_mixed, overhead_share
+from insight_ext.report.rows import SummaryRow, deviation, each, mean
+from insight_ext.report.runs import Experiment, Run
+from insight_ext.report.tables import Groups
+
+MIXED_TARGET = 1.8
+STEPS_TARGET = 0.6
+OVERHEAD_TARGET = 0.005
+
+
+def mixed_ratio(experiment: Experiment, arm: str) -> SummaryRow:
+    """Share of mixed groups over the baseline's, per seed over the steps that both have."""
+    name = experiment.baseline or "a baseline"
+    question = f"Mixed groups, times {name}'s share"
+    target = f"at least {MIXED_TARGET:g} in every seed"
+    ratios = {}
+    for run, other in _pairs(experiment, arm):
+        if run.groups is None or other.groups is None:
+            continue
+        until = int(min(run.groups.step[-1], other.groups.step[-1]))
+        own, base = (r.until(until) for r in (run.groups, other.groups))
+        share = _mixed_share(base)
+        if share > 0:
+            ratios[run.seed] = _mixed_share(own) / share
+    if not ratios:
+        return SummaryRow(question, arm, _unpaired(experiment, "groups"), target, "not measured")
+    worst = min(ratios.values())
+    result = f"{mean(ratios):.2f} (seeds: {each(ratios, '{:.2f}')})"
+    verdict = "met" if worst >= MIXED_TARGET else "missed"
+    return SummaryRow(question, arm, result, target, verdict, worst, ratios)
+
+
+def reach_row(experiment: Experiment, arm: str, effort: Effort) -> SummaryRow:
+    """Effort to the baseline's final accuracy over the baseline's own; judged for steps alone."""
+    name = experiment.baseline or "a baseline"
+    question = f"{effort.capitalize()} to {name}'s final accuracy, as a fraction of its own"
+    judged = effort == "steps"
+    target = f"at most {STEPS_TARGET:g}, mean of seeds" if judged else ""
+    reaches: dict[int, Reach] = {}
+    flat = []
+    for run, other in _pairs(experiment, arm):
+        curve, base = accuracy_curve(run, effort), accuracy_curve(other, effort)
+        if curve is None or base is None:
+            continue
+        reach = fraction_to_reach(curve.x, curve.y, base.x, base.y)
+        if reach is None:
+            flat.append(run.seed)
+        else:
+            reaches[run.seed] = reach
+    if not reaches:
+        reason = f"{name} did not improve" if flat else _unpaired(experiment, "accuracy")
+        return SummaryRow(question, arm, reason, target, "not measured" if judged else "")
+    missed = [seed for seed, reach in reaches.items() if not reach.reached]
+    values = {seed: reach.fraction for seed, reach in reaches.items()}
+    average = mean(values)
+    seeds = ", ".join(f"{'' if r.reached else '> '}{r.fraction:.2f}" for r in reaches.values())
+    spread = f" ± {deviation(values):.2f}" if len(values) > 1 and not missed else ""
+    result = f"{'> ' if missed else ''}{average:.2f}{spread} (seeds: {seeds})"
+    if missed:
+        result += f"; not reached in {len(missed)} of {len(values)}"
+    if flat:
+        result += f"; {name} did not improve in {len(flat)} more"
+    verdict = ("met" if average <= STEPS_TARGET and not missed and not flat else "missed") * judged
+    return SummaryRow(question, arm, result, target, verdict, average, values)
+
+
+def overhead(experiment: Experiment, arm: str) -> SummaryRow:
+    """Time of selection and observation over the time of all steps."""
+    question = "Selection and observation, share of a step's time"
+    target = f"under {OVERHEAD_TARGET:.1%}"
+    names = ("selection_ms", "observation_ms", "step_ms")
+    shares = {
+        run.seed: overhead_share(*(run.metrics[name].values for name in names))
+        for run in experiment.arms[arm]
+        if all(name in run.metrics for name in names)
+    }
+    if not shares:
+        reason = f"{', '.join(names)} were not logged"
+        return SummaryRow(question, arm, reason, target, "not measured")
+    average = mean(shares)
+    result = f"{average:.2%} (seeds: {each(shares, '{:.2%}')})"
+    verdict = "met" if average < OVERHEAD_TARGET else "missed"
+    return SummaryRow(question, arm, result, target, verdict, average, shares)
+
+
+def _pairs(experiment: Experiment, arm: str) -> list[tuple[Run, Run]]:
+    """The arm's runs beside the baseline's of the same seed."""
+    if experiment.baseline is None:
+        return []
+    baseline = {run.seed: run for run in experiment.arms[experiment.baseline]}
+    return [(run, baseline[run.seed]) for run in experiment.arms[arm] if run.seed in baseline]
+
+
+def _unpaired(experiment: Experiment, what: str) -> str:
+    if experiment.baseline is None:
+        return "no baseline arm (random or uniform) to compare with"
+    return f"no seed with {what} in both arms"
+
+
+def _mixed_share(groups: Groups) -> float:
+    return float(is_mixed(groups.successes, groups.rollouts).mean())

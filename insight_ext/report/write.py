@@ -1,0 +1,58 @@
+"""From a run folder to report.html, figures and summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from insight_ext.report.charts import SECTIONS
+from insight_ext.report.charts.style import DARK, LIGHT, Chart, Omission
+from insight_ext.report.page import figure_html, omission_html, page_html, png, summary_html
+from insight_ext.report.runs import Experiment, read_experiment
+from insight_ext.report.summary import summary_of, write_summary
+
+
+def write(folder: Path) -> Path:
+    """Read the runs, then write figures/*.png, summary.csv, summary.json and report.html."""
+    experiment = read_experiment(folder)
+    rows = summary_of(experiment)
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    sections = []
+    for heading, charts_of in SECTIONS.items():
+        parts = [_part(chart, figures) for chart in charts_of(experiment)]
+        sections.append((heading, "".join(parts)))
+    write_summary(rows, folder)
+    html = page_html(
+        f"{folder.resolve().name}: which prompts to roll out next",
+        _lead(experiment),
+        experiment.notes,
+        summary_html(rows),
+        sections,
+        experiment.settings,
+    )
+    report = folder / "report.html"
+    report.write_text(html, encoding="utf-8")
+    return report
+
+
+def _part(chart: Chart | Omission, figures: Path) -> str:
+    if isinstance(chart, Omission):
+        return omission_html(chart)
+    light, dark = (png(chart.draw(theme)) for theme in (LIGHT, DARK))
+    (figures / f"{chart.name}.png").write_bytes(light)
+    return figure_html(chart, light, dark)
+
+
+def _lead(experiment: Experiment) -> str:
+    counts = [
+        f"{arm} ({len(runs)} seed{'s' * (len(runs) > 1)})" for arm, runs in experiment.arms.items()
+    ]
+    steps = max(run.last_step for run in experiment.runs)
+    groups = [run.groups for run in experiment.runs if run.groups is not None]
+    rollouts = sum(int(g.rollouts.sum()) for g in groups)
+    pool = f", a pool of {experiment.pool_size:,} prompts" if experiment.pool_size else ""
+    drawn = f", {rollouts:,} rollouts in all" if rollouts else ""
+    return (
+        f"Arms: {', '.join(counts)}. Up to {steps:,} training steps per run{pool}{drawn}. "
+        "Every number below is computed from what the runs logged."
+    )
