@@ -1,0 +1,101 @@
+// The extension module: addresses and sizes in, an outcome code out. Every check that can be made
+// before the pass is made in ops.py; every message is written there.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "cpu/cpu.h"
+
+namespace py = pybind11;
+using namespace insight;
+
+#ifdef INSIGHT_WITH_CUDA
+void bind_cuda(py::module_ module);
+#endif
+
+namespace {
+
+template <class T>
+T* at(uintptr_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+AnyScore any_score(int kind, const std::vector<double>& parameters, uint64_t seed, uint64_t draw) {
+  AnyScore score{static_cast<ScoreKind>(kind), {}, seed, draw};
+  for (size_t i = 0; i < parameters.size() && i < kMaxParameters; ++i) {
+    score.parameters[i] = parameters[i];
+  }
+  return score;
+}
+
+cpu::Settings cpu_settings(int threads, int instruction_set) {
+  cpu::Settings settings;
+  settings.threads = threads;
+  if (instruction_set >= 0) {
+    settings.instruction_set = static_cast<cpu::InstructionSet>(instruction_set);
+  }
+  return settings;
+}
+
+py::tuple as_tuple(const Outcome& outcome) {
+  return py::make_tuple(static_cast<int>(outcome.code), outcome.where);
+}
+
+py::tuple cpu_score(int kind, const std::vector<double>& parameters, uint64_t score_seed,
+                    uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size, uintptr_t scores,
+                    int threads, int instruction_set) {
+  Outcome outcome;
+  {
+    py::gil_scoped_release released;
+    outcome = cpu::score(any_score(kind, parameters, score_seed, draw),
+                         {at<const float>(alpha), at<const float>(beta), size},
+                         cpu_settings(threads, instruction_set), at<float>(scores));
+  }
+  return as_tuple(outcome);
+}
+
+py::tuple cpu_select_top_k(int kind, const std::vector<double>& parameters, uint64_t score_seed,
+                           uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size, int64_t k,
+                           uint64_t seed, bool sorted, uintptr_t candidates,
+                           int64_t candidates_size, uintptr_t candidate_mask, uintptr_t excluded,
+                           int64_t excluded_size, uintptr_t exclusion_mask, uintptr_t indices,
+                           uintptr_t scores, int threads, int instruction_set,
+                           const std::vector<int64_t>& tuning) {
+  Outcome outcome;
+  {
+    py::gil_scoped_release released;
+    cpu::Settings settings = cpu_settings(threads, instruction_set);
+    if (tuning.size() == 4) {
+      settings.tuning.block = tuning[0];
+      settings.tuning.least_per_thread = tuning[1];
+      settings.tuning.sample_rank = tuning[2];
+      settings.tuning.capacity = tuning[3];
+    }
+    const Eligible eligible{at<const int64_t>(candidates), candidates_size,
+                            at<const bool>(candidate_mask), at<const int64_t>(excluded),
+                            excluded_size, at<const bool>(exclusion_mask)};
+    outcome = cpu::select_top_k(any_score(kind, parameters, score_seed, draw),
+                                {at<const float>(alpha), at<const float>(beta), size}, eligible,
+                                {k, seed, sorted}, settings,
+                                {at<int64_t>(indices), at<float>(scores)});
+  }
+  return as_tuple(outcome);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, module) {
+  py::module_ cpu_module = module.def_submodule("cpu");
+  cpu_module.def("score", &cpu_score);
+  cpu_module.def("select_top_k", &cpu_select_top_k);
+  cpu_module.def("best_instruction_set",
+                 [] { return static_cast<int>(cpu::best_instruction_set()); });
+  module.attr("compiler") = "g++ " __VERSION__;
+  module.attr("version") = INSIGHT_VERSION;
+  module.attr("cuda_architectures") = INSIGHT_CUDA_ARCHITECTURES;
+#ifdef INSIGHT_WITH_CUDA
+  bind_cuda(module.def_submodule("cuda"));
+#endif
+}

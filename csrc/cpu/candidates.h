@@ -1,0 +1,87 @@
+// The prompts that a selection ranges over, as a sequence of places: the whole pool in order, or
+// a list of prompts.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <vector>
+
+#include "filter.h"
+
+namespace insight::cpu {
+
+// The first place at which something was wrong, agreed on by all threads.
+class FirstFault {
+ public:
+  static constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
+
+  void note(int64_t place) {
+    int64_t known = place_.load(std::memory_order_relaxed);
+    while (place < known && !place_.compare_exchange_weak(known, place)) {
+    }
+  }
+  int64_t place() const { return place_.load(std::memory_order_relaxed); }
+  bool found() const { return place() != kNone; }
+
+ private:
+  std::atomic<int64_t> place_{kNone};
+};
+
+// At most kChunk neighbouring places. `indices` is null where place and index are the same.
+struct Chunk {
+  const float* a;
+  const float* b;
+  const int64_t* indices;
+  int64_t first;
+  int count;
+
+  int64_t index(int i) const { return indices ? indices[i] : first + i; }
+};
+
+class Candidates {
+ public:
+  Candidates(const Beliefs& beliefs, const Eligible& eligible)
+      : beliefs_(beliefs), eligible_(eligible) {
+    if (eligible.excluded == nullptr) return;
+    excluded_.assign(eligible.excluded, eligible.excluded + eligible.excluded_size);
+    std::sort(excluded_.begin(), excluded_.end());
+  }
+
+  bool is_list() const { return eligible_.candidates != nullptr; }
+  int64_t size() const { return is_list() ? eligible_.candidates_size : beliefs_.size; }
+  int64_t index(int64_t place) const { return is_list() ? eligible_.candidates[place] : place; }
+  const Beliefs& beliefs() const { return beliefs_; }
+
+  bool is_eligible(int64_t index) const {
+    if (eligible_.candidate_mask && !eligible_.candidate_mask[index]) return false;
+    if (eligible_.exclusion_mask && eligible_.exclusion_mask[index]) return false;
+    return excluded_.empty() || !std::binary_search(excluded_.begin(), excluded_.end(), index);
+  }
+
+  // The chunk at places [place, place + count). The beliefs of a list are gathered into the
+  // caller's `gathered` (2 * kChunk floats); an index outside the pool is noted, and the chunk
+  // ends before it.
+  Chunk load(int64_t place, int count, float* gathered, FirstFault& bad_place) const {
+    if (!is_list()) return {beliefs_.alpha + place, beliefs_.beta + place, nullptr, place, count};
+    const int64_t* indices = eligible_.candidates + place;
+    float* a = gathered;
+    float* b = gathered + kChunk;
+    for (int i = 0; i < count; ++i) {
+      if (indices[i] < 0 || indices[i] >= beliefs_.size) {
+        bad_place.note(place + i);
+        return {a, b, indices, place, i};
+      }
+      a[i] = beliefs_.alpha[indices[i]];
+      b[i] = beliefs_.beta[indices[i]];
+    }
+    return {a, b, indices, place, count};
+  }
+
+ private:
+  Beliefs beliefs_;
+  Eligible eligible_;
+  std::vector<int64_t> excluded_;
+};
+
+}  // namespace insight::cpu

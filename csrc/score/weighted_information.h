@@ -1,0 +1,86 @@
+// InSight's score: how much a group of rollouts would tell, weighted by how well the prompt's
+// difficulty suits learning.
+//
+//   A = w(p) I_K,  w(p) = p (1 - p) exp(-eta (p - mu)^2),  p = a / (a + b)
+//
+// Domain: finite a, b > 0; rollouts in [1, kMaxRollouts]; eta in [0, 1e6]; mu in [0, 1].
+// Accuracy: float32 rounding of a double that is right to 1e-9 for a, b >= 0.5.
+// Source: InSight (arXiv 2603.01907), eq. 13, 15, 16 (the mu = 3.0 of its appendix is a misprint).
+#pragma once
+
+#include "information.h"
+#include "upper.h"
+
+namespace insight {
+
+struct Weight {
+  double eta, mu;
+
+  template <class Real>
+  INSIGHT_HD Real operator()(Real p, Real complement) const {
+    const Real distance = p - mu;
+    return p * complement * exp(-eta * (distance * distance));
+  }
+};
+
+struct WeightedInformation {
+  static constexpr bool kPerIndex = false;
+
+  int rollouts;
+  Weight weight;
+  bool weighted, informed;  // the ablations "information alone" and "weight alone"
+  float margin;             // what the bound's rounding may lack, as a factor
+  double weight_limit;      // at least max w
+
+  WeightedInformation(int rollouts, double eta, double mu, bool weighted, bool informed)
+      : rollouts(rollouts), weight{eta, mu}, weighted(weighted), informed(informed) {
+    // A relative error of 3e-7 in p moves eta (p - mu)^2 by at most 1e-6 eta.
+    margin = static_cast<float>(exp(smaller(4e-5 + 1e-6 * eta, 80.0)));
+    // w rises below min(mu, 1/2) and falls above max(mu, 1/2); between, its log is concave.
+    double low = smaller(mu, 0.5), high = larger(mu, 0.5);
+    for (int i = 0; i < 40; ++i) {
+      const double p = 0.5 * (low + high);
+      const bool rising = 1.0 - 2.0 * p > 2.0 * eta * (p - mu) * p * (1.0 - p);
+      (rising ? low : high) = p;
+    }
+    const double nearest = mu < 0.5 ? low : high;  // the end with the smaller (p - mu)^2
+    weight_limit = weighted ? high * (1.0 - low) * exp(-eta * (nearest - mu) * (nearest - mu))
+                            : 1.0;
+    weight_limit *= 1.0 + 1e-6;
+  }
+
+  template <class Real>
+  INSIGHT_HD Real operator()(Real a, Real b) const {
+    const Real n = a + b;
+    Real score = informed ? information(a, b, rollouts) : broadcast<Real>(1.0);
+    if (weighted) score = score * weight(a / n, b / n);
+    return score;
+  }
+
+  // I_K <= ln(1 + K/n) / 2, and I_K <= ln(K + 1): capping K/n only keeps it finite.
+  // The last term covers n so large that K/n leaves float32.
+  INSIGHT_HD float bound(float a, float b) const {
+    const float inverse = 1.0f / (a + b);
+    float limit = margin;
+    if (informed) {
+      const float ratio = static_cast<float>(rollouts) * inverse;
+      limit *= 0.5f * rough_log1p(ratio < 1e30f ? ratio : 1e30f);
+    }
+    if (weighted) {
+      const float p = a * inverse, complement = b * inverse;
+      const float distance = p - static_cast<float>(weight.mu);
+      limit *= p * complement * rough_exp(-static_cast<float>(weight.eta) * (distance * distance));
+    }
+    return limit + 1e-30f;
+  }
+
+  // max w * ln(1 + K/n) / 2 >= threshold, solved for n; e^x - 1 >= x serves where x is tiny.
+  INSIGHT_HD float evidence_limit(float threshold) const {
+    if (!informed || !(threshold > 1e-29f)) return kUnbounded;
+    const double x = smaller(2.0 * threshold / weight_limit, 50.0);
+    const double growth = x < 1e-4 ? x : exp(x) - 1.0;
+    return static_cast<float>(rollouts / growth * (1.0 + 1e-5));
+  }
+};
+
+}  // namespace insight

@@ -1,0 +1,48 @@
+# ruff: noqa: N999
+
+compiler: str
+version: str
+cuda_architectures: str
+
+class cpu:  # noqa: N801
+    @staticmethod
+    def score(
+        kind: int,
+        parameters: list[float],
+        score_seed: int,
+        draw: int,
+        alpha: int,
+        beta: int,
+        size: int,
+        scores: int,
+        threads: int,
+        instruction_set: int,
+        /,
+    ) -> tuple[int, int]: ...
+    @staticmethod
+    def select_top_k(
+        kind: int,
+        parameters: list[float],
+        score_seed: int,
+        draw: int,
+        alpha: int,
+        beta: int,
+        size: int,
+        k: int,
+        seed: int,
+        sorted: bool,
+        candidates: int,
+        candidates_size: int,
+        candidate_mask: int,
+        excluded: int,
+        excluded_size: int,
+        exclusion_mask: int,
+        indices: int,
+        scores: int,
+        threads: int,
+        instruction_set: int,
+        tuning: list[int],
+        /,
+    ) -> tuple[int, int]: ...
+    @staticmethod
+    def best_instruction_set() -> int: ...

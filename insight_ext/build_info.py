@@ -1,0 +1,35 @@
+"""What the compiled part was built from and what it finds on this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from insight_ext import _C
+
+INSTRUCTION_SETS = ("portable", "avx2", "avx512")
+
+
+def build_info() -> dict[str, Any]:
+    """Tells how the extension was built and what it will use here.
+
+    Returns:
+        version: of the package the extension was built from.
+        compiler: that compiled it.
+        instruction_sets: those of the CPU back end that this processor can run, best last.
+        cuda: whether the CUDA back end was built.
+        cuda_architectures: it was built for.
+        device: name of the CUDA device found, or None.
+
+    Example:
+        >>> build_info()["instruction_sets"][0]
+        'portable'
+    """
+    architectures = _C.cuda_architectures
+    return {
+        "version": _C.version,
+        "compiler": _C.compiler,
+        "instruction_sets": list(INSTRUCTION_SETS[: _C.cpu.best_instruction_set() + 1]),
+        "cuda": hasattr(_C, "cuda"),
+        "cuda_architectures": architectures.split(";") if architectures else [],
+        "device": _C.cuda.device_name() if hasattr(_C, "cuda") else None,
+    }
