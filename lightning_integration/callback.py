@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -67,7 +66,7 @@ class PromptSelectionCallback(Callback):
         self._step_started = 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the proposer; look into the checkpoint before Lightning restores the model."""
+        """Find the proposer; see to it that a wrong checkpoint is refused before it is used."""
         if stage != "fit":
             self._data = None
             return
@@ -83,10 +82,18 @@ class PromptSelectionCallback(Callback):
                 f"{trainer.world_size}; set Trainer(devices=1, num_nodes=1)"
             )
         self._data = data
-        if trainer.ckpt_path and Path(trainer.ckpt_path).is_file():
-            state = read_checkpoint(trainer.ckpt_path).get("callbacks", {}).get(self.state_key)
-            self._check(state)
-            deepcopy(data.proposer).load_state_dict(state["proposer"])
+        # Lightning restores the model before the callbacks; only the module's own hook comes first.
+        own_hook = pl_module.on_load_checkpoint
+
+        def check_first(checkpoint: dict[str, Any]) -> None:
+            self._check(checkpoint.get("callbacks", {}).get(self.state_key))
+            own_hook(checkpoint)
+
+        pl_module.on_load_checkpoint = check_first
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the module its own hook back."""
+        vars(pl_module).pop("on_load_checkpoint", None)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the history beyond the checkpoint: those steps will be trained again."""
@@ -174,29 +181,25 @@ class PromptSelectionCallback(Callback):
             self._history.flush()
 
     def state_dict(self) -> dict[str, Any]:
-        """The proposer's state, the pool that it belongs to, and the run's totals."""
+        """The proposer's state, the pool that it belongs to, the position, the run's totals."""
         if self._data is None:
             return {}
         return {
             "format": FORMAT,
             "pool": self._data.pool.fingerprint,
             "proposer": self._data.proposer.state_dict(),
+            "loader": self._data.loader.state_dict(),
             "rollouts_generated": self._rollouts,
             "train_seconds": self._seconds,
         }
-
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Lightning skips `load_state_dict` where a checkpoint has nothing for this callback."""
-        if self._data is not None:
-            self._check(checkpoint["callbacks"].get(self.state_key))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved, if this is a resumed training."""
         if self._data is None:
             return
         self._data.proposer.load_state_dict(state["proposer"])
+        # Lightning restores the loader too, but not if a data module wraps it.
+        self._data.loader.load_state_dict(state["loader"])
         self._rollouts = state["rollouts_generated"]
         self._seconds = state["train_seconds"]
 
@@ -218,6 +221,7 @@ class PromptSelectionCallback(Callback):
                 f"{self._fitted.pool.fingerprint}, the checkpoint has {state['pool']}; "
                 "resume with the prompts of the run that wrote it"
             )
+        deepcopy(self._fitted.proposer).load_state_dict(state["proposer"])
 
     @property
     def _fitted(self) -> PromptDataModule:
@@ -251,24 +255,6 @@ def group_metrics(rewards: Tensor, successes: Tensor) -> dict[str, float]:
     }
     metrics = {name: float(groups.float().mean()) for name, groups in shares.items()}
     return metrics | {"reward_mean": float(rewards.mean())}
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint file's content, its tensors left on the disk until they are used.
-
-    Raises:
-        CheckpointError: not a file that `torch.load(weights_only=True)` reads.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(
-            f"{path}: expected a checkpoint that torch.load(weights_only=True) reads: {reason}"
-        ) from error
-    if not isinstance(content, dict) or "loops" not in content:
-        raise CheckpointError(f"{path}: expected a Lightning checkpoint written by a training run")
-    return content
 
 
 def _rewards(outputs: Any, batch: PromptBatch) -> Tensor:

@@ -186,8 +186,10 @@ class PromptDataModule(LightningDataModule):
         if steps_per_epoch is None:
             steps_per_epoch = -(-len(self.pool) // max(prompts_per_step, 1))
         self.loader = PromptLoader(self.pool, self.proposer, prompts_per_step, steps_per_epoch)
-        self.validation = None
-        if validation is not None:
+        if validation is None:
+            # Lightning then knows that there is nothing to validate; an empty loader makes it warn.
+            self.val_dataloader = super().val_dataloader
+        else:
             self.validation = PromptBatches(_pool(validation), validation_batch_size)
 
     def train_dataloader(self) -> PromptLoader:
@@ -196,9 +198,9 @@ class PromptDataModule(LightningDataModule):
             return RehearsalLoader(self.loader)
         return self.loader
 
-    def val_dataloader(self) -> PromptBatches | list[Any]:
+    def val_dataloader(self) -> PromptBatches:
         """The held-out prompts in order."""
-        return [] if self.validation is None else self.validation
+        return self.validation
 
     def transfer_batch_to_device(
         self, batch: dict[str, Any], device: torch.device, dataloader_idx: int

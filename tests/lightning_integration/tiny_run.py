@@ -1,0 +1,88 @@
+"""A training run small enough to repeat, kill and resume; also a program: FOLDER [CHECKPOINT]."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from insight_ext import Prompt, PromptPool
+from lightning_integration import PromptDataModule, PromptSelectionCallback
+from lightning_integration.history import MetricsFile
+from lightning_integration.pl import LightningModule, Trainer, callbacks
+
+STEPS = 12
+EPOCHS = 3
+
+
+def pool(size=60):
+    return PromptPool(Prompt(f"p{i}", f"{i}?", str(i)) for i in range(size))
+
+
+class Learner(LightningModule):
+    """Answers prompt i with a chance that falls with i and rises with its one weight.
+
+    What comes out depends on weight, prompt and step alone, as with an engine that is seeded anew
+    for each step.
+    """
+
+    def __init__(self, rollouts=8, spoil=None):
+        super().__init__()
+        self.skill = torch.nn.Parameter(torch.tensor(1.0))
+        self.rollouts = rollouts
+        self.spoil = spoil or (lambda outputs: outputs)
+        self.dealt = []
+
+    def training_step(self, batch, batch_idx):
+        self.dealt.append(batch["indices"].tolist())
+        chance = torch.sigmoid(self.skill - batch["indices"] / 20)
+        generator = torch.Generator().manual_seed(batch["draw"].step)
+        draws = torch.rand(len(chance), self.rollouts, generator=generator)
+        rewards = (draws < chance[:, None]).float()
+        return self.spoil({"loss": -chance.mean(), "rewards": rewards})
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_accuracy", self.skill, batch_size=len(batch["prompts"]))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.5, momentum=0.9)
+
+
+class Announce(callbacks.Callback):
+    """Tells whoever reads along how far the run is."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        print("step", batch["draw"].step, flush=True)
+
+
+def data(proposer="insight", **options):
+    options = {"prompts_per_step": 4, "steps_per_epoch": STEPS, "validation": pool(10)} | options
+    return PromptDataModule(pool(), proposer, **options)
+
+
+def train(folder, ckpt_path=None, *, module=None, datamodule=None, selection=None, **options):
+    """Train; a checkpoint every 5 steps in `folder/checkpoints`. Returns the trainer."""
+    folder = Path(folder)
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False}
+    saved = callbacks.ModelCheckpoint(
+        dirpath=folder / "checkpoints", every_n_train_steps=5, save_top_k=-1, save_last=True
+    )
+    options = {
+        "max_epochs": EPOCHS,
+        "logger": [MetricsFile(folder)],
+        "log_every_n_steps": 1,
+        "callbacks": [selection or PromptSelectionCallback(history_every=4), saved],
+    } | options
+    trainer = Trainer(default_root_dir=folder, **quiet, **options)
+    trainer.fit(module or Learner(), datamodule=datamodule or data(), ckpt_path=ckpt_path)
+    return trainer
+
+
+if __name__ == "__main__":
+    selection = PromptSelectionCallback(history_every=4)
+    checkpoint = sys.argv[2] if len(sys.argv) > 2 else None
+    saved = callbacks.ModelCheckpoint(
+        dirpath=Path(sys.argv[1]) / "checkpoints", every_n_train_steps=5, save_last=True
+    )
+    train(sys.argv[1], checkpoint, callbacks=[selection, Announce(), saved])
