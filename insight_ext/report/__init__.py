@@ -46,16 +46,17 @@ def write_report(folder: Path | str) -> Path:
 
 
 def summary_rows(folder: Path | str) -> list[SummaryRow]:
-    """The numbers of the report's first table, targets first; nothing is written.
+    """The numbers of the report's tables, those with a target first; nothing is written.
 
     Raises:
         InsightError, ArgumentError: as `write_report`.
     """
     _need("pyarrow")
     from insight_ext.report.runs import read_experiment
-    from insight_ext.report.summary import summary_of
+    from insight_ext.report.summary import compared, measured
 
-    return summary_of(read_experiment(Path(folder)))
+    experiment = read_experiment(Path(folder))
+    return [*compared(experiment), *measured(experiment)]
 
 
 def _need(*modules: str) -> None:

@@ -62,7 +62,7 @@ def accuracy_curve(run: Run, effort: Effort = "steps", column: str = ACCURACY) -
     if column not in run.metrics:
         return None
     series = run.metrics[column]
-    x = effort_after(run, series.steps + 1.0, effort)
+    x = effort_after(run, (series.steps + 1).astype(np.float64), effort)
     return None if x is None else Curve(x, series.values)
 
 

@@ -11,6 +11,7 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 SMOOTHING = 3
+ROUNDING = 1e-9
 BIN_WIDTH = 0.1
 
 
@@ -83,7 +84,8 @@ def fraction_to_reach(
     """
     level = final_value(baseline_values)
     baseline = first_reach(baseline_x, baseline_values, level)
-    if baseline is None or level <= baseline_values[0] or baseline <= 0:
+    improved = level > baseline_values[0] + ROUNDING
+    if baseline is None or baseline <= 0 or not improved:
         return None
     own = first_reach(x, values, level)
     if own is None:

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 from html import escape
+from itertools import groupby
 from typing import Any
 
 from matplotlib import rc_context
@@ -45,26 +46,43 @@ def omission_html(omission: Omission) -> str:
     )
 
 
-def summary_html(rows: Sequence[SummaryRow]) -> str:
-    """The summary table; questions that several arms answer are written once."""
+def compared_html(rows: Sequence[SummaryRow]) -> str:
+    """The table of arms against the baseline; a question that several answer is written once."""
     lines = []
-    previous = None
-    for row in rows:
-        question = "" if row.question == previous else escape(row.question)
-        previous = row.question
-        verdict = (
-            f'<span class="verdict {row.verdict.split()[0]}">{row.verdict}</span> '
-            if row.verdict
-            else ""
-        )
-        lines.append(
-            f'<tr class="{"first" if question else "more"}"><th>{question}</th>'
-            f"<td>{escape(row.arm)}</td><td>{escape(row.result)}</td>"
-            f"<td>{verdict}{escape(row.target)}</td></tr>"
-        )
+    for question, answers in groupby(rows, key=lambda row: row.question):
+        same = list(answers)
+        head = f'<th rowspan="{len(same)}">{escape(question)}</th>'
+        for row in same:
+            verdict = ""
+            if row.verdict:
+                style = row.verdict.replace(" ", "-")
+                verdict = f'<span class="verdict {style}">{row.verdict}</span> '
+            lines.append(
+                f'<tr class="{"first" if head else "more"}">{head}'
+                f"<td>{escape(row.arm)}</td><td>{escape(row.result)}</td>"
+                f"<td>{verdict}{escape(row.target)}</td></tr>"
+            )
+            head = ""
+    if not lines:
+        return "<p>One arm alone: there is nothing to compare.</p>"
     return (
-        '<div class="scroll"><table><thead><tr><th>Question</th><th>Arm</th><th>Result</th>'
-        f"<th>Target</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        '<table class="compared"><thead><tr><th>Question</th><th>Arm</th><th>Result</th>'
+        f"<th>Target</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    )
+
+
+def measured_html(rows: Sequence[SummaryRow]) -> str:
+    """The table with a column per arm."""
+    arms = list(dict.fromkeys(row.arm for row in rows))
+    results = {(row.question, row.arm): row.result for row in rows}
+    lines = []
+    for question in dict.fromkeys(row.question for row in rows):
+        cells = (f"<td>{escape(results.get((question, arm), '-'))}</td>" for arm in arms)
+        lines.append(f'<tr class="first"><th>{escape(question)}</th>{"".join(cells)}</tr>')
+    heads = "".join(f"<th>{escape(arm)}</th>" for arm in arms)
+    return (
+        '<div class="scroll"><table><thead><tr><th>Mean over seeds, ± one standard deviation</th>'
+        f"{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
@@ -72,15 +90,13 @@ def page_html(
     title: str,
     lead: str,
     notes: Sequence[str],
-    summary: str,
     sections: Sequence[tuple[str, str]],
     settings: dict[str, Any],
 ) -> str:
     """The whole page."""
     noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
     shown = "".join(
-        f'<section><h2>{escape(heading)}</h2><div class="figures">{body}</div></section>'
-        for heading, body in sections
+        f"<section><h2>{escape(heading)}</h2>{body}</section>" for heading, body in sections
     )
     written = escape(json.dumps(settings, indent=2)) if settings else ""
     details = (
@@ -96,7 +112,6 @@ def page_html(
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
         f"<h1>{escape(title)}</h1><p>{escape(lead)}</p>"
         + (f'<ul class="notes">{noted}</ul>' if noted else "")
-        + f"<section><h2>The numbers</h2>{summary}</section>"
         + shown
         + f"<section><h2>What this shows and what it does not</h2>{LIMITS}</section>"
         + f"<section><h2>How the numbers are defined</h2>{DEFINITIONS}</section>"

@@ -27,19 +27,19 @@ DEFINITIONS = f"""
 <dt>Held-out accuracy</dt><dd>share of held-out prompts answered correctly (val_accuracy). Smoothed
 means the mean of an evaluation and the {SMOOTHING - 1} before it; final accuracy is the smoothed
 value of the last evaluation. Curves are drawn unsmoothed.</dd>
-<dt>Fraction to reach the baseline's final accuracy</dt><dd>per seed: the effort at which the arm's
-smoothed accuracy first reaches the baseline's final accuracy, linear between evaluations, divided
-by the effort at which the baseline's own smoothed accuracy first reaches it. Both by the same
-rule, so an early crossing by chance helps both. An arm that never gets there counts with all it
-spent, marked &gt;, and the target as missed.</dd>
+<dt>Steps, rollouts or seconds to the baseline's final accuracy</dt><dd>per seed: the effort at
+which the arm's smoothed accuracy first reaches the baseline's final accuracy, linear between
+evaluations, divided by the effort at which the baseline's own smoothed accuracy first reaches it.
+Both by the same rule, so an early crossing by chance helps both. An arm that never gets there
+counts with all it spent, marked &gt;, and the target as missed.</dd>
 <dt>Mixed, solved, failed groups</dt><dd>a group is the rollouts of one prompt in one step: some,
 all or none of them correct. The ratio is taken per seed over the steps that both runs have, and
 the worst seed is judged.</dd>
 <dt>Selection and observation</dt><dd>their summed milliseconds divided by the summed milliseconds
 of all training steps, evaluation not counted.</dd>
-<dt>Calibration</dt><dd>predictions in bins of width {BIN_WIDTH:g}, centred on 0, 0.1, ..., 1; expected
-calibration error is the mean distance between a bin's mean prediction and its observed success
-rate, weighted by groups. Only prompts seen before count.</dd>
+<dt>Calibration</dt><dd>predictions in bins of width {BIN_WIDTH:g}, centred on 0, 0.1, ..., 1;
+expected calibration error is the mean distance between a bin's mean prediction and its observed
+success rate, weighted by groups. Only prompts seen before count.</dd>
 <dt>Spread</dt><dd>± is one standard deviation over seeds (n - 1), and so is every band.</dd>
 </dl>
 """
@@ -52,7 +52,7 @@ STYLE = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,
 "Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-main{max-width:70rem;margin:0 auto;padding:1.2rem 1rem 4rem}
+main{max-width:78rem;margin:0 auto;padding:1.2rem 1rem 4rem}
 h1{font-size:1.7rem;line-height:1.2;margin:.5rem 0}
 h2{font-size:1.2rem;margin:2.4rem 0 .6rem;padding-top:.8rem;border-top:1px solid var(--line)}
 p,li,dd{max-width:46rem}
@@ -64,17 +64,17 @@ thead th{color:var(--muted);font-size:.82rem}
 tr.first>*{border-top:1px solid var(--line)}
 tbody th{max-width:20rem}
 td{font-variant-numeric:tabular-nums}
-.verdict{font-weight:700}.met{color:var(--met)}.missed{color:var(--missed)}.not{color:var(--none)}
+.verdict{font-weight:700}.met{color:var(--met)}.missed{color:var(--missed)}.not-measured{color:var(--none)}
 .met::before{content:"\\2713\\a0"}.missed::before{content:"\\2717\\a0"}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:1.4rem}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr));gap:1.4rem}
 figure{margin:0;max-width:30rem}figure img{width:100%;height:auto;display:block}
 figcaption,.notes,.omitted{color:var(--muted);font-size:.88rem}
 figcaption{margin-top:.3rem}
 pre{overflow-x:auto;font-size:.8rem}
 @media(max-width:40rem){
-thead{display:none}table,tbody,tr,th,td{display:block}tr{padding:.35rem 0}
-tr.first>*{border-top:0}tr.first{border-top:1px solid var(--line)}
-th,td{padding:0}tbody th{font-weight:600;max-width:none}tr.more th{display:none}
-tr td:nth-child(2){color:var(--muted)}
+.compared thead{display:none}.compared :is(tbody,tr,th,td){display:block}
+.compared tr{padding:.35rem 0}.compared tr.first{border-top:1px solid var(--line)}
+.compared tr>*{border-top:0;padding:0}.compared th{font-weight:600;max-width:none}
+.compared th+td,.compared .more td:first-child{color:var(--muted)}
 }
 """

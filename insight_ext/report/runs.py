@@ -39,10 +39,10 @@ class Run:
         return f"{self.arm}-seed{self.seed}"
 
     @property
-    def last_step(self) -> int:
-        """The last step of which anything was logged."""
+    def steps(self) -> int:
+        """Steps done, as far as anything was logged; steps are numbered from 0."""
         ends = [int(series.steps[-1]) for series in self.metrics.values()]
-        return max(ends + ([int(self.groups.step[-1])] if self.groups else []))
+        return max(ends + ([int(self.groups.step[-1])] if self.groups else [])) + 1
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,12 @@ def _read_settings(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        settings = json.loads(path.read_text())
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ArgumentError(f"{path}: expected JSON, got: {error}") from error
-    return dict(settings)
+    if not isinstance(settings, dict):
+        raise ArgumentError(f"{path}: expected a JSON object, got {type(settings).__name__}")
+    return settings
 
 
 def _by_arm(runs: list[Run], settings: dict[str, Any]) -> dict[str, tuple[Run, ...]]:
@@ -136,9 +138,7 @@ def _by_arm(runs: list[Run], settings: dict[str, Any]) -> dict[str, tuple[Run, .
 
 
 def _unfinished(runs: list[Run]) -> list[str]:
-    longest = max(run.last_step for run in runs)
+    longest = max(run.steps for run in runs)
     return [
-        f"{run.name} ended at step {run.last_step:,} of {longest:,}."
-        for run in runs
-        if run.last_step < longest
+        f"{run.name} has {run.steps:,} of {longest:,} steps." for run in runs if run.steps < longest
     ]

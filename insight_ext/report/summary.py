@@ -15,21 +15,25 @@ from insight_ext.report.curves import EFFORTS, accuracy_curve
 from insight_ext.report.measures import final_value, is_mixed
 from insight_ext.report.rows import SummaryRow, deviation, mean
 from insight_ext.report.runs import Experiment, Run
-from insight_ext.report.targets import mixed_ratio, overhead, reach_row
+from insight_ext.report.targets import accuracy_gain, mixed_ratio, overhead, reach_row
 
 
-def summary_of(experiment: Experiment) -> list[SummaryRow]:
-    """Rows with a target first, then the numbers to read them by."""
+def compared(experiment: Experiment) -> list[SummaryRow]:
+    """Every arm beside the baseline; rows with a target first."""
     others = [arm for arm in experiment.arms if arm != experiment.baseline]
-    rows: list[SummaryRow] = []
-    rows += [mixed_ratio(experiment, arm) for arm in others]
-    rows += [reach_row(experiment, arm, "steps") for arm in others]
-    rows += [overhead(experiment, arm) for arm in others]
-    rows += [reach_row(experiment, arm, e) for e in EFFORTS if e != "steps" for arm in others]
-    for arm in experiment.arms:
-        rows += [row for plain in PLAIN if (row := plain(experiment, arm)) is not None]
-    order = {question: i for i, question in enumerate(dict.fromkeys(r.question for r in rows))}
-    return sorted(rows, key=lambda row: order[row.question])
+    return [
+        *(mixed_ratio(experiment, arm) for arm in others),
+        *(reach_row(experiment, arm, "steps") for arm in others),
+        *(overhead(experiment, arm) for arm in others),
+        *(reach_row(experiment, arm, e) for e in EFFORTS if e != "steps" for arm in others),
+        *(accuracy_gain(experiment, arm) for arm in others),
+    ]
+
+
+def measured(experiment: Experiment) -> list[SummaryRow]:
+    """The plain numbers of every arm, the baseline too."""
+    rows = (plain(experiment, arm) for plain in PLAIN for arm in experiment.arms)
+    return [row for row in rows if row is not None]
 
 
 def write_summary(rows: list[SummaryRow], folder: Path) -> None:

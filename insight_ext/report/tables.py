@@ -90,9 +90,13 @@ def read_groups(folder: Path) -> Groups | None:
     table = _read_parts(folder, [field.name for field in fields(Groups)])
     if table is None:
         return None
-    counts = (_integers(table, name) for name in ("index", "step", "successes", "rollouts"))
-    predicted = table["predicted"].cast(pa.float64()).fill_null(float("nan")).to_numpy()
-    return Groups(*counts, predicted)
+    return Groups(
+        index=_integers(table, "index"),
+        step=_integers(table, "step"),
+        successes=_integers(table, "successes"),
+        rollouts=_integers(table, "rollouts"),
+        predicted=table["predicted"].cast(pa.float64()).fill_null(float("nan")).to_numpy(),
+    )
 
 
 def read_beliefs(folder: Path) -> Beliefs | None:

@@ -1,9 +1,15 @@
-"""The rows that are judged: InSight's arms against the baseline and the project's targets."""
+"""The rows that compare: InSight's arms against the baseline and the project's targets."""
 
 from __future__ import annotations
 
 from insight_ext.report.curves import Effort, accuracy_curve
-from insight_ext.report.measures import Reach, fraction_to_reach, is_mixed, overhead_share
+from insight_ext.report.measures import (
+    Reach,
+    final_value,
+    fraction_to_reach,
+    is_mixed,
+    overhead_share,
+)
 from insight_ext.report.rows import SummaryRow, deviation, each, mean
 from insight_ext.report.runs import Experiment, Run
 from insight_ext.report.tables import Groups
@@ -16,19 +22,22 @@ OVERHEAD_TARGET = 0.005
 def mixed_ratio(experiment: Experiment, arm: str) -> SummaryRow:
     """Share of mixed groups over the baseline's, per seed over the steps that both have."""
     name = experiment.baseline or "a baseline"
-    question = f"Mixed groups, times {name}'s share"
+    question = f"Share of mixed groups, in multiples of {name}'s"
     target = f"at least {MIXED_TARGET:g} in every seed"
-    ratios = {}
+    ratios, none_mixed = {}, False
     for run, other in _pairs(experiment, arm):
         if run.groups is None or other.groups is None:
             continue
         until = int(min(run.groups.step[-1], other.groups.step[-1]))
         own, base = (r.until(until) for r in (run.groups, other.groups))
         share = _mixed_share(base)
+        none_mixed |= share == 0
         if share > 0:
             ratios[run.seed] = _mixed_share(own) / share
     if not ratios:
-        return SummaryRow(question, arm, _unpaired(experiment, "groups"), target, "not measured")
+        unpaired = _unpaired(experiment, "groups")
+        reason = f"{name} had no mixed group" if none_mixed else unpaired
+        return SummaryRow(question, arm, reason, target, "not measured")
     worst = min(ratios.values())
     result = f"{mean(ratios):.2f} (seeds: {each(ratios, '{:.2f}')})"
     verdict = "met" if worst >= MIXED_TARGET else "missed"
@@ -38,7 +47,7 @@ def mixed_ratio(experiment: Experiment, arm: str) -> SummaryRow:
 def reach_row(experiment: Experiment, arm: str, effort: Effort) -> SummaryRow:
     """Effort to the baseline's final accuracy over the baseline's own; judged for steps alone."""
     name = experiment.baseline or "a baseline"
-    question = f"{effort.capitalize()} to {name}'s final accuracy, as a fraction of its own"
+    question = f"{effort.capitalize()} needed to reach {name}'s final accuracy ({name} needs 1)"
     judged = effort == "steps"
     target = f"at most {STEPS_TARGET:g}, mean of seeds" if judged else ""
     reaches: dict[int, Reach] = {}
@@ -64,8 +73,8 @@ def reach_row(experiment: Experiment, arm: str, effort: Effort) -> SummaryRow:
     if missed:
         result += f"; not reached in {len(missed)} of {len(values)}"
     if flat:
-        result += f"; {name} did not improve in {len(flat)} more"
-    verdict = ("met" if average <= STEPS_TARGET and not missed and not flat else "missed") * judged
+        result += f"; {name} did not improve in {len(flat)} more, not judged"
+    verdict = ("met" if average <= STEPS_TARGET and not missed else "missed") * judged
     return SummaryRow(question, arm, result, target, verdict, average, values)
 
 
@@ -86,6 +95,21 @@ def overhead(experiment: Experiment, arm: str) -> SummaryRow:
     result = f"{average:.2%} (seeds: {each(shares, '{:.2%}')})"
     verdict = "met" if average < OVERHEAD_TARGET else "missed"
     return SummaryRow(question, arm, result, target, verdict, average, shares)
+
+
+def accuracy_gain(experiment: Experiment, arm: str) -> SummaryRow:
+    """Final held-out accuracy above the baseline's of the same seed."""
+    question = f"Final accuracy above {experiment.baseline or 'a baseline'}'s, in points"
+    gains = {}
+    for run, other in _pairs(experiment, arm):
+        curve, base = accuracy_curve(run), accuracy_curve(other)
+        if curve is not None and base is not None:
+            gains[run.seed] = 100.0 * (final_value(curve.y) - final_value(base.y))
+    if not gains:
+        return SummaryRow(question, arm, _unpaired(experiment, "accuracy"))
+    spread = f" ± {deviation(gains):.1f}" if len(gains) > 1 else ""
+    result = f"{mean(gains):+.1f}{spread} (seeds: {each(gains, '{:+.1f}')})"
+    return SummaryRow(question, arm, result, value=mean(gains), per_seed=gains)
 
 
 def _pairs(experiment: Experiment, arm: str) -> list[tuple[Run, Run]]:

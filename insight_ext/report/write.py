@@ -6,27 +6,36 @@ from pathlib import Path
 
 from insight_ext.report.charts import SECTIONS
 from insight_ext.report.charts.style import DARK, LIGHT, Chart, Omission
-from insight_ext.report.page import figure_html, omission_html, page_html, png, summary_html
+from insight_ext.report.page import (
+    compared_html,
+    figure_html,
+    measured_html,
+    omission_html,
+    page_html,
+    png,
+)
 from insight_ext.report.runs import Experiment, read_experiment
-from insight_ext.report.summary import summary_of, write_summary
+from insight_ext.report.summary import compared, measured, write_summary
 
 
 def write(folder: Path) -> Path:
     """Read the runs, then write figures/*.png, summary.csv, summary.json and report.html."""
     experiment = read_experiment(folder)
-    rows = summary_of(experiment)
+    against, plain = compared(experiment), measured(experiment)
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
-    sections = []
+    for old in figures.glob("*.png"):
+        old.unlink()
+    sections = [("The numbers", compared_html(against))]
     for heading, charts_of in SECTIONS.items():
         parts = [_part(chart, figures) for chart in charts_of(experiment)]
-        sections.append((heading, "".join(parts)))
-    write_summary(rows, folder)
+        sections.append((heading, f'<div class="figures">{"".join(parts)}</div>'))
+    sections.append(("Every arm in numbers", measured_html(plain)))
+    write_summary([*against, *plain], folder)
     html = page_html(
         f"{folder.resolve().name}: which prompts to roll out next",
         _lead(experiment),
         experiment.notes,
-        summary_html(rows),
         sections,
         experiment.settings,
     )
@@ -47,7 +56,7 @@ def _lead(experiment: Experiment) -> str:
     counts = [
         f"{arm} ({len(runs)} seed{'s' * (len(runs) > 1)})" for arm, runs in experiment.arms.items()
     ]
-    steps = max(run.last_step for run in experiment.runs)
+    steps = max(run.steps for run in experiment.runs)
     groups = [run.groups for run in experiment.runs if run.groups is not None]
     rollouts = sum(int(g.rollouts.sum()) for g in groups)
     pool = f", a pool of {experiment.pool_size:,} prompts" if experiment.pool_size else ""

@@ -71,7 +71,7 @@ def _heat_map(title: str, beliefs: Beliefs, theme: Theme) -> Figure:
     bar = figure.colorbar(image, cax=beside, format=PercentFormatter(1.0, decimals=0))
     bar.set_label("share of the pool", color=theme.muted, fontsize=9)
     bar.ax.tick_params(colors=theme.muted, labelsize=8.5, length=3)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     return figure
 
 

@@ -36,11 +36,8 @@ def calibration_charts(experiment: Experiment) -> list[Chart | Omission]:
             "for instance because the policy improved since the last visit; bars are two standard "
             "errors, dot and column count the groups, the hollow dot is the first visits."
         )
-        charts.append(
-            Chart(
-                f"calibration_{arm}", caption, partial(_figure, title, calibration, experiment, arm)
-            )
-        )
+        draw = partial(_figure, title, calibration, experiment, arm)
+        charts.append(Chart(f"calibration_{arm}", caption, draw))
     return charts
 
 

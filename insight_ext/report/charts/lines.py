@@ -59,7 +59,7 @@ def line_figure(
             xytext=(4, 3),
             textcoords="offset points",
             color=theme.muted,
-            fontsize=8,
+            fontsize=8.5,
         )
     return figure
 

@@ -83,9 +83,9 @@ def new_figure(
 ) -> Figure:
     """An empty figure with its title at the left and room at the right for `label_ends`."""
     figure = Figure(figsize=(WIDTH, height), facecolor=theme.background)
-    inches = max((0.095 * len(label) + 0.1 for label in labels), default=0.15)
+    inches = max((0.1 * len(label) + 0.1 for label in labels), default=0.15)
     figure.subplots_adjust(
-        left=0.62 / WIDTH,
+        left=0.66 / WIDTH,
         right=1.0 - min(inches / WIDTH, 0.4),
         bottom=0.5 / height,
         top=1.0 - 0.42 / height,
@@ -108,11 +108,11 @@ def style_axes(axes: Axes, theme: Theme, x: str = "", y: str = "") -> None:
     axes.set_facecolor(theme.background)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(theme.muted)
-    axes.tick_params(colors=theme.muted, labelsize=8.5, length=3)
+    axes.tick_params(colors=theme.muted, labelsize=9, length=3)
     axes.grid(axis="y", color=theme.grid, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlabel(x, color=theme.muted, fontsize=9)
-    axes.set_ylabel(y, color=theme.muted, fontsize=9)
+    axes.set_xlabel(x, color=theme.muted, fontsize=9.5)
+    axes.set_ylabel(y, color=theme.muted, fontsize=9.5)
 
 
 class EndLabel(NamedTuple):
@@ -142,7 +142,7 @@ def label_ends(axes: Axes, labels: Sequence[EndLabel], gap: float = 0.075) -> No
             xycoords="axes fraction",
             va="center",
             color=label.colour,
-            fontsize=9,
+            fontsize=9.5,
             fontweight="bold",
             annotation_clip=False,
         )

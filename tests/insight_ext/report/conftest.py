@@ -30,6 +30,14 @@ def pool_difficulty(random: np.random.Generator) -> np.ndarray:
     return centre + random.normal(0.0, 1.0, POOL)
 
 
+def held_out(skill: float, difficulty: np.ndarray) -> dict[str, float]:
+    """Accuracy in all and per kind."""
+    right = logistic(skill - difficulty)
+    kinds = {"easy": difficulty < -3, "middle": abs(difficulty) <= 3, "hopeless": difficulty > 3}
+    per_kind = {f"val_accuracy/{kind}": right[mask].mean() for kind, mask in kinds.items()}
+    return {"val_accuracy": right.mean(), **per_kind}
+
+
 def write_run(folder: Path, arm: str, seed: int, steps: int = 60, decay: float = 1.0) -> None:
     """A learner whose skill grows with its mixed groups; random draws, the others draw mixed."""
     random = np.random.default_rng((seed, len(arm)))
@@ -42,7 +50,7 @@ def write_run(folder: Path, arm: str, seed: int, steps: int = 60, decay: float =
     rows, snapshots, seconds = [], [], 0.0
     for step in range(steps):
         if step % 10 == 0:
-            rows.append({"step": step, "val_accuracy": logistic(skill - difficulty).mean()})
+            rows.append({"step": step, **held_out(skill, difficulty)})
         if arm == "random":
             index = random.choice(POOL, PER_STEP, replace=False)
         else:
@@ -75,7 +83,7 @@ def write_run(folder: Path, arm: str, seed: int, steps: int = 60, decay: float =
                 "observation_ms": 0.05 + 0.02 * random.random(),
             }
         )
-    rows.append({"step": steps - 1, "val_accuracy": logistic(skill - difficulty).mean()})
+    rows.append({"step": steps - 1, **held_out(skill, difficulty)})
     folder.mkdir(parents=True)
     write_metrics(folder, rows)
     write_parts(folder / "groups.parquet", pa.table(columns))

@@ -1,0 +1,77 @@
+"""The report as a whole: one file that holds everything, or says what is missing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from insight_ext.errors import InsightError
+from insight_ext.report import summary_rows, write_report
+from insight_ext.report.summary import write_summary
+
+
+def test_the_report_is_one_file_with_every_figure_in_both_themes(
+    experiment_folder: Callable[..., Path],
+) -> None:
+    folder = experiment_folder()
+    page = write_report(folder).read_text(encoding="utf-8")
+    figures = {path.stem for path in (folder / "figures").iterdir()}
+    assert figures == {
+        *(f"accuracy_{effort}" for effort in ("steps", "rollouts", "seconds", "kinds")),
+        *(f"groups_{outcome}" for outcome in ("mixed", "solved", "failed")),
+        *(
+            f"{chart}_{arm}"
+            for chart in ("beliefs", "calibration")
+            for arm in ("random", "insight")
+        ),
+        *("milliseconds", "prompts_drawn", "prompts_taught"),
+    }
+    assert page.count("<img ") == page.count("<figcaption>") == len(figures)
+    assert page.count("data:image/png;base64,") == 2 * len(figures)
+    assert not re.search(r"""(src|href)=["'](?!data:)|url\(|@import|https?://""", page)
+    assert "is not shown" not in page
+    assert "The pool is designed so that selection can matter" in page
+
+
+def test_what_was_not_logged_is_named_and_no_figure_is_empty_or_old(
+    experiment_folder: Callable[..., Path],
+) -> None:
+    run = experiment_folder(("a<b>",), seeds=1, steps=10) / "a<b>-seed0"
+    (run / "metrics.csv").write_text("epoch,step,reward_mean\n0,0,0.5\n")
+    for data in ("groups.parquet", "beliefs.parquet"):
+        shutil.rmtree(run / data)
+    (run / "figures").mkdir()
+    (run / "figures" / "groups_mixed.png").write_bytes(b"of an earlier report")
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "<img " not in page
+    assert list((run / "figures").iterdir()) == []
+    for missing in ("Held-out accuracy against steps", "Share of mixed groups", "Calibration of"):
+        assert re.search(rf"<strong>{missing}[^<]*</strong> is not shown: ", page)
+    assert "not measured" in page
+    assert "<b>" not in page
+
+
+def test_the_summary_is_written_as_the_rows_say(experiment_folder: Callable[..., Path]) -> None:
+    folder = experiment_folder(steps=10)
+    rows = summary_rows(folder)
+    write_summary(rows, folder)
+    with (folder / "summary.csv").open() as file:
+        assert [row["result"] for row in csv.DictReader(file)] == [row.result for row in rows]
+    saved = json.loads((folder / "summary.json").read_text())
+    assert [row["value"] for row in saved] == [row.value for row in rows]
+
+
+@pytest.mark.parametrize("module", ["matplotlib", "pyarrow"])
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(
+    module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InsightError, match=rf"{module} to be installed; run: pip install"):
+        write_report(tmp_path)

@@ -1,0 +1,76 @@
+"""Which runs an experiment's folder holds."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from insight_ext.errors import ArgumentError
+from insight_ext.report.curves import accuracy_curve
+from insight_ext.report.runs import read_experiment
+
+
+def test_arms_come_with_the_baseline_first_and_seeds_in_order(
+    experiment_folder: Callable[..., Path],
+) -> None:
+    folder = experiment_folder(("random", "insight", "insight-lam1"), seeds=2, steps=10)
+    experiment = read_experiment(folder)
+    assert list(experiment.arms) == ["random", "insight", "insight-lam1"]
+    assert [run.seed for run in experiment.arms["insight-lam1"]] == [0, 1]
+    assert (experiment.baseline, experiment.pool_size) == ("random", 400)
+
+
+def test_a_single_runs_folder_is_an_experiment_of_one(
+    experiment_folder: Callable[..., Path],
+) -> None:
+    experiment = read_experiment(experiment_folder(steps=10) / "insight-seed1")
+    assert [(run.arm, run.seed) for run in experiment.runs] == [("insight", 1)]
+    assert experiment.baseline is None
+
+
+def test_effort_is_counted_up_to_the_evaluation(experiment_folder: Callable[..., Path]) -> None:
+    run = read_experiment(experiment_folder(seeds=1, steps=20)).runs[0]
+    steps, rollouts, seconds = (
+        accuracy_curve(run, effort) for effort in ("steps", "rollouts", "seconds")
+    )
+    assert steps is not None
+    assert rollouts is not None
+    assert seconds is not None
+    assert steps.x.tolist() == [1, 11, 20]
+    assert rollouts.x.tolist() == [64, 704, 1280]
+    assert seconds.x[-1] == run.metrics["train_seconds"].values[-1]
+
+
+def test_unfinished_and_empty_runs_are_named(experiment_folder: Callable[..., Path]) -> None:
+    folder = experiment_folder(steps=20)
+    run = folder / "insight-seed0"
+    (run / "metrics.csv").write_text("epoch,step\n")
+    shutil.rmtree(run / "groups.parquet")
+    other = folder / "insight-seed1" / "metrics.csv"
+    other.write_text("".join(other.read_text().splitlines(keepends=True)[:8]))
+    shutil.rmtree(folder / "insight-seed1" / "groups.parquet")
+    experiment = read_experiment(folder)
+    assert experiment.notes == (
+        "insight-seed0 is left out: nothing was logged yet.",
+        "insight-seed1 has 6 of 20 steps.",
+    )
+
+
+def test_folders_without_runs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="expected a run's folder, got .*nowhere"):
+        read_experiment(tmp_path / "nowhere")
+    with pytest.raises(ArgumentError, match="found none; give the folder that a training run"):
+        read_experiment(tmp_path)
+    (tmp_path / "metrics.csv").write_text("")
+    with pytest.raises(ArgumentError, match="nothing was logged yet in"):
+        read_experiment(tmp_path)
+
+
+def test_a_broken_experiment_file_is_named(experiment_folder: Callable[..., Path]) -> None:
+    folder = experiment_folder(steps=10)
+    (folder / "experiment.json").write_text("{")
+    with pytest.raises(ArgumentError, match=r"experiment.json: expected JSON"):
+        read_experiment(folder)
