@@ -1,0 +1,110 @@
+"""Language models: load a checkpoint folder, or make a very small one with its own tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from insight_ext import ArgumentError
+
+
+def load_model(
+    folder: str | Path, dtype: str = "float32"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load any Hugging Face causal language model folder, and its tokenizer, padding on the left.
+
+    Args:
+        folder: a local folder; nothing is downloaded.
+        dtype: of the weights, as torch names it.
+
+    Raises:
+        ArgumentError: no such folder, no model in it, no tokenizer in it, no token to pad with.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise ArgumentError(
+            f"model: expected a Hugging Face model folder with a config.json, got {folder}"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise ArgumentError(
+            f"model: expected a tokenizer (tokenizer.json) beside the model in {folder}, got none "
+            f"that loads ({error}); save it there with tokenizer.save_pretrained(...)"
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise ArgumentError(f"model: the tokenizer in {folder} names no end-of-text token")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=getattr(torch, dtype), local_files_only=True
+    )
+    return model, tokenizer
+
+
+def make_tokenizer(alphabet: str) -> PreTrainedTokenizerFast:
+    """A tokenizer with one token for each character, and `<pad>` and `<eos>`.
+
+    Example:
+        >>> tokenizer = make_tokenizer("0123456789+=")
+        >>> tokenizer.decode(tokenizer("1+2=").input_ids)
+        '1+2='
+    """
+    vocabulary = {token: index for index, token in enumerate(("<pad>", "<eos>", *alphabet))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def make_model(
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    layers: int = 2,
+    heads: int = 2,
+    width: int = 64,
+    feed_forward: int = 192,
+    seed: int = 0,
+) -> Qwen2ForCausalLM:
+    """A new Qwen2 model with heads of size 64 and random weights; 0.14 M of them by default.
+
+    Short texts want a small rotary base, a small width wants a larger initial spread; with both,
+    and the biases of Qwen2's attention, additions are learned in hundreds of steps.
+    """
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=feed_forward,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        head_dim=64,
+        max_position_embeddings=128,
+        rope_parameters={"rope_type": "default", "rope_theta": 100.0},
+        initializer_range=0.1,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Qwen2ForCausalLM(config)

@@ -1,0 +1,72 @@
+"""Rewards: how good a completion is, from 0 to 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import reasoning_gym
+
+from insight_ext import ArgumentError, Prompt
+from lightning_integration.tasks import Task, make_task
+
+Reward = Callable[[Prompt, str], float]
+
+
+def reasoning_gym_score(prompt: Prompt, completion: str) -> float:
+    """The score of reasoning-gym's own scorer; needs a prompt made by `tasks.make_pools`.
+
+    Graded: a sum whose text contains the right answer, or a Countdown expression that misses the
+    target, earns a little.
+
+    Example:
+        >>> from lightning_integration.tasks import make_pools
+        >>> prompt = make_pools("arithmetic", {"add-3": 1}, {}, seed=0)[0][0]
+        >>> reasoning_gym_score(prompt, prompt.answer[::-1])
+        1.0
+    """
+    score = reasoning_gym.get_score_answer_fn(prompt.meta["generator"])
+    return float(score(_task(prompt.meta["task"]).parse(completion), prompt.meta["entry"]))
+
+
+@cache
+def _task(name: str) -> Task:
+    return make_task(name)
+
+
+def exact_match(prompt: Prompt, completion: str) -> float:
+    """1 if the completion is the answer, white space at both ends aside, else 0.
+
+    Example:
+        >>> exact_match(Prompt("a", "1+1=", "2"), " 2")
+        1.0
+    """
+    return float(completion.strip() == prompt.answer.strip())
+
+
+def math_verify(prompt: Prompt, completion: str) -> float:
+    r"""1 if math-verify finds the completion's final answer equal to the answer, else 0.
+
+    Example:
+        >>> math_verify(Prompt("a", "1/2 + 1/4 = ?", "3/4"), r"It is $\frac{6}{8}$.")
+        1.0
+    """
+    from math_verify import parse, verify
+
+    gold = parse(f"${prompt.answer}$", parsing_timeout=None)
+    given = parse(completion, parsing_timeout=None)
+    return float(verify(gold, given, timeout_seconds=None))
+
+
+REWARDS: dict[str, Reward] = {
+    "reasoning_gym": reasoning_gym_score,
+    "exact_match": exact_match,
+    "math_verify": math_verify,
+}
+
+
+def make_reward(name: str) -> Reward:
+    """The reward with this name in `REWARDS`."""
+    if name not in REWARDS:
+        raise ArgumentError(f"reward: expected one of {', '.join(REWARDS)}, got {name!r}")
+    return REWARDS[name]

@@ -1,0 +1,157 @@
+"""Rollouts in the training process itself, by `generate` of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from insight_ext import ArgumentError
+from lightning_integration.rollouts.engine import Rollouts, Sampling
+
+
+class TransformersEngine:
+    """Samples with the trained model, a key-value cache, and a random stream of its own.
+
+    All completions are drawn in one batch. A prompt is read once and its cache repeated for its n
+    samples. torch's global random state is neither used nor changed.
+
+    Args:
+        model, tokenizer: the policy; used as they are at the time of the call.
+        share_prompts: read each prompt once instead of n times; turn it off for models whose cache
+            cannot be repeated.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        share_prompts: bool = True,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.share_prompts = share_prompts
+        stop = model.generation_config.eos_token_id
+        stop = {*(stop if isinstance(stop, list) else [stop]), tokenizer.eos_token_id} - {None}
+        self._stop = sorted(stop)
+
+    def sync(self, model: PreTrainedModel) -> None:
+        """Nothing to do: the engine's model is the trained one."""
+
+    @torch.no_grad()
+    def generate(self, prompts: Sequence[str], n: int, sampling: Sampling) -> Rollouts:
+        """n completions of each prompt.
+
+        Raises:
+            ArgumentError: no prompt, or n < 1.
+
+        Determinism: a function of the weights, the arguments and torch's kernels.
+        """
+        if not prompts or n < 1:
+            raise ArgumentError(
+                f"generate: expected a prompt and n >= 1, got {len(prompts)} prompts and n = {n}"
+            )
+        device = self.model.device
+        encoded = self.tokenizer(
+            list(prompts), padding=True, padding_side="left", return_tensors="pt"
+        ).to(device)
+        prompt_ids = encoded.input_ids.repeat_interleave(n, dim=0)
+        prompt_mask = encoded.attention_mask.repeat_interleave(n, dim=0)
+        draw = _Draw(sampling, device)
+        training = self.model.training
+        self.model.eval()
+        try:
+            tokens = self.model.generate(
+                prompt_ids,
+                attention_mask=prompt_mask,
+                logits_processor=LogitsProcessorList([draw]),
+                generation_config=GenerationConfig(
+                    do_sample=False,
+                    max_new_tokens=sampling.max_new_tokens,
+                    eos_token_id=self._stop,
+                    pad_token_id=self.tokenizer.pad_token_id,
+                ),
+                **self._read(encoded.input_ids, encoded.attention_mask, n),
+            )
+        finally:
+            self.model.train(training)
+        completion_ids = tokens[:, prompt_ids.shape[1] :]
+        stops = torch.isin(completion_ids, torch.tensor(self._stop, device=device))
+        completion_mask = (stops.cumsum(dim=1) - stops.long()) == 0
+        stopped = stops.any(dim=1).tolist()
+        return Rollouts(
+            prompt_ids=prompt_ids,
+            prompt_mask=prompt_mask.bool(),
+            completion_ids=completion_ids,
+            completion_mask=completion_mask,
+            logprobs=torch.stack(draw.logprobs, dim=1) * completion_mask,
+            texts=self._texts(completion_ids, completion_mask),
+            stop_reasons=["stop" if row else "length" for row in stopped],
+        )
+
+    def _read(self, ids: Tensor, mask: Tensor, n: int) -> dict[str, object]:
+        """The cache of all but each prompt's last token, repeated n times."""
+        if not self.share_prompts or n == 1 or ids.shape[1] == 1:
+            return {}
+        ids, mask = ids[:, :-1], mask[:, :-1]
+        cache = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions(mask),
+            use_cache=True,
+            logits_to_keep=1,
+        ).past_key_values
+        cache.batch_repeat_interleave(n)
+        return {"past_key_values": cache}
+
+    def _texts(self, ids: Tensor, mask: Tensor) -> list[str]:
+        rows = [
+            row[:length] for row, length in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)
+        ]
+        return self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Position of each token when padding on the left does not count: shape of the mask."""
+    return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+
+
+class _Draw(LogitsProcessor):
+    """Draws each next token itself and leaves `generate` no choice.
+
+    `generate` would draw from torch's global stream; this draws from its own (the maximum of log
+    probability plus Gumbel noise is a sample) and keeps the log-probability of what it drew.
+    """
+
+    def __init__(self, sampling: Sampling, device: torch.device) -> None:
+        self.logprobs: list[Tensor] = []
+        self._greedy = sampling.temperature == 0
+        self._generator = torch.Generator(device).manual_seed(sampling.seed)
+        self._warpers = LogitsProcessorList()
+        if sampling.temperature not in (0, 1):
+            self._warpers.append(TemperatureLogitsWarper(float(sampling.temperature)))
+        if sampling.top_k:
+            self._warpers.append(TopKLogitsWarper(sampling.top_k))
+        if sampling.top_p < 1:
+            self._warpers.append(TopPLogitsWarper(sampling.top_p))
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        logprobs = self._warpers(input_ids, scores.float()).log_softmax(dim=-1)
+        keys = logprobs
+        if not self._greedy:
+            noise = torch.empty_like(logprobs).exponential_(generator=self._generator)
+            keys = logprobs - noise.log()
+        drawn = keys.argmax(dim=-1, keepdim=True)
+        self.logprobs.append(logprobs.gather(-1, drawn).squeeze(-1))
+        return torch.full_like(scores, -torch.inf).scatter_(-1, drawn, 0.0)
