@@ -14,7 +14,7 @@ from torch import Tensor
 from insight_ext import ArgumentError, CheckpointError, ObservationError
 from insight_ext.proposers import BeliefProposer
 from lightning_integration.datamodule import PromptBatch, PromptDataModule, is_rehearsal
-from lightning_integration.history import RunHistory
+from lightning_integration.history import MetricsFile, RunHistory
 from lightning_integration.pl import Callback, LightningModule, Trainer
 
 FORMAT = 1
@@ -98,9 +98,15 @@ class PromptSelectionCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the history beyond the checkpoint: those steps will be trained again."""
         self._history = None
-        if self.history_every and trainer.loggers and not is_rehearsal(trainer):
+        if is_rehearsal(trainer):
+            return
+        step = self._fitted.loader.drawn
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.start_training(resumed=step > 0)
+        if self.history_every and trainer.loggers:
             self._history = RunHistory(Path(trainer.log_dir or trainer.default_root_dir))
-            self._history.rewind(self._fitted.loader.drawn)
+            self._history.rewind(step)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: PromptBatch, batch_idx: int

@@ -146,9 +146,9 @@ class RunHistory:
 class MetricsFile(loggers.Logger):
     """Logs to `metrics.csv`, in the format of Lightning's CSVLogger, and survives a resume.
 
-    CSVLogger deletes the file of the run that it resumes. Here rows before the first step logged
-    stay; rows of that step and later ones, left by a run that was killed after its last checkpoint,
-    are dropped.
+    CSVLogger deletes the file of the run that it resumes. This one appends, and after
+    `start_training(resumed=True)` drops the rows that the resumed run writes again: those of the
+    next step logged and later ones, left by a run that was killed after its last checkpoint.
 
     Args:
         folder: the run's folder.
@@ -158,6 +158,7 @@ class MetricsFile(loggers.Logger):
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
         self._columns: list[str] | None = None
+        self._repeats = False
 
     @property
     def save_dir(self) -> str:
@@ -176,18 +177,24 @@ class MetricsFile(loggers.Logger):
         """Settings are in the run's config.yaml."""
 
     @rank_zero_only
+    def start_training(self, *, resumed: bool) -> None:
+        """Make room for a run: a new one starts the file anew."""
+        self._columns = None
+        self._repeats = resumed
+        if not resumed:
+            self.path.unlink(missing_ok=True)
+
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append one row; a metric not logged before adds a column."""
         row = {**metrics, "step": 0 if step is None else step}
-        if self._columns is None:
-            kept = [old for old in self._rows() if int(old["step"]) < row["step"]]
-            self._columns = list(kept[0]) if kept else []
-            self._rewrite(kept)
-        new = sorted(set(row) - set(self._columns))
-        if new:
-            kept = self._rows()
-            self._columns = sorted([*self._columns, *new])
-            self._rewrite(kept)
+        if self._columns is None or set(row) - set(self._columns):
+            rows = self._rows()
+            if self._repeats:
+                rows = [old for old in rows if int(old["step"]) < row["step"]]
+                self._repeats = False
+            self._columns = sorted(set(row).union(*rows[:1]))
+            self._rewrite(rows)
         with self.path.open("a", newline="") as file:
             csv.DictWriter(file, self._columns).writerow(row)
 

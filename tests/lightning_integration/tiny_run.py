@@ -58,6 +58,8 @@ class Announce(callbacks.Callback):
 
 def data(proposer="insight", **options):
     options = {"prompts_per_step": 4, "steps_per_epoch": STEPS, "validation": pool(10)} | options
+    if isinstance(proposer, str):
+        options["proposer_options"] = {"decay": 1.0}
     return PromptDataModule(pool(), proposer, **options)
 
 

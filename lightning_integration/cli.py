@@ -1,0 +1,126 @@
+"""The command line: `python -m lightning_integration fit --config FILE.yaml`."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from insight_ext import ArgumentError, CheckpointError, InsightError
+from lightning_integration.callback import PromptSelectionCallback
+from lightning_integration.datamodule import PromptDataModule
+from lightning_integration.history import MetricsFile
+from lightning_integration.pl import PACKAGE, Trainer, callbacks, loggers
+
+LightningCLI = import_module(f"{PACKAGE}.cli").LightningCLI
+
+
+class SelectionCLI(LightningCLI):
+    """Lightning's command line with prompt selection, one folder per run and exact resumption.
+
+    The run's folder is `trainer.default_root_dir`, or `runs/NAME` after the first configuration
+    file. It receives the resolved `config.yaml`, `metrics.csv`, TensorBoard events, the history of
+    `PromptSelectionCallback`, and `checkpoints/last.ckpt`, unless `trainer.logger` or
+    `trainer.enable_checkpointing` is false. Loggers and callbacks of the configuration are added to
+    these.
+    """
+
+    def add_arguments_to_parser(self, parser: Any) -> None:
+        """The callback's settings, and how often to save."""
+        parser.add_lightning_class_args(PromptSelectionCallback, "selection")
+        parser.add_argument(
+            "--checkpoint_every", type=int, default=100, help="steps between two checkpoints"
+        )
+
+    def parse_arguments(self, parser: Any, args: Any) -> None:
+        """Parse, and look at the checkpoint before anything is built."""
+        super().parse_arguments(parser, args)
+        self.folder = self._folder()
+        last = self.folder / "checkpoints/last.ckpt"
+        settings = self.config[self.config.subcommand]
+        path = settings.get("ckpt_path")
+        if path is not None:
+            settings["ckpt_path"] = path = str(last) if path == "last" else path
+            check_checkpoint(path)
+        elif self.config.subcommand == "fit" and last.exists():
+            raise ArgumentError(
+                f"{self.folder} holds a run already: resume it with --ckpt_path last, or choose "
+                "another folder with --trainer.default_root_dir"
+            )
+
+    def _folder(self) -> Path:
+        settings = self.config[self.config.subcommand]
+        if settings.trainer.default_root_dir:
+            return Path(settings.trainer.default_root_dir)
+        files = [*(settings.get("config") or []), *(self.config.get("config") or [])]
+        return Path("runs") / (Path(str(files[0])).stem if files else self.config.subcommand)
+
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """Add what the run's folder needs to what the configuration asks for."""
+        settings = self.config_init[self.subcommand]
+        asked = settings.trainer
+        keeps = self.subcommand == "fit" and not asked.fast_dev_run
+        if asked.logger is False or not keeps:
+            written = False
+        else:
+            own = [] if asked.logger in (None, True) else asked.logger
+            written = [
+                MetricsFile(self.folder),
+                loggers.TensorBoardLogger(self.folder, name="", version=""),
+                *(own if isinstance(own, list) else [own]),
+            ]
+        watching = asked.callbacks or []
+        watching = list(watching) if isinstance(watching, list) else [watching]
+        if keeps and asked.enable_checkpointing is not False:
+            watching += self._savers(settings.checkpoint_every)
+        return super().instantiate_trainer(
+            default_root_dir=self.folder, logger=written, callbacks=watching, **options
+        )
+
+    def _savers(self, steps: int) -> list[Any]:
+        # Two, since one ModelCheckpoint saves by steps or at the ends of epochs, not both.
+        same = {
+            "dirpath": self.folder / "checkpoints",
+            "filename": "last",
+            "enable_version_counter": False,
+        }
+        return [
+            callbacks.ModelCheckpoint(every_n_train_steps=steps, **same),
+            callbacks.ModelCheckpoint(every_n_epochs=1, save_on_train_epoch_end=True, **same),
+        ]
+
+
+def check_checkpoint(path: str | Path) -> None:
+    """Raise CheckpointError unless `path` is a checkpoint of a Lightning training run."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: cannot read this checkpoint: {reason}") from error
+    if not isinstance(content, dict) or "pytorch-lightning_version" not in content:
+        raise CheckpointError(f"{path}: expected a checkpoint written by a Lightning trainer")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; an InsightError becomes one line on standard error and exit status 2."""
+    from lightning_integration.grpo import GRPOModule
+
+    try:
+        SelectionCLI(
+            GRPOModule,
+            PromptDataModule,
+            args=arguments,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            trainer_defaults={"max_epochs": 1, "log_every_n_steps": 10},
+            auto_configure_optimizers=False,
+            parser_kwargs={"prog": "lightning_integration"},
+        )
+    except InsightError as error:
+        print(f"lightning_integration: {error}", file=sys.stderr)
+        return 2
+    return 0
