@@ -21,20 +21,26 @@ class BetaPosteriors:
         alpha <- decay * alpha + (1 - decay) * prior_alpha + s
         beta  <- decay * beta  + (1 - decay) * prior_beta  + (K - s)
 
-    Prompts that were not visited keep their belief.
+    Prompts that were not visited keep their belief, unless there is a half-life: then evidence
+    fades towards the prior with the steps since the prompt's latest visit. That is worked out when
+    beliefs are read (`current`), so a step costs nothing for the prompts it does not touch.
 
     Args:
         n: number of prompts, at least 1.
-        prior: (alpha, beta) of a prompt never visited, both finite and positive.
+        prior: (alpha, beta) of a prompt never visited, finite and positive: two numbers, or two
+            tensors of shape (n,) with a prior for each prompt.
         decay: share of the old evidence that a visit keeps, in [0, 1]; 1 never forgets.
         device: where the beliefs live.
+        half_life: steps after which half of the evidence is left; None: time changes nothing.
 
     Attributes:
-        alpha, beta: float32 tensors of shape (n,).
+        alpha, beta: float32 tensors of shape (n,), as of each prompt's latest visit.
         visits: int32 tensor of shape (n,), number of visits of each prompt.
+        latest: int32 tensor of shape (n,), the step of the latest visit.
+        step: the present step; whoever owns the beliefs advances it.
 
     Raises:
-        ArgumentError: n, prior or decay outside its domain.
+        ArgumentError: n, prior, decay or half_life outside its domain.
 
     Determinism: updates are elementwise; equal calls give equal bits.
 
@@ -50,21 +56,26 @@ class BetaPosteriors:
     def __init__(
         self,
         n: int,
-        prior: tuple[float, float] = (1.0, 1.0),
+        prior: tuple[float, float] | tuple[Tensor, Tensor] = (1.0, 1.0),
         decay: float = 1.0,
         device: torch.device | str = "cpu",
+        half_life: float | None = None,
     ) -> None:
         if n < 1:
             raise ArgumentError(f"n: expected at least one prompt, got {n}")
-        if len(prior) != 2 or not all(math.isfinite(x) and x > 0 for x in prior):
-            raise ArgumentError(f"prior: expected two finite positive numbers, got {prior}")
         if not 0.0 <= decay <= 1.0:
             raise ArgumentError(f"decay: expected a number in [0, 1], got {decay}")
-        self.prior = (float(prior[0]), float(prior[1]))
+        if half_life is not None and not half_life > 0:
+            raise ArgumentError(f"half_life: expected a positive number of steps, got {half_life}")
+        self.prior = _checked_prior(prior, n, device)
         self.decay = float(decay)
-        self.alpha = torch.full((n,), self.prior[0], dtype=torch.float32, device=device)
-        self.beta = torch.full((n,), self.prior[1], dtype=torch.float32, device=device)
+        self.half_life = half_life
+        self.alpha, self.beta = (
+            torch.zeros(n, dtype=torch.float32, device=device) + side for side in self.prior
+        )
         self.visits = torch.zeros(n, dtype=torch.int32, device=device)
+        self.latest = torch.zeros(n, dtype=torch.int32, device=device)
+        self.step = 0
 
     def __len__(self) -> int:
         return len(self.alpha)
@@ -72,7 +83,29 @@ class BetaPosteriors:
     @property
     def mean(self) -> Tensor:
         """Posterior mean of the success rate, float32 tensor of shape (n,)."""
-        return self.alpha / (self.alpha + self.beta)
+        alpha, beta = self.current()
+        return alpha / (alpha + beta)
+
+    def current(self, indices: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(alpha, beta) at the present step, of these prompts or of all.
+
+        With no half-life and no indices these are the stored tensors, not copies.
+        """
+        if indices is None:
+            alpha, beta, latest = self.alpha, self.beta, self.latest
+        else:
+            alpha, beta, latest = self.alpha[indices], self.beta[indices], self.latest[indices]
+        if self.half_life is None:
+            return alpha, beta
+        left = torch.exp2((latest - self.step) / self.half_life)
+        priors = self._prior_at(indices)
+        return priors[0] + (alpha - priors[0]) * left, priors[1] + (beta - priors[1]) * left
+
+    def _prior_at(self, indices: Tensor | None) -> tuple[Any, Any]:
+        first, second = self.prior
+        if indices is None or not isinstance(first, Tensor):
+            return first, second
+        return first[indices], second[indices]
 
     def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
         """Update the beliefs of the visited prompts; nothing changes if anything is wrong.
@@ -88,15 +121,26 @@ class BetaPosteriors:
 
         Cost: O(m), independent of n.
         """
+        visited, successes, rollouts = self.counted(indices, successes, rollouts)
+        current, priors = self.current(visited), self._prior_at(visited)
+        for belief, old, prior, count in zip(
+            (self.alpha, self.beta), current, priors, (successes, rollouts - successes), strict=True
+        ):
+            belief[visited] = self.decay * old + ((1.0 - self.decay) * prior + count.float())
+        self.visits[visited] += 1
+        self.latest[visited] = self.step
+
+    def counted(self, indices: Any, successes: Any, rollouts: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """(prompts, successes, rollouts) as `observe` counts them: checked, each prompt once.
+
+        Raises:
+            ObservationError: see `observe`.
+        """
         indices, successes, rollouts = self._checked(indices, successes, rollouts)
         visited, position = torch.unique(indices, return_inverse=True)
         counts = torch.zeros((2, len(visited)), dtype=torch.int64, device=self.alpha.device)
-        counts.index_add_(1, position, torch.stack((successes, rollouts - successes)))
-        for belief, prior, count in zip(
-            (self.alpha, self.beta), self.prior, counts.to(torch.float32), strict=True
-        ):
-            belief[visited] = self.decay * belief[visited] + ((1.0 - self.decay) * prior + count)
-        self.visits[visited] += 1
+        counts.index_add_(1, position, torch.stack((successes, rollouts)))
+        return visited, counts[0], counts[1]
 
     def _checked(self, indices: Any, successes: Any, rollouts: Any) -> tuple[Tensor, ...]:
         columns = {"indices": indices, "successes": successes, "rollouts": rollouts}
@@ -138,25 +182,33 @@ class BetaPosteriors:
             "alpha": self.alpha.clone(),
             "beta": self.beta.clone(),
             "visits": self.visits.clone(),
-            "prior": list(self.prior),
+            "latest": self.latest.clone(),
+            "step": self.step,
+            "prior": _saved_prior(self.prior),
             "decay": self.decay,
+            "half_life": self.half_life,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved; the present beliefs stay if the state does not fit.
 
         Raises:
-            CheckpointError: other format, pool size, prior or decay.
+            CheckpointError: other format, pool size, prior, decay or half-life.
             BeliefError: a saved belief is not finite or not positive.
         """
-        expected = {"format": FORMAT, "prior": list(self.prior), "decay": self.decay}
+        expected = {
+            "format": FORMAT,
+            "prior": _saved_prior(self.prior),
+            "decay": self.decay,
+            "half_life": self.half_life,
+        }
         for key, value in expected.items():
-            if state.get(key) != value:
+            if not _equal(state.get(key), value):
                 raise CheckpointError(
                     f"beliefs: expected {key} {value}, the checkpoint has {state.get(key)}; "
                     "resume with the settings of the run that wrote it"
                 )
-        for name in ("alpha", "beta", "visits"):
+        for name in ("alpha", "beta", "visits", "latest"):
             saved = state.get(name)
             if not isinstance(saved, Tensor) or saved.shape != self.alpha.shape:
                 got = tuple(saved.shape) if isinstance(saved, Tensor) else type(saved).__name__
@@ -173,5 +225,45 @@ class BetaPosteriors:
                     "in the checkpoint",
                     index=at,
                 )
-        for name in ("alpha", "beta", "visits"):
+        for name in ("alpha", "beta", "visits", "latest"):
             getattr(self, name).copy_(state[name])
+        self.step = int(state["step"])
+
+
+def _checked_prior(prior: Any, n: int, device: torch.device | str) -> tuple[Any, Any]:
+    if len(prior) != 2:
+        raise ArgumentError(f"prior: expected (alpha, beta), got {len(prior)} values")
+    if not any(isinstance(side, Tensor) for side in prior):
+        if not all(math.isfinite(x) and x > 0 for x in prior):
+            raise ArgumentError(f"prior: expected two finite positive numbers, got {prior}")
+        return float(prior[0]), float(prior[1])
+    sides = []
+    for name, side in zip(("alpha", "beta"), prior, strict=True):
+        if not isinstance(side, Tensor) or side.shape != (n,):
+            got = tuple(side.shape) if isinstance(side, Tensor) else type(side).__name__
+            raise ArgumentError(f"prior: expected {name} as a tensor of shape ({n},), got {got}")
+        side = side.to(device=device, dtype=torch.float32)
+        bad = ~(torch.isfinite(side) & (side > 0))
+        if bad.any():
+            at = int(bad.nonzero()[0])
+            raise BeliefError(
+                f"prior {name}[{at}]: expected finite and positive, got {float(side[at])}", index=at
+            )
+        sides.append(side.clone())
+    return sides[0], sides[1]
+
+
+def _saved_prior(prior: tuple[Any, Any]) -> list[Any]:
+    return [side.clone() if isinstance(side, Tensor) else side for side in prior]
+
+
+def _equal(saved: Any, expected: Any) -> bool:
+    if isinstance(expected, list):
+        return (
+            isinstance(saved, list)
+            and len(saved) == len(expected)
+            and all(_equal(*pair) for pair in zip(saved, expected, strict=True))
+        )
+    if isinstance(expected, Tensor):
+        return isinstance(saved, Tensor) and torch.equal(saved, expected)
+    return bool(not isinstance(saved, Tensor) and saved == expected)

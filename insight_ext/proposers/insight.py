@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.ops import select_top_k
+from insight_ext.ops import score, select_top_k
 from insight_ext.proposers.proposer import BeliefProposer
+from insight_ext.proposers.ranking import draw_candidates
 from insight_ext.scores import WeightedInformation
 
 
@@ -20,7 +23,7 @@ class InSight(BeliefProposer):
     the order of the data.
 
     Args:
-        pool_size, seed, prior, decay: see `BeliefProposer`.
+        pool_size, seed, decay, common: see `BeliefProposer`.
         rollouts, eta, mu: of the score, see `WeightedInformation`.
         candidate_ratio: candidates per selected prompt, at least 1, drawn uniformly without
             replacement; None scores the whole pool.
@@ -42,30 +45,32 @@ class InSight(BeliefProposer):
         pool_size: int,
         *,
         seed: int = 0,
-        prior: tuple[float, float] = (1.0, 1.0),
         decay: float = 0.5,
         rollouts: int = 8,
         eta: float = 3.0,
         mu: float = 0.3,
         candidate_ratio: int | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(pool_size, seed=seed, prior=prior, decay=decay)
+        super().__init__(pool_size, seed=seed, decay=decay, **common)
         if candidate_ratio is not None and candidate_ratio < 1:
             raise ArgumentError(f"candidate_ratio: expected at least 1, got {candidate_ratio}")
         self.score = WeightedInformation(rollouts=rollouts, eta=eta, mu=mu)
         self.candidate_ratio = candidate_ratio
 
-    def _choose(self, k: int) -> Tensor:
-        candidates = self._candidates(k)
-        available = self.pool_size if candidates is None else len(candidates)
+    def _choose(self, k: int, exclude: Tensor) -> Tensor:
+        candidates = self._candidates(k, exclude)
+        available = self.pool_size - len(exclude) if candidates is None else len(candidates)
+        alpha, beta = self.posterior.current()
         # One more than asked for tells whether the cut goes through a tie.
         best = select_top_k(
-            self.posterior.alpha,
-            self.posterior.beta,
+            alpha,
+            beta,
             min(k + 1, available),
             self.score,
             seed=self.seed + self.selections,
             candidates=candidates,
+            exclude=exclude if candidates is None else None,
         )
         cut = best.scores[k - 1]
         straddles = bool((best.scores[k:] == cut).any())
@@ -73,10 +78,13 @@ class InSight(BeliefProposer):
         self._metrics["frac_tied_at_cut"] = tied / k
         return best.indices[:k].clone()
 
-    def _candidates(self, k: int) -> Tensor | None:
+    def _candidates(self, k: int, exclude: Tensor) -> Tensor | None:
         if self.candidate_ratio is None or self.candidate_ratio * k >= self.pool_size:
             return None
-        drawn = self._generator().choice(
-            self.pool_size, self.candidate_ratio * k, replace=False, shuffle=False
+        return draw_candidates(
+            self._generator(), self.pool_size, self.candidate_ratio * k, exclude, at_least=k
         )
-        return torch.from_numpy(drawn)
+
+    def _terms(self, indices: Tensor) -> dict[str, Tensor]:
+        alpha, beta = self.posterior.current(indices)
+        return {"score": score(alpha, beta, self.score)}

@@ -48,7 +48,12 @@ class BeliefProposer(Proposer):
         pool_size: number of prompts.
         seed: of every draw and tie-break. A draw depends on the seed and the number of selections
             so far alone, so that a resumed run draws what the uninterrupted one would have.
-        prior, decay: of the beliefs, see `BetaPosteriors`.
+        prior, decay, half_life: of the beliefs, see `BetaPosteriors`. A step is a selection.
+        exploration: share of every selection that is drawn uniformly, whatever the strategy says,
+            in [0, 1]; rounded down to whole prompts.
+        in_flight: prompts of the latest so many selections whose results are still out are not
+            selected again, as far as the pool allows. Matters where selection runs ahead of
+            training.
     """
 
     def __init__(
@@ -56,14 +61,24 @@ class BeliefProposer(Proposer):
         pool_size: int,
         *,
         seed: int = 0,
-        prior: tuple[float, float] = (1.0, 1.0),
+        prior: tuple[float, float] | tuple[Tensor, Tensor] = (1.0, 1.0),
         decay: float = 1.0,
+        half_life: float | None = None,
+        exploration: float = 0.0,
+        in_flight: int = 1,
     ) -> None:
         if seed < 0:
             raise ArgumentError(f"seed: expected a non-negative integer, got {seed}")
-        self.posterior = BetaPosteriors(pool_size, prior, decay)
+        if not 0.0 <= exploration <= 1.0:
+            raise ArgumentError(f"exploration: expected a share in [0, 1], got {exploration}")
+        if in_flight < 0:
+            raise ArgumentError(f"in_flight: expected 0 or more selections, got {in_flight}")
+        self.posterior = BetaPosteriors(pool_size, prior, decay, half_life=half_life)
         self.seed = seed
+        self.exploration = exploration
+        self.in_flight = in_flight
         self.selections = 0
+        self._pending: list[Tensor] = []
         self._metrics: dict[str, float] = {}
 
     @property
@@ -80,19 +95,48 @@ class BeliefProposer(Proposer):
         if not 1 <= k <= self.pool_size:
             raise ArgumentError(f"k: expected an integer in [1, {self.pool_size}], got {k}")
         self._metrics = {}
-        chosen = self._choose(k)
+        exclude = self._excluded(k)
+        explored = int(self.exploration * k)
+        chosen = torch.empty(0, dtype=torch.int64)
+        if explored < k:
+            chosen = self._choose(k - explored, exclude)
+        if explored:
+            taken = torch.zeros(self.pool_size, dtype=torch.bool)
+            taken[torch.cat((chosen, exclude))] = True
+            rest = (~taken).nonzero()[:, 0]
+            drawn = self._generator(1).choice(len(rest), explored, replace=False)
+            chosen = torch.cat((chosen, rest[torch.from_numpy(drawn)]))
         self.selections += 1
+        self.posterior.step = self.selections
+        self._pending = [*self._pending, chosen][len(self._pending) + 1 - self.in_flight :]
         unseen = self.posterior.visits[chosen] == 0
         self._metrics["frac_unseen"] = int(torch.count_nonzero(unseen)) / k
-        return chosen
+        return chosen.clone()
 
     @abstractmethod
-    def _choose(self, k: int) -> Tensor:
-        """The strategy: the indices of `k` distinct prompts; may add to `self._metrics`."""
+    def _choose(self, k: int, exclude: Tensor) -> Tensor:
+        """The strategy: the indices of `k` distinct prompts, none of them in `exclude`.
+
+        May add to `self._metrics`.
+        """
+
+    def _excluded(self, k: int) -> Tensor:
+        """The prompts in flight: the latest selections, so many that `k` others remain."""
+        kept = torch.empty(0, dtype=torch.int64)
+        for selection in reversed(self._pending):
+            more = torch.unique(torch.cat((kept, selection)))
+            if self.pool_size - len(more) < k:
+                break
+            kept = more
+        return kept
 
     def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
         """Update the beliefs; see `BetaPosteriors.observe`."""
         self.posterior.observe(indices, successes, rollouts)
+        if self._pending:
+            back = torch.as_tensor(indices, dtype=torch.int64)
+            left = [selection[~torch.isin(selection, back)] for selection in self._pending]
+            self._pending = [selection for selection in left if len(selection)]
 
     def metrics(self) -> dict[str, float]:
         """`frac_unseen`: share of the latest selection never visited before; and the strategy's."""
@@ -100,15 +144,42 @@ class BeliefProposer(Proposer):
 
     def predict(self, indices: Tensor) -> Tensor:
         """The expected success rate of these prompts, float32, shape of `indices`."""
-        alpha, beta = self.posterior.alpha[indices], self.posterior.beta[indices]
+        alpha, beta = self.posterior.current(indices)
         return alpha / (alpha + beta)
 
+    def explain(self, indices: Any) -> dict[str, Tensor]:
+        """Why these prompts rank where they do: the numbers behind the choice, one per prompt.
+
+        Args:
+            indices: integers of shape (m,).
+
+        Returns:
+            Columns of shape (m,): `success_rate`, `alpha`, `beta`, `visits`, `age` (steps since
+            the latest visit) and the strategy's own terms, among them `score` where it ranks by
+            one.
+        """
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        alpha, beta = self.posterior.current(chosen)
+        return {
+            "success_rate": self.predict(chosen),
+            "alpha": alpha,
+            "beta": beta,
+            "visits": self.posterior.visits[chosen],
+            "age": self.selections - self.posterior.latest[chosen],
+            **self._terms(chosen),
+        }
+
+    def _terms(self, indices: Tensor) -> dict[str, Tensor]:
+        """The strategy's columns of `explain`."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
-        """Beliefs, seed and the number of selections so far."""
+        """Beliefs, seed, the number of selections so far, and what is in flight."""
         return {
             "strategy": type(self).__name__,
             "seed": self.seed,
             "selections": self.selections,
+            "pending": [selection.clone() for selection in self._pending],
             "posterior": self.posterior.state_dict(),
         }
 
@@ -126,7 +197,8 @@ class BeliefProposer(Proposer):
                 )
         self.posterior.load_state_dict(state["posterior"])
         self.selections = int(state["selections"])
+        self._pending = [selection.clone() for selection in state["pending"]]
 
-    def _generator(self) -> np.random.Generator:
+    def _generator(self, stream: int = 0) -> np.random.Generator:
         """The random stream of the present selection."""
-        return np.random.default_rng((self.seed, self.selections))
+        return np.random.default_rng((self.seed, self.selections, stream))

@@ -19,7 +19,8 @@ class Uniform(BeliefProposer):
     are kept for the reports and play no part in the choice.
 
     Args:
-        pool_size, seed, prior, decay: see `BeliefProposer`.
+        pool_size, seed, common: see `BeliefProposer`. Prompts in flight are not avoided: within an
+            epoch they do not come again anyway.
 
     Example:
         >>> proposer = Uniform(4, seed=1)
@@ -27,18 +28,11 @@ class Uniform(BeliefProposer):
         [0, 1, 2, 3]
     """
 
-    def __init__(
-        self,
-        pool_size: int,
-        *,
-        seed: int = 0,
-        prior: tuple[float, float] = (1.0, 1.0),
-        decay: float = 1.0,
-    ) -> None:
-        super().__init__(pool_size, seed=seed, prior=prior, decay=decay)
+    def __init__(self, pool_size: int, *, seed: int = 0, **common: Any) -> None:
+        super().__init__(pool_size, seed=seed, **common)
         self._queue = torch.empty(0, dtype=torch.int64)
 
-    def _choose(self, k: int) -> Tensor:
+    def _choose(self, k: int, exclude: Tensor) -> Tensor:
         if len(self._queue) < k:
             shuffled = torch.from_numpy(self._generator().permutation(self.pool_size))
             left = torch.isin(shuffled, self._queue)
