@@ -26,6 +26,11 @@ INSIGHT_HD uint64_t tie_hash(uint64_t key, int64_t index) {
   return mix(key + static_cast<uint64_t>(index) * kGoldenGamma);
 }
 
+// What can be scored at all; NaN compares false.
+INSIGHT_HD bool is_belief(float a, float b) {
+  return (a > 0.0f) & (a < __builtin_huge_valf()) & (b > 0.0f) & (b < __builtin_huge_valf());
+}
+
 struct Ranked {
   float score;
   uint64_t hash;

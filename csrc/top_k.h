@@ -52,8 +52,4 @@ struct Outcome {
   int64_t where = 0;
 };
 
-INSIGHT_HD bool is_belief(float a, float b) {
-  return (a > 0.0f) & (a < kUnbounded) & (b > 0.0f) & (b < kUnbounded);
-}
-
 }  // namespace insight

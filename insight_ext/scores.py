@@ -78,4 +78,4 @@ class WeightedInformation(Score):
         check_between("mu", self.mu, 0.0, 1.0)
 
     def parameters(self) -> list[float]:
-        return [float(self.rollouts), float(self.eta), float(self.mu), 1.0, 1.0]
+        return [float(self.rollouts), float(self.eta), float(self.mu)]

@@ -7,9 +7,14 @@
 #include <limits>
 #include <vector>
 
-#include "filter.h"
+#include "../top_k.h"
+#include "kernels.h"
 
 namespace insight::cpu {
+
+using insight_kernels::kChunk;
+using insight_kernels::kLanes;
+using insight_kernels::kStrip;
 
 // The first place at which something was wrong, agreed on by all threads.
 class FirstFault {
@@ -57,6 +62,15 @@ class Candidates {
     if (eligible_.candidate_mask && !eligible_.candidate_mask[index]) return false;
     if (eligible_.exclusion_mask && eligible_.exclusion_mask[index]) return false;
     return excluded_.empty() || !std::binary_search(excluded_.begin(), excluded_.end(), index);
+  }
+
+  // Tells the processor that these places will be loaded soon.
+  void prefetch(int64_t place, int count) const {
+    if (is_list() || place + count > beliefs_.size) return;
+    for (int i = 0; i < count; i += 16) {
+      __builtin_prefetch(beliefs_.alpha + place + i);
+      __builtin_prefetch(beliefs_.beta + place + i);
+    }
   }
 
   // The chunk at places [place, place + count). The beliefs of a list are gathered into the

@@ -1,9 +1,7 @@
-// One loop body, compiled for several instruction sets by function-level targets, picked at run
-// time. (Compiling whole files with -mavx512f would let such code leak into static initialisers
-// and shared inline functions, and crash older processors at import.)
+// Which instruction set's loops to use.
 #pragma once
 
-#include "../portable.h"
+#include "kernels.h"
 
 namespace insight::cpu {
 
@@ -20,28 +18,13 @@ inline InstructionSet best_instruction_set() {
   return InstructionSet::kPortable;
 }
 
+inline const insight_kernels::Kernels& kernels_for(InstructionSet set, int kind) {
 #if defined(__x86_64__)
-template <class Body, class... Args>
-__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512"))) auto
-run_avx512(Args... args) {
-  return Body::run(args...);
-}
-
-template <class Body, class... Args>
-__attribute__((target("avx2"))) auto run_avx2(Args... args) {
-  return Body::run(args...);
-}
-#endif
-
-// Body::run(args...), an always-inline function, under the given instruction set.
-template <class Body, class... Args>
-auto run(InstructionSet set, Args... args) {
-#if defined(__x86_64__)
-  if (set == InstructionSet::kAvx512) return run_avx512<Body>(args...);
-  if (set == InstructionSet::kAvx2) return run_avx2<Body>(args...);
+  if (set == InstructionSet::kAvx512) return insight_kernels::avx512(kind);
+  if (set == InstructionSet::kAvx2) return insight_kernels::avx2(kind);
 #endif
   static_cast<void>(set);
-  return Body::run(args...);
+  return insight_kernels::portable(kind);
 }
 
 }  // namespace insight::cpu

@@ -7,7 +7,6 @@
 
 #include "candidates.h"
 #include "instruction_set.h"
-#include "score_batch.h"
 #include "survivors.h"
 
 namespace insight::cpu {
@@ -42,23 +41,49 @@ class SharedCut {
   std::atomic<uint64_t> version_{1};
 };
 
+// A score and the loops that compute it.
+class Scorer {
+ public:
+  Scorer(const AnyScore& score, InstructionSet set)
+      : kernels_(kernels_for(set, static_cast<int>(score.kind))) {
+    kernels_.prepare(score.parameters, score.seed, score.draw, &prepared_);
+  }
+
+  bool per_index() const { return kernels_.per_index; }
+
+  int filter(const insight_kernels::Cut& cut, uint64_t key, const Chunk& chunk,
+             uint8_t* flags) const {
+    return kernels_.filter(&prepared_, &cut, key, chunk.a, chunk.b, chunk.indices, chunk.first,
+                           chunk.count, flags);
+  }
+  void bounds(const float* a, const float* b, int64_t count, float* out) const {
+    kernels_.bounds(&prepared_, a, b, count, out);
+  }
+  void score(const float* a, const float* b, const int64_t* indices, int64_t count,
+             float* out) const {
+    kernels_.score(&prepared_, a, b, indices, count, out);
+  }
+
+ private:
+  const insight_kernels::Kernels& kernels_;
+  insight_kernels::Prepared prepared_;
+};
+
 // What the threads of one pass have in common.
 struct Pass {
+  const Scorer& scorer;
   const Candidates& candidates;
-  InstructionSet instruction_set;
   uint64_t key;  // of the tie hash
   SharedCut cut;
   FirstFault bad_belief, bad_candidate;
 
-  Pass(const Candidates& candidates, InstructionSet set, uint64_t key, const Ranked& worst)
-      : candidates(candidates), instruction_set(set), key(key), cut(worst) {}
+  Pass(const Scorer& scorer, const Candidates& candidates, uint64_t key, const Ranked& worst)
+      : scorer(scorer), candidates(candidates), key(key), cut(worst) {}
 };
 
-template <class Score>
 class Scan {
  public:
-  Scan(const Score& score, Pass& pass, Survivors& survivors)
-      : score_(score), pass_(pass), survivors_(survivors) {}
+  Scan(Pass& pass, Survivors& survivors) : pass_(pass), survivors_(survivors) {}
 
   void visit(int64_t begin, int64_t end) {
     for (int64_t place = begin; place < end; place += kChunk) {
@@ -81,32 +106,34 @@ class Scan {
     Ranked worst;
     if (pass_.cut.refresh(version_, worst)) set_cut(worst);
     const Chunk chunk = pass_.candidates.load(place, count, gathered_, pass_.bad_candidate);
-    const int result = run<Filter<Score>>(
-        pass_.instruction_set, &score_, static_cast<const Cut*>(&cut_), chunk.a, chunk.b,
-        chunk.indices, chunk.first, chunk.count, pass_.key, static_cast<uint8_t*>(flags_));
-    if (result & kInvalid) {
+    const int strips = pass_.scorer.filter(cut_, pass_.key, chunk, flags_);
+    if (strips == insight_kernels::kInvalid) {
       int i = 0;
       while (is_belief(chunk.a[i], chunk.b[i])) ++i;
       pass_.bad_belief.note(place + i);
       return;
     }
-    if (!(result & kSome)) return;
-    for (int start = 0; start < chunk.count; start += 8) {
+    for (unsigned left = static_cast<unsigned>(strips); left; left &= left - 1) {
+      const int start = __builtin_ctz(left) * kStrip;
+      meet_strip(chunk, start, std::min(start + kStrip, chunk.count));
+    }
+  }
+
+  void meet_strip(const Chunk& chunk, int begin, int end) {
+    for (int start = begin; start < end; start += 8) {
       uint64_t eight = 0;
-      memcpy(&eight, flags_ + start, static_cast<size_t>(std::min(8, chunk.count - start)));
+      memcpy(&eight, flags_ + start, static_cast<size_t>(std::min(8, end - start)));
       for (; eight; eight &= eight - 1) {
-        const int i = start + lowest_byte(eight);
+        const int i = start + __builtin_ctzll(eight) / 8;
         meet(chunk.a[i], chunk.b[i], chunk.index(i));
       }
     }
   }
 
-  static int lowest_byte(uint64_t word) { return __builtin_ctzll(word) / 8; }
-
   // A candidate that the filter let through.
   void meet(float a, float b, int64_t index) {
     if (!pass_.candidates.is_eligible(index)) return;
-    if constexpr (!Score::kPerIndex) {
+    if (!pass_.scorer.per_index()) {
       const Known& known = known_[slot(a, b)];
       if (known.a == a && known.b == b) return rank(known.score, index);
     }
@@ -125,10 +152,7 @@ class Scan {
       pending_index_[padded] = pending_index_[0];
     }
     float scores[kPending];
-    run<ScoreBatch<Score>>(pass_.instruction_set, &score_, static_cast<const float*>(pending_a_),
-                           static_cast<const float*>(pending_b_),
-                           static_cast<const int64_t*>(pending_index_), int64_t{padded},
-                           static_cast<float*>(scores));
+    pass_.scorer.score(pending_a_, pending_b_, pending_index_, padded, scores);
     const int count = pending_;
     pending_ = 0;
     for (int i = 0; i < count; ++i) {
@@ -145,27 +169,27 @@ class Scan {
   }
 
   void rank(float score, int64_t index) {
-    if (score < cut_.worst.score) return;
+    if (score < worst_.score) return;
     const Ranked candidate{score, tie_hash(pass_.key, index), index};
-    if (before(cut_.worst, candidate)) return;
+    if (before(worst_, candidate)) return;
     if (!survivors_.add(candidate) || !survivors_.shrink()) return;
     pass_.cut.raise(survivors_.worst());
     set_cut(survivors_.worst());
   }
 
   void set_cut(const Ranked& worst) {
-    if (!before(worst, cut_.worst)) return;
-    const bool tie_known = !Score::kPerIndex && worst.index != kLowest.index;
+    if (!before(worst, worst_)) return;
+    const bool tie_known = !pass_.scorer.per_index() && worst.index != kLowest.index;
     const Beliefs& beliefs = pass_.candidates.beliefs();
-    cut_.worst = worst;
-    cut_.a = tie_known ? beliefs.alpha[worst.index] : __builtin_nanf("");
-    cut_.b = tie_known ? beliefs.beta[worst.index] : __builtin_nanf("");
+    worst_ = worst;
+    cut_ = {worst.score, worst.hash, tie_known ? beliefs.alpha[worst.index] : __builtin_nanf(""),
+            tie_known ? beliefs.beta[worst.index] : __builtin_nanf("")};
   }
 
-  const Score score_;
   Pass& pass_;
   Survivors& survivors_;
-  Cut cut_{kLowest, __builtin_nanf(""), __builtin_nanf("")};
+  Ranked worst_ = kLowest;
+  insight_kernels::Cut cut_{kLowest.score, kLowest.hash, __builtin_nanf(""), __builtin_nanf("")};
   uint64_t version_ = 0;
   int pending_ = 0;
   float pending_a_[kPending], pending_b_[kPending];

@@ -1,24 +1,19 @@
 #include <algorithm>
 #include <atomic>
 
-#include "candidates.h"
 #include "cpu.h"
-#include "score_batch.h"
+#include "scan.h"
 #include "threads.h"
 
 namespace insight::cpu {
 namespace {
 
-template <class Score>
-void score_range(const Score& score, const Beliefs& beliefs, InstructionSet set, int64_t begin,
-                 int64_t end, float* scores) {
+void score_range(const Scorer& scorer, const Beliefs& beliefs, int64_t begin, int64_t end,
+                 float* scores) {
   int64_t indices[kLanes];
-  const auto run_batch = [&](const float* a, const float* b, int64_t count, float* out) {
-    run<ScoreBatch<Score>>(set, &score, a, b, static_cast<const int64_t*>(indices), count, out);
-  };
-  if constexpr (!Score::kPerIndex) {
+  if (!scorer.per_index()) {
     const int64_t whole = (end - begin) / kLanes * kLanes;
-    run_batch(beliefs.alpha + begin, beliefs.beta + begin, whole, scores + begin);
+    scorer.score(beliefs.alpha + begin, beliefs.beta + begin, nullptr, whole, scores + begin);
     begin += whole;
   }
   for (; begin < end; begin += kLanes) {
@@ -29,7 +24,7 @@ void score_range(const Score& score, const Beliefs& beliefs, InstructionSet set,
       a[i] = beliefs.alpha[indices[i]];
       b[i] = beliefs.beta[indices[i]];
     }
-    run_batch(a, b, kLanes, out);
+    scorer.score(a, b, indices, kLanes, out);
     std::copy(out, out + count, scores + begin);
   }
 }
@@ -40,22 +35,21 @@ Outcome score(const AnyScore& any, const Beliefs& beliefs, const Settings& setti
               float* scores) {
   constexpr int64_t kBlock = 4096;
   const int64_t blocks = (beliefs.size + kBlock - 1) / kBlock;
+  const Scorer scorer(any, settings.instruction_set);
   std::atomic<int64_t> next{0};
   FirstFault bad;
-  with_score(any, [&](const auto& score) {
-    const int threads = static_cast<int>(std::min<int64_t>(settings.threads, (blocks + 1) / 2));
-    on_threads(std::max(threads, 1), [&](int) {
-      for (int64_t block; (block = next.fetch_add(1)) < blocks;) {
-        const int64_t begin = block * kBlock, end = std::min(begin + kBlock, beliefs.size);
-        int64_t i = begin;
-        while (i < end && is_belief(beliefs.alpha[i], beliefs.beta[i])) ++i;
-        if (i < end) {
-          bad.note(i);
-          return;  // earlier blocks are done or in other hands, later ones cannot hold the first
-        }
-        score_range(score, beliefs, settings.instruction_set, begin, end, scores);
+  const int threads = static_cast<int>(std::min<int64_t>(settings.threads, (blocks + 1) / 2));
+  on_threads(std::max(threads, 1), [&](int) {
+    for (int64_t block; (block = next.fetch_add(1)) < blocks;) {
+      const int64_t begin = block * kBlock, end = std::min(begin + kBlock, beliefs.size);
+      int64_t i = begin;
+      while (i < end && is_belief(beliefs.alpha[i], beliefs.beta[i])) ++i;
+      if (i < end) {
+        bad.note(i);
+        return;  // earlier blocks are done or in other hands, later ones cannot hold the first
       }
-    });
+      score_range(scorer, beliefs, begin, end, scores);
+    }
   });
   if (bad.found()) return {Outcome::kBadBelief, bad.place()};
   return {};

@@ -2,7 +2,6 @@
 // over nearly every candidate, the reference score for the rest, and a cut that rises as better
 // candidates are met. No N-sized array; docs/kernel.md has the argument for exactness.
 #include <cmath>
-#include <numeric>
 
 #include "cpu.h"
 #include "scan.h"
@@ -11,14 +10,11 @@
 namespace insight::cpu {
 namespace {
 
-constexpr int64_t kLine = 16;  // float32 values in a cache line
-
-template <class Score>
 class Selector {
  public:
-  Selector(const Score& score, const Candidates& candidates, const SelectionRequest& request,
+  Selector(const Scorer& scorer, const Candidates& candidates, const SelectionRequest& request,
            const Settings& settings)
-      : score_(score),
+      : scorer_(scorer),
         candidates_(candidates),
         k_(request.k),
         key_(hash_key(request.seed)),
@@ -36,69 +32,70 @@ class Selector {
  private:
   // A cut that k candidates probably pass, and not many more: the worst of the `rank` most
   // promising of a sample, with rank so large that fewer than k pass only by rare chance (then
-  // the pass is repeated without it). Whole cache lines, jittered within equal strata.
+  // the pass is repeated without it). The sample is strips, jittered within equal strata.
   Ranked sampled_cut() const {
     const Tuning& tuning = settings_.tuning;
     const int64_t size = candidates_.size();
     const int64_t wanted =
         std::clamp(size / tuning.sample_share, tuning.sample_least, tuning.sample_most);
-    const bool whole = size <= 4 * wanted;
-    const int64_t stride = whole ? kLine : size / (wanted / kLine);
-    std::vector<float> bounds;
-    std::vector<int64_t> indices;
-    if (k_ > size / 8 && !(whole && k_ <= size / 2)) return kLowest;
+    const bool whole = size <= 2 * wanted;
+    if (k_ > (whole ? size / 2 : size / 8)) return kLowest;
+    const int64_t stride = whole ? kStrip : size / (wanted / kStrip);
+    const int64_t rank = tuning.sample_rank > 0 ? tuning.sample_rank
+                                                : sample_rank(whole ? 1.0 : double(wanted) / double(size));
+    Survivors promising(rank, 2 * rank + kStrip, candidates_.is_list());
+    float least = -kUnbounded;
     FirstFault fault;
-    float gathered[2 * kChunk], line_bounds[kLine];
+    float gathered[2 * kChunk], bounds[kStrip];
+    const auto place_of = [&](int64_t stratum) {
+      if (whole) return stratum;
+      const uint64_t jitter = tie_hash(key_, ~stratum) % static_cast<uint64_t>(stride);
+      return (stratum + static_cast<int64_t>(jitter)) / kStrip * kStrip;
+    };
     for (int64_t stratum = 0; stratum < size; stratum += stride) {
-      const uint64_t jitter = whole ? 0 : tie_hash(key_, ~stratum) % static_cast<uint64_t>(stride);
-      const int64_t place = (stratum + static_cast<int64_t>(jitter)) / kLine * kLine;
+      const int64_t place = place_of(stratum);
       if (place >= size) break;
-      const int count = static_cast<int>(std::min(kLine, size - place));
+      candidates_.prefetch(place_of(stratum + stride), kStrip);
+      const int count = static_cast<int>(std::min<int64_t>(kStrip, size - place));
       const Chunk chunk = candidates_.load(place, count, gathered, fault);
-      run<Bounds<Score>>(settings_.instruction_set, &score_, chunk.a, chunk.b,
-                         int64_t{chunk.count}, static_cast<float*>(line_bounds));
+      scorer_.bounds(chunk.a, chunk.b, chunk.count, bounds);
       for (int i = 0; i < chunk.count; ++i) {
-        const int64_t index = chunk.index(i);
+        if (bounds[i] <= least || !candidates_.is_eligible(chunk.index(i))) continue;
         if (!is_belief(chunk.a[i], chunk.b[i])) return kLowest;  // the pass will report it
-        if (!candidates_.is_eligible(index)) continue;
-        bounds.push_back(line_bounds[i] == line_bounds[i] ? line_bounds[i] : kUnbounded);
-        indices.push_back(index);
+        const float bound = bounds[i] == bounds[i] ? bounds[i] : kUnbounded;
+        if (promising.add({bound, 0, chunk.index(i)}) && promising.shrink()) {
+          least = promising.worst().score;
+        }
       }
     }
-    const int64_t sampled = static_cast<int64_t>(bounds.size());
-    int64_t rank = k_;
-    if (!whole) {
-      const double share = double(sampled) / double(size);
-      const double expected = double(k_) * share;
-      rank = static_cast<int64_t>(std::ceil(expected + 4.0 * std::sqrt(expected) + 4.0));
-    }
-    if (tuning.sample_rank > 0) rank = tuning.sample_rank;
-    if (fault.found() || rank > sampled) return kLowest;
-    return worst_of_most_promising(rank, bounds, indices);
+    if (fault.found() || !promising.shrink()) return kLowest;
+    return worst_of(promising.items());
   }
 
-  Ranked worst_of_most_promising(int64_t rank, const std::vector<float>& bounds,
-                                 const std::vector<int64_t>& indices) const {
-    std::vector<int32_t> order(bounds.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::nth_element(order.begin(), order.begin() + (rank - 1), order.end(),
-                     [&](int32_t x, int32_t y) { return bounds[x] > bounds[y]; });
-    const int64_t padded = (rank + kLanes - 1) / kLanes * kLanes;
-    std::vector<float> a(padded), b(padded), scores(padded);
-    std::vector<int64_t> chosen(padded);
-    for (int64_t i = 0; i < padded; ++i) {
-      chosen[i] = indices[order[i < rank ? i : 0]];
-      a[i] = candidates_.beliefs().alpha[chosen[i]];
-      b[i] = candidates_.beliefs().beta[chosen[i]];
-    }
-    run<ScoreBatch<Score>>(settings_.instruction_set, &score_,
-                           static_cast<const float*>(a.data()),
-                           static_cast<const float*>(b.data()),
-                           static_cast<const int64_t*>(chosen.data()), padded, scores.data());
-    Ranked worst{scores[0], tie_hash(key_, chosen[0]), chosen[0]};
-    for (int64_t i = 1; i < rank; ++i) {
-      const Ranked other{scores[i], tie_hash(key_, chosen[i]), chosen[i]};
-      if (before(worst, other)) worst = other;
+  int64_t sample_rank(double share) const {
+    if (share == 1.0) return k_;
+    const double expected = double(k_) * share;
+    return static_cast<int64_t>(std::ceil(expected + 4.0 * std::sqrt(expected) + 4.0));
+  }
+
+  // By score, of candidates known by their index.
+  Ranked worst_of(const std::vector<Ranked>& some) const {
+    Ranked worst{kUnbounded, 0, 0};
+    for (size_t start = 0; start < some.size(); start += kStrip) {
+      const size_t count = std::min<size_t>(kStrip, some.size() - start);
+      float a[kStrip], b[kStrip], scores[kStrip];
+      int64_t indices[kStrip];
+      for (size_t i = 0; i < kStrip; ++i) {
+        indices[i] = some[start + (i < count ? i : 0)].index;
+        a[i] = candidates_.beliefs().alpha[indices[i]];
+        b[i] = candidates_.beliefs().beta[indices[i]];
+      }
+      scorer_.score(a, b, indices, (static_cast<int64_t>(count) + kLanes - 1) / kLanes * kLanes,
+                    scores);
+      for (size_t i = 0; i < count; ++i) {
+        const Ranked other{scores[i], tie_hash(key_, indices[i]), indices[i]};
+        if (before(worst, other)) worst = other;
+      }
     }
     return worst;
   }
@@ -111,13 +108,13 @@ class Selector {
     const int threads = static_cast<int>(std::min<int64_t>(settings_.threads, useful));
     const int64_t capacity = tuning.capacity > 0 ? std::max(tuning.capacity, k_ + 1)
                                                  : 2 * k_ + 1024;
-    Pass pass(candidates_, settings_.instruction_set, key_, cut);
+    Pass pass(scorer_, candidates_, key_, cut);
     Survivors merged(k_, capacity, candidates_.is_list());
     std::mutex merging;
     std::atomic<int64_t> next{0};
     on_threads(threads, [&](int) {
       Survivors own(k_, capacity, candidates_.is_list());
-      Scan<Score> scan(score_, pass, own);
+      Scan scan(pass, own);
       for (int64_t block; (block = next.fetch_add(1, std::memory_order_relaxed)) < blocks;) {
         scan.visit(block * tuning.block, std::min(size, (block + 1) * tuning.block));
       }
@@ -134,7 +131,7 @@ class Selector {
     return {};
   }
 
-  const Score& score_;
+  const Scorer& scorer_;
   const Candidates& candidates_;
   const int64_t k_;
   const uint64_t key_;
@@ -152,9 +149,8 @@ Outcome select_top_k(const AnyScore& any, const Beliefs& beliefs, const Eligible
   }
   const Candidates candidates(beliefs, eligible);
   std::vector<Ranked> best;
-  const Outcome outcome = with_score(any, [&](const auto& score) {
-    return Selector(score, candidates, request, settings).select(best);
-  });
+  const Scorer scorer(any, settings.instruction_set);
+  const Outcome outcome = Selector(scorer, candidates, request, settings).select(best);
   if (outcome.code != Outcome::kDone) return outcome;
   if (static_cast<int64_t>(best.size()) < request.k) {
     return {Outcome::kTooFewEligible, static_cast<int64_t>(best.size())};

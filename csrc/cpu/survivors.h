@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-#include "filter.h"
+#include "../order.h"
 
 namespace insight::cpu {
 

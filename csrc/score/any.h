@@ -17,14 +17,20 @@ struct AnyScore {
   uint64_t seed, draw;  // of the scores that draw at random
 };
 
-// Calls `visit` with the score's own type. Every score offers
-//   operator()(a, b) -> the reference score, in portable arithmetic; with kPerIndex (a, b, index)
-//   bound(a, b)      -> a cheap float32 no smaller than that score rounded to float32, or NaN
-//   evidence_limit(threshold) -> no candidate with a + b above it scores threshold or more
+template <class Score>
+struct ScoreType {
+  using type = Score;
+};
+
+// Calls visit(ScoreType<S>{}) with the score's own type S. Every score offers
+//   from(parameters, seed, draw)  -> the score with its constants worked out; trivially copyable
+//   operator()(a, b)              -> the reference score, in portable arithmetic; scores with
+//                                    kPerIndex take (a, b, index) and doubles alone
+//   bound(a, b)                   -> a cheap float32 no smaller than that score as float32, or NaN
+//   evidence_limit(threshold)     -> no candidate with a + b above it scores threshold or more
 template <class Visit>
-auto with_score(const AnyScore& any, Visit visit) {
-  const double* p = any.parameters;
-  return visit(WeightedInformation(static_cast<int>(p[0]), p[1], p[2], p[3] != 0, p[4] != 0));
+decltype(auto) with_score_type(ScoreKind, Visit visit) {
+  return visit(ScoreType<WeightedInformation>{});
 }
 
 }  // namespace insight

@@ -23,17 +23,18 @@ struct Weight {
   }
 };
 
-struct WeightedInformation {
+// Without kWeighted the score is I_K alone, without kInformed w(p) alone (the paper's ablations).
+template <bool kWeighted, bool kInformed>
+struct WeightedInformationOf {
   static constexpr bool kPerIndex = false;
 
   int rollouts;
   Weight weight;
-  bool weighted, informed;  // the ablations "information alone" and "weight alone"
-  float margin;             // what the bound's rounding may lack, as a factor
-  double weight_limit;      // at least max w
+  float margin;         // what the bound's rounding may lack, as a factor
+  double weight_limit;  // at least max w
 
-  WeightedInformation(int rollouts, double eta, double mu, bool weighted, bool informed)
-      : rollouts(rollouts), weight{eta, mu}, weighted(weighted), informed(informed) {
+  WeightedInformationOf(int rollouts, double eta, double mu)
+      : rollouts(rollouts), weight{eta, mu} {
     // A relative error of 3e-7 in p moves eta (p - mu)^2 by at most 1e-6 eta.
     margin = static_cast<float>(exp(smaller(4e-5 + 1e-6 * eta, 80.0)));
     // w rises below min(mu, 1/2) and falls above max(mu, 1/2); between, its log is concave.
@@ -44,16 +45,20 @@ struct WeightedInformation {
       (rising ? low : high) = p;
     }
     const double nearest = mu < 0.5 ? low : high;  // the end with the smaller (p - mu)^2
-    weight_limit = weighted ? high * (1.0 - low) * exp(-eta * (nearest - mu) * (nearest - mu))
-                            : 1.0;
+    weight_limit = kWeighted ? high * (1.0 - low) * exp(-eta * (nearest - mu) * (nearest - mu))
+                             : 1.0;
     weight_limit *= 1.0 + 1e-6;
+  }
+
+  static WeightedInformationOf from(const double* p, uint64_t, uint64_t) {
+    return {static_cast<int>(p[0]), p[1], p[2]};
   }
 
   template <class Real>
   INSIGHT_HD Real operator()(Real a, Real b) const {
-    const Real n = a + b;
-    Real score = informed ? information(a, b, rollouts) : broadcast<Real>(1.0);
-    if (weighted) score = score * weight(a / n, b / n);
+    Real score = broadcast<Real>(1.0);
+    if constexpr (kInformed) score = information(a, b, rollouts);
+    if constexpr (kWeighted) score = score * weight(a / (a + b), b / (a + b));
     return score;
   }
 
@@ -62,11 +67,11 @@ struct WeightedInformation {
   INSIGHT_HD float bound(float a, float b) const {
     const float inverse = 1.0f / (a + b);
     float limit = margin;
-    if (informed) {
+    if constexpr (kInformed) {
       const float ratio = static_cast<float>(rollouts) * inverse;
       limit *= 0.5f * rough_log1p(ratio < 1e30f ? ratio : 1e30f);
     }
-    if (weighted) {
+    if constexpr (kWeighted) {
       const float p = a * inverse, complement = b * inverse;
       const float distance = p - static_cast<float>(weight.mu);
       limit *= p * complement * rough_exp(-static_cast<float>(weight.eta) * (distance * distance));
@@ -76,11 +81,15 @@ struct WeightedInformation {
 
   // max w * ln(1 + K/n) / 2 >= threshold, solved for n; e^x - 1 >= x serves where x is tiny.
   INSIGHT_HD float evidence_limit(float threshold) const {
-    if (!informed || !(threshold > 1e-29f)) return kUnbounded;
+    if (!kInformed || !(threshold > 1e-29f)) return kUnbounded;
     const double x = smaller(2.0 * threshold / weight_limit, 50.0);
     const double growth = x < 1e-4 ? x : exp(x) - 1.0;
     return static_cast<float>(rollouts / growth * (1.0 + 1e-5));
   }
 };
+
+using WeightedInformation = WeightedInformationOf<true, true>;
+using WeightAlone = WeightedInformationOf<true, false>;
+using InformationAlone = WeightedInformationOf<false, true>;
 
 }  // namespace insight

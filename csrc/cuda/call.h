@@ -1,0 +1,47 @@
+// Every CUDA call goes through `check`, which turns an error into an exception with its name.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <string>
+
+#include "cuda.h"
+
+namespace insight::cuda {
+
+inline void check(cudaError_t error, const char* call) {
+  if (error == cudaSuccess) return;
+  std::string message = std::string(call) + ": " + cudaGetErrorString(error) + " (CUDA error " +
+                        std::to_string(static_cast<int>(error)) + ")";
+  if (error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver) {
+    message += "; expected a CUDA device and a driver for CUDA " +
+               std::to_string(CUDART_VERSION / 1000) + " or newer; tensors on the CPU need neither";
+  }
+  throw Failure(message);
+}
+
+// Makes a device current, and the previous one again at the end.
+class OnDevice {
+ public:
+  explicit OnDevice(int device) {
+    int count = 0;
+    check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+    check(cudaGetDevice(&previous_), "cudaGetDevice");
+    check(cudaSetDevice(device), "cudaSetDevice");
+  }
+  ~OnDevice() { cudaSetDevice(previous_); }  // it was current before, so nothing can be wrong
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+ private:
+  int previous_ = 0;
+};
+
+inline int multiprocessors(int device) {
+  int count = 0;
+  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device),
+        "cudaDeviceGetAttribute");
+  return count;
+}
+
+}  // namespace insight::cuda

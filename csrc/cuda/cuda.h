@@ -1,0 +1,61 @@
+// The CUDA back end's entry points. They launch on the caller's stream, allocate nothing and wait
+// for nothing, so a CUDA graph can capture them.
+#pragma once
+
+#include <stdexcept>
+
+#include "../top_k.h"
+
+namespace insight::cuda {
+
+// Every tuning number of the back end. Results do not depend on any of them.
+struct Tuning {
+  static constexpr int kThreads = 256;              // of a block
+  static constexpr int kBlocksPerMultiprocessor = 2;
+  static constexpr int kLoads = 4;                  // 16-byte loads in flight, a thread and array
+  static constexpr int kRemembered = 32;            // scores a warp remembers
+  static constexpr int kSortable = 2048;            // candidates a block sorts in shared memory
+  static constexpr int kDigitBits = 11;             // of the radix selection
+  static constexpr int kSampleGroups = 128;         // parts in which the sample is ranked
+  static constexpr int kSampleKept = 16;            // best candidates of each part that count
+
+  int64_t unsampled = 65536;      // pools up to this size are scored as a whole
+  int64_t sample_share = 64;      // the sample is 1 / sample_share of the pool, or less:
+  int64_t sample_most = 65536;    //   at most this many, and
+  int64_t sample_expected = 64;   //   so few that about this many of them are among the k best
+  int64_t sample_rank = 0;        // 0: from k; tests force thresholds that are too high or low
+  int64_t least_capacity = 65536; // survivors that there is room for: this,
+  int64_t capacity_factor = 4;    //   this times the expected number, whichever is more
+  int64_t capacity = 0;           // 0: from the two above; tests force an overflow
+};
+
+// A device and one of its streams (a cudaStream_t).
+struct Queue {
+  int device;
+  void* stream;
+};
+
+// A CUDA call failed. The message names the call.
+struct Failure : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// The device's name, or an empty string where no device can be used.
+const char* device_name();
+
+// How much device memory select_top_k needs for these sizes: O(k), and one bit of each belief
+// for each list among `eligible`.
+size_t workspace_bytes(int64_t size, const Eligible& eligible, int64_t k, const Tuning& tuning);
+
+// The request.k first eligible prompts in THE order. All pointers are to memory of the device.
+// outcome[0] becomes an Outcome::Code and outcome[1] its `where`; unless the code is kDone, all
+// selected indices become -1 and all scores NaN.
+void select_top_k(const AnyScore& score, const Beliefs& beliefs, const Eligible& eligible,
+                  const SelectionRequest& request, const Tuning& tuning, const Queue& queue,
+                  void* workspace, int64_t* outcome, const Selection& selection);
+
+// scores[i] = the reference score of belief i as float32, NaN where the belief is invalid.
+void score(const AnyScore& score, const Beliefs& beliefs, const Queue& queue, int64_t* outcome,
+           float* scores);
+
+}  // namespace insight::cuda

@@ -1,0 +1,86 @@
+// What a selection will do, decided on the host from sizes alone, and where its memory goes.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "cuda.h"
+#include "standing.h"
+
+namespace insight::cuda {
+
+using Digit = Digits<Tuning::kDigitBits>;
+
+struct Plan {
+  int sample_per_group = 0;  // 0: no sample; every eligible candidate survives
+  int sample_rank = 0;       // the survivors' threshold is the sample's candidate of this rank
+  int64_t capacity = 0;      // survivors that there is room for
+};
+
+// The k best of N hold about k S / N of a sample of S. The rank lies so far above that number
+// that fewer than k survive once in 1e9 calls or less; then, and when survivors overflow, the
+// kernel finds the exact threshold by radix selection.
+inline Plan make_plan(int64_t size, int64_t k, const Tuning& tuning) {
+  Plan plan;
+  plan.capacity = size;
+  if (size <= tuning.unsampled || k > size / tuning.capacity_factor) return plan;
+  const double wanted = std::min({double(size) / double(tuning.sample_share),
+                                  double(tuning.sample_most),
+                                  double(size) / double(k) * double(tuning.sample_expected)});
+  plan.sample_per_group = static_cast<int>(std::ceil(wanted / Tuning::kSampleGroups));
+  const double share = double(plan.sample_per_group) * Tuning::kSampleGroups / double(size);
+  const double expected = double(k) * share;
+  const double rank = std::ceil(expected + 5.0 * std::sqrt(expected)) + 6.0;
+  plan.sample_rank = static_cast<int>(tuning.sample_rank > 0 ? double(tuning.sample_rank) : rank);
+  const double survivors = std::ceil(rank / share);
+  plan.capacity = std::min(size, std::max(tuning.least_capacity,
+                                          static_cast<int64_t>(survivors) * tuning.capacity_factor));
+  if (tuning.capacity > 0) plan.capacity = tuning.capacity;
+  plan.capacity = std::max(plan.capacity, k);
+  return plan;
+}
+
+// Counters that start at zero. A fault is the complement of the first place at which it was
+// found, so that zero says "none" and the first place is the largest fault.
+struct Progress {
+  unsigned long long bad_belief, bad_candidate, bad_exclusion;
+  unsigned long long eligible;   // counted only where something restricts the pool
+  unsigned long long survivors;  // of the sampled threshold
+  unsigned long long kept;       // of the exact threshold, where the sample misled
+  unsigned long long chosen;     // of the survivors
+};
+
+struct Workspace {
+  Progress* progress;                                 // these must be zero at the start:
+  unsigned long long (*histograms)[Digit::kValues];   //   one for each digit
+  uint32_t* listed;                                   //   a bit for each belief, or null
+  uint32_t* excluded;                                 //   likewise
+  Standing* samples;                                  // these need not be:
+  Standing* survivors;                                //   plan.capacity
+  Standing* chosen;                                   //   k
+  size_t zeroed, bytes;
+
+  Workspace(void* memory, int64_t size, const Eligible& eligible, int64_t k, const Plan& plan) {
+    const uintptr_t start = reinterpret_cast<uintptr_t>(memory);
+    uintptr_t next = start;
+    const auto place = [&](auto*& pointer, int64_t count) {
+      pointer = reinterpret_cast<std::decay_t<decltype(pointer)>>(next);
+      const size_t size_in_bytes = static_cast<size_t>(count) * sizeof(*pointer);
+      next += (size_in_bytes + 15) / 16 * 16;
+    };
+    const int64_t words = (size + 31) / 32;
+    place(progress, 1);
+    place(histograms, Digit::kCount);
+    place(listed, eligible.candidates ? words : 0);
+    place(excluded, eligible.excluded ? words : 0);
+    zeroed = next - start;
+    place(samples, Tuning::kSampleGroups * Tuning::kSampleKept);
+    place(survivors, plan.capacity);
+    place(chosen, k);
+    bytes = next - start;
+    if (!eligible.candidates) listed = nullptr;
+    if (!eligible.excluded) excluded = nullptr;
+  }
+};
+
+}  // namespace insight::cuda

@@ -1,0 +1,56 @@
+// A threshold that about as many candidates pass as are wanted, from a stratified sample.
+#pragma once
+
+#include "eligible.cuh"
+#include "sort.cuh"
+
+namespace insight::cuda {
+
+// Each group scores its share of the sample and leaves its best. Neighbouring strata fall to
+// different groups, so that a sorted pool's best ones do not meet in one.
+template <class Score>
+__device__ void take_sample(const Arguments<Score>& in, Standing* shared) {
+  const int count = in.plan.sample_per_group;
+  const int64_t stride = in.beliefs.size / (int64_t{count} * Tuning::kSampleGroups);
+  for (int group = static_cast<int>(blockIdx.x); group < Tuning::kSampleGroups;
+       group += static_cast<int>(gridDim.x)) {
+    for (int i = static_cast<int>(threadIdx.x); i < count; i += Tuning::kThreads) {
+      const int64_t stratum = (int64_t{i} * Tuning::kSampleGroups + group) * stride;
+      const uint64_t jitter = tie_hash(in.key, ~stratum) % static_cast<uint64_t>(stride);
+      const int64_t index = stratum + static_cast<int64_t>(jitter);
+      Standing mine = kNobody;
+      if (is_eligible(in, index)) {
+        const float a = in.beliefs.alpha[index], b = in.beliefs.beta[index];
+        if (is_belief(a, b)) {
+          mine = standing(reference_score(in.score, a, b, index), tie_hash(in.key, index));
+        }
+      }
+      shared[i] = mine;
+    }
+    sort_block(shared, count);
+    if (threadIdx.x < Tuning::kSampleKept) {
+      const bool there = static_cast<int>(threadIdx.x) < count;
+      in.memory.samples[group * Tuning::kSampleKept + static_cast<int>(threadIdx.x)] =
+          there ? shared[threadIdx.x] : kNobody;
+    }
+    __syncthreads();
+  }
+}
+
+// Every block ranks the kept samples for itself, which spares a wait for the grid. kLowest if
+// there are too few of them.
+template <class Score>
+__device__ Standing sampled_threshold(const Arguments<Score>& in, Standing* shared) {
+  constexpr int kKept = Tuning::kSampleGroups * Tuning::kSampleKept;
+  static_assert(kKept <= Tuning::kSortable, "the kept samples are sorted in shared memory");
+  for (int i = static_cast<int>(threadIdx.x); i < kKept; i += Tuning::kThreads) {
+    shared[i] = in.memory.samples[i];
+  }
+  sort_block(shared, kKept);
+  const int rank = in.plan.sample_rank;
+  const Standing threshold = rank <= kKept ? shared[rank - 1] : kNobody;
+  __syncthreads();
+  return threshold == kNobody ? kLowest : threshold;
+}
+
+}  // namespace insight::cuda

@@ -1,0 +1,217 @@
+// The streaming pass: every belief once, a cheap test for nearly all of them, the reference score
+// for the rest, in full warps.
+#pragma once
+
+#include "eligible.cuh"
+
+namespace insight::cuda {
+
+// Where candidates at or above a threshold go: into an array, or into a histogram of one digit of
+// those that share the threshold's leading digits.
+struct Sink {
+  Standing threshold;
+  Standing* survivors;           // null if they are counted by digit
+  int64_t capacity;
+  unsigned long long* count;     // of all, those past the capacity too
+  unsigned* histogram;
+  int digit;
+
+  // All lanes of a warp call this together; a candidate comes from each for which `has`.
+  __device__ void take(bool has, float score, int64_t index, uint64_t key) const {
+    has = has && score >= score_of(threshold);
+    Standing mine = kNobody;
+    if (has) {
+      mine = standing(score, tie_hash(key, index));
+      has = mine >= threshold;
+    }
+    survivors ? append(has, mine) : tally(has, mine);
+  }
+
+  __device__ void append(bool has, Standing mine) const {
+    const unsigned taken = __ballot_sync(kAllLanes, has);
+    if (!taken) return;
+    const int leader = __ffs(static_cast<int>(taken)) - 1;
+    unsigned long long first = 0;
+    if (static_cast<int>(lane()) == leader) {
+      first = atomicAdd(count, static_cast<unsigned long long>(__popc(taken)));
+    }
+    first = __shfl_sync(kAllLanes, first, leader);
+    const int64_t place =
+        static_cast<int64_t>(first) + __popc(taken & ((1u << lane()) - 1u));
+    if (has && place < capacity) survivors[place] = mine;
+  }
+
+  __device__ void tally(bool has, Standing mine) const {
+    if (has && Digit::prefix(mine, digit) == Digit::prefix(threshold, digit)) {
+      atomicAdd(&histogram[Digit::at(mine, digit)], 1u);
+    }
+  }
+};
+
+template <class Score>
+class Scan {
+ public:
+  __device__ Scan(const Arguments<Score>& in, WarpScratch& scratch, const Sink& sink)
+      : in_(in),
+        scratch_(scratch),
+        sink_(sink),
+        least_(score_of(sink.threshold)),
+        limit_(in.score.evidence_limit(least_)) {
+    for (unsigned i = lane(); i < Tuning::kRemembered; i += kWarp) scratch.known[i] = {0, 0, 0};
+    __syncwarp();
+  }
+
+  // All warps of the grid together visit the whole pool. With `checks`, invalid beliefs are noted
+  // (in a listed pool they were noted before) and eligible prompts counted.
+  __device__ void visit(bool checks) {
+    checks_ = checks;
+    const auto aligned = [](const float* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
+    const int64_t warp = thread_in_grid() / kWarp, warps = threads_in_grid() / kWarp;
+    if (sink_.threshold > kLowest && aligned(in_.beliefs.alpha) && aligned(in_.beliefs.beta)) {
+      for (int64_t i = warp * kStep; i < in_.beliefs.size; i += warps * kStep) visit_step(i);
+    } else {
+      for (int64_t i = warp * kWarp; i < in_.beliefs.size; i += warps * kWarp) visit_row(i);
+    }
+    while (waiting_) score_waiting();
+    if (checks_ && is_restricted(in_)) {
+      for (unsigned i = kWarp / 2; i; i /= 2) eligible_ += __shfl_xor_sync(kAllLanes, eligible_, i);
+      if (lane() == 0) atomicAdd(&in_.memory.progress->eligible, eligible_);
+    }
+  }
+
+ private:
+  static constexpr int kLoads = Tuning::kLoads;
+  static constexpr int64_t kStep = 4 * kWarp * kLoads;  // candidates a warp looks at together
+
+  // Where every candidate needs its reference score, each lane takes one.
+  __device__ void visit_row(int64_t first) {
+    const int64_t index = first + lane();
+    bool has = index < in_.beliefs.size;
+    const bool eligible = has && is_eligible(in_, index);
+    float a = 1.0f, b = 1.0f;
+    if (eligible || (has && !in_.memory.listed)) {
+      a = in_.beliefs.alpha[index];
+      b = in_.beliefs.beta[index];
+      if (!is_belief(a, b)) note_invalid(index);
+    }
+    eligible_ += eligible;
+    meet(eligible && is_belief(a, b), index, a, b);
+  }
+
+  // Where few are expected to need it, each lane takes four neighbours kLoads times.
+  __device__ void visit_step(int64_t first) {
+    unsigned open = 0;
+#pragma unroll
+    for (int load = 0; load < kLoads; ++load) {
+      open |= four_eligible(in_, first + offset(4 * load)) << (4 * load);
+    }
+    eligible_ += __popc(open);
+    if (in_.memory.listed && !__any_sync(kAllLanes, open)) return;
+    float4 a[kLoads], b[kLoads];
+#pragma unroll
+    for (int load = 0; load < kLoads; ++load) {
+      a[load] = load_four(in_.beliefs.alpha, first + offset(4 * load));
+      b[load] = load_four(in_.beliefs.beta, first + offset(4 * load));
+    }
+    unsigned promising = 0, invalid = 0;
+    const auto look = [&](float x, float y, int i) {
+      invalid |= static_cast<unsigned>(!is_belief(x, y)) << i;
+      promising |= static_cast<unsigned>(!(x + y > limit_)) << i;
+    };
+#pragma unroll
+    for (int load = 0; load < kLoads; ++load) {
+      look(a[load].x, b[load].x, 4 * load);
+      look(a[load].y, b[load].y, 4 * load + 1);
+      look(a[load].z, b[load].z, 4 * load + 2);
+      look(a[load].w, b[load].w, 4 * load + 3);
+    }
+    if (invalid && !in_.memory.listed) {
+      for (unsigned rest = invalid; rest; rest &= rest - 1) {
+        note_invalid(first + offset(__ffs(static_cast<int>(rest)) - 1));
+      }
+    }
+    promising &= open & ~invalid;
+    while (__any_sync(kAllLanes, promising)) {
+      const bool has = promising;
+      const int64_t index = first + offset(has ? __ffs(static_cast<int>(promising)) - 1 : 0);
+      promising &= promising - 1;
+      // From the first-level cache: a run-time choice among the registers would spill them all.
+      meet(has, index, has ? in_.beliefs.alpha[index] : 1.0f,
+           has ? in_.beliefs.beta[index] : 1.0f);
+    }
+  }
+
+  // The place, in a step, of this lane's candidate i.
+  __device__ int64_t offset(int i) const { return i / 4 * (4 * kWarp) + 4 * lane() + i % 4; }
+
+  __device__ float4 load_four(const float* values, int64_t i) const {
+    const int64_t left = in_.beliefs.size - i;
+    if (left >= 4) return *reinterpret_cast<const float4*>(values + i);
+    return {left > 0 ? values[i] : 1.0f, left > 1 ? values[i + 1] : 1.0f,
+            left > 2 ? values[i + 2] : 1.0f, 1.0f};
+  }
+
+  __device__ void note_invalid(int64_t index) {
+    if (checks_ && !in_.memory.listed) note_fault(in_.memory.progress->bad_belief, index);
+  }
+
+  // A candidate from each lane for which `has`.
+  __device__ void meet(bool has, int64_t index, float a, float b) {
+    bool known = false;
+    if constexpr (!Score::kPerIndex) {
+      const Known& memory = scratch_.known[slot(a, b)];
+      known = has && memory.a == a && memory.b == b;
+      if (__any_sync(kAllLanes, known)) sink_.take(known, memory.score, index, in_.key);
+    }
+    const bool waits = has && !known && !(in_.score.bound(a, b) < least_);
+    const unsigned all = __ballot_sync(kAllLanes, waits);
+    if (waits) {
+      scratch_.waiting[waiting_ + __popc(all & ((1u << lane()) - 1u))] = {index, a, b};
+    }
+    waiting_ += __popc(all);
+    if (waiting_ >= kWarp) score_waiting();
+  }
+
+  // Scores the last warp's share, or what is left, and hands it on.
+  __device__ void score_waiting() {
+    const unsigned count = waiting_ < kWarp ? waiting_ : kWarp;
+    waiting_ -= count;
+    __syncwarp();
+    const bool has = lane() < count;
+    const Waiting mine = has ? scratch_.waiting[waiting_ + lane()] : Waiting{0, 1.0f, 1.0f};
+    const float score = reference_score(in_.score, mine.a, mine.b, mine.index);
+    sink_.take(has, score, mine.index, in_.key);
+    if constexpr (!Score::kPerIndex) {
+      // One lane writes each slot: the first of those that want it.
+      const unsigned wanted = has ? slot(mine.a, mine.b) : Tuning::kRemembered + lane();
+      const unsigned same = __match_any_sync(kAllLanes, wanted);
+      if (has && !(same & ((1u << lane()) - 1u))) {
+        scratch_.known[wanted] = {mine.a, mine.b, score};
+      }
+    }
+    __syncwarp();
+  }
+
+  // Beliefs repeat (all unseen prompts share the prior, and counts are small integers), so the
+  // latest scores are remembered.
+  __device__ static unsigned slot(float a, float b) {
+    const uint32_t word = bit_cast<uint32_t>(a) * 0x9e3779b1u ^ bit_cast<uint32_t>(b) * 0x85ebca6bu;
+    return ((word ^ word >> 15) * 0xc2b2ae35u >> 16) % Tuning::kRemembered;
+  }
+
+  const Arguments<Score>& in_;
+  WarpScratch& scratch_;
+  const Sink sink_;
+  const float least_, limit_;
+  bool checks_ = false;
+  unsigned waiting_ = 0;
+  unsigned long long eligible_ = 0;
+};
+
+template <class Score>
+__device__ __noinline__ void scan(const Arguments<Score>& in, BlockScratch& scratch, const Sink& sink,
+                     bool checks) {
+  Scan<Score>(in, scratch.scan.warps[threadIdx.x / kWarp], sink).visit(checks);
+}
+
+}  // namespace insight::cuda

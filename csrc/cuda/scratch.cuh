@@ -1,0 +1,90 @@
+// Shared memory of the selection kernel, and what its parts have in common.
+#pragma once
+
+#include <cooperative_groups.h>
+#include <cuda_runtime.h>
+
+#include "plan.h"
+
+namespace insight::cuda {
+
+constexpr unsigned kWarp = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+constexpr unsigned kWarps = Tuning::kThreads / kWarp;
+
+template <class Score>
+struct Arguments {
+  Score score;
+  Beliefs beliefs;
+  Eligible eligible;
+  int64_t k;
+  uint64_t key;  // of the tie hash
+  bool sorted;
+  Plan plan;
+  Workspace memory;
+  int64_t* outcome;
+  Selection selection;
+};
+
+// A candidate that waits for its reference score.
+struct alignas(16) Waiting {
+  int64_t index;
+  float a, b;
+};
+
+// A score that was computed before. No belief is (0, 0).
+struct alignas(16) Known {
+  float a, b, score;
+};
+
+struct WarpScratch {
+  Waiting waiting[2 * kWarp];  // at most one warp's share is left when another one is added
+  Known known[Tuning::kRemembered];
+};
+
+// The two halves of shared memory are never in use at once.
+union BlockScratch {
+  struct Scan {
+    WarpScratch warps[kWarps];
+    unsigned histogram[Digit::kValues];
+  } scan;
+  Standing sorting[Tuning::kSortable];
+};
+
+// What a whole block knows about the digit that was found last.
+struct Located {
+  unsigned long long sums[kWarps];
+  int digit;
+  unsigned long long wanted, count;
+};
+
+__device__ inline unsigned lane() { return threadIdx.x % kWarp; }
+__device__ inline int64_t thread_in_grid() {
+  return int64_t{blockIdx.x} * Tuning::kThreads + threadIdx.x;
+}
+__device__ inline int64_t threads_in_grid() { return int64_t{gridDim.x} * Tuning::kThreads; }
+
+// Waits for every thread of the grid and makes its writes visible.
+__device__ inline void wait_for_grid() { cooperative_groups::this_grid().sync(); }
+
+__device__ inline void note_fault(unsigned long long& fault, int64_t place) {
+  atomicMax(&fault, ~static_cast<unsigned long long>(place));
+}
+__device__ inline int64_t first_fault(unsigned long long fault) {
+  return static_cast<int64_t>(~fault);  // -1 (as unsigned the largest) where there is none
+}
+
+// The reference score. Not inlined: it is large, and the streaming loop should not pay for it.
+// Adding zero turns -0 into +0, so that equal scores have equal bits.
+template <class Score>
+__device__ __noinline__ float reference_score(const Score& score, float a, float b,
+                                              int64_t index) {
+  if constexpr (Score::kPerIndex) {
+    return static_cast<float>(score(double(a), double(b), index)) + 0.0f;
+  } else {
+    static_cast<void>(index);
+    return static_cast<float>(score(double(a), double(b))) + 0.0f;
+  }
+}
+
+}  // namespace insight::cuda
