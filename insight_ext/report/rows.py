@@ -42,5 +42,7 @@ def deviation(values: Mapping[int, float]) -> float:
 
 
 def each(values: Mapping[int, float], form: str) -> str:
-    """Every seed's value."""
-    return ", ".join(form.format(value) for value in values.values())
+    """Every seed's value, in brackets; that it is one alone."""
+    if len(values) == 1:
+        return " (one seed)"
+    return f" (seeds: {', '.join(form.format(value) for value in values.values())})"

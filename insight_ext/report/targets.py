@@ -39,7 +39,7 @@ def mixed_ratio(experiment: Experiment, arm: str) -> SummaryRow:
         reason = f"{name} had no mixed group" if none_mixed else unpaired
         return SummaryRow(question, arm, reason, target, "not measured")
     worst = min(ratios.values())
-    result = f"{mean(ratios):.2f} (seeds: {each(ratios, '{:.2f}')})"
+    result = f"{mean(ratios):.2f}{each(ratios, '{:.2f}')}"
     verdict = "met" if worst >= MIXED_TARGET else "missed"
     return SummaryRow(question, arm, result, target, verdict, worst, ratios)
 
@@ -62,14 +62,17 @@ def reach_row(experiment: Experiment, arm: str, effort: Effort) -> SummaryRow:
         else:
             reaches[run.seed] = reach
     if not reaches:
-        reason = f"{name} did not improve" if flat else _unpaired(experiment, "accuracy")
+        reason = (
+            f"{name} did not improve" if flat else _unpaired(experiment, f"accuracy and {effort}")
+        )
         return SummaryRow(question, arm, reason, target, "not measured" if judged else "")
     missed = [seed for seed, reach in reaches.items() if not reach.reached]
     values = {seed: reach.fraction for seed, reach in reaches.items()}
     average = mean(values)
-    seeds = ", ".join(f"{'' if r.reached else '> '}{r.fraction:.2f}" for r in reaches.values())
+    bounds = ", ".join(f"{'' if r.reached else '> '}{r.fraction:.2f}" for r in reaches.values())
+    seeds = f" (seeds: {bounds})" if len(values) > 1 else " (one seed)"
     spread = f" ± {deviation(values):.2f}" if len(values) > 1 and not missed else ""
-    result = f"{'> ' if missed else ''}{average:.2f}{spread} (seeds: {seeds})"
+    result = f"{'> ' if missed else ''}{average:.2f}{spread}{seeds}"
     if missed:
         result += f"; not reached in {len(missed)} of {len(values)}"
     if flat:
@@ -92,7 +95,7 @@ def overhead(experiment: Experiment, arm: str) -> SummaryRow:
         reason = f"{', '.join(names)} were not logged"
         return SummaryRow(question, arm, reason, target, "not measured")
     average = mean(shares)
-    result = f"{average:.2%} (seeds: {each(shares, '{:.2%}')})"
+    result = f"{average:.2%}{each(shares, '{:.2%}')}"
     verdict = "met" if average < OVERHEAD_TARGET else "missed"
     return SummaryRow(question, arm, result, target, verdict, average, shares)
 
@@ -108,7 +111,7 @@ def accuracy_gain(experiment: Experiment, arm: str) -> SummaryRow:
     if not gains:
         return SummaryRow(question, arm, _unpaired(experiment, "accuracy"))
     spread = f" ± {deviation(gains):.1f}" if len(gains) > 1 else ""
-    result = f"{mean(gains):+.1f}{spread} (seeds: {each(gains, '{:+.1f}')})"
+    result = f"{mean(gains):+.1f}{spread}{each(gains, '{:+.1f}')}"
     return SummaryRow(question, arm, result, value=mean(gains), per_seed=gains)
 
 

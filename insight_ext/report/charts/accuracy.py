@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from insight_ext.report.charts.lines import Level, draw_arms, line_figure
 from insight_ext.report.charts.style import (
     Chart,
-    EndLabel,
     Omission,
     Theme,
-    label_ends,
+    name_arms,
     new_figure,
     percent_axis,
     style_axes,
@@ -27,9 +26,10 @@ from insight_ext.report.curves import (
     Effort,
     accuracy_curve,
 )
-from insight_ext.report.measures import final_value
+from insight_ext.report.measures import SMOOTHING, final_value
 from insight_ext.report.runs import Experiment
 
+COLUMNS = 2
 UNITS: dict[Effort, str] = {
     "steps": "training steps",
     "rollouts": "rollouts generated",
@@ -55,7 +55,10 @@ def accuracy_charts(experiment: Experiment) -> list[Chart | Omission]:
                 )
             )
             continue
-        caption = f"{ONE_LINE}; a curve further left reaches the same accuracy with fewer {effort}."
+        caption = (
+            f"{ONE_LINE}; a curve further left reaches the same accuracy with fewer {effort} "
+            "(the vertical axis need not start at zero)."
+        )
         draw = partial(_accuracy_figure, experiment=experiment, effort=effort, curves=curves)
         charts.append(Chart(f"accuracy_{effort}", caption, draw))
     return charts
@@ -91,44 +94,39 @@ def _accuracy_figure(
     level = None
     if baseline in curves and len(curves) > 1:
         final = float(np.mean([final_value(curve.y) for curve in curves[baseline]]))
-        level = Level(final, f"{baseline}'s final accuracy")
+        level = Level(final, f"{baseline}'s final accuracy (mean of its last {SMOOTHING})")
     return line_figure(
         theme,
         f"Held-out accuracy against {effort}",
         curves,
-        baseline,
+        experiment,
         UNITS[effort],
         "held-out accuracy",
         seeds=True,
+        from_zero=False,
         level=level,
         points=200 if effort == "seconds" else None,
     )
 
 
 def _kinds_figure(experiment: Experiment, kinds: list[str], theme: Theme) -> Figure:
-    rows = ceil(len(kinds) / 2)
-    figure = new_figure(
-        theme, "Held-out accuracy per kind of task", 0.9 + 1.45 * rows, labels=experiment.arms
-    )
-    grid = {"hspace": 0.35, "wspace": 0.1}
-    panels = figure.subplots(
-        rows, 2, sharex=True, sharey=True, squeeze=False, gridspec_kw=grid
-    ).ravel()
+    rows = ceil(len(kinds) / COLUMNS)
+    height = 1.0 + 1.5 * rows
+    figure = new_figure(theme, "Held-out accuracy per kind of task", height)
+    colours = theme.colours(experiment.arms, experiment.baseline)
+    above = name_arms(figure, colours) + 0.25
+    figure.subplots_adjust(top=1.0 - above / height, hspace=0.6, wspace=0.12)
+    panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, kind in zip(panels, kinds, strict=False):
         style_axes(axes, theme)
-        axes.set_title(kind.removeprefix(KIND_PREFIX), color=theme.ink, fontsize=9, loc="left")
+        axes.set_title(kind.removeprefix(KIND_PREFIX), color=theme.ink, fontsize=9.5, loc="left")
         curves = arm_curves(experiment, column=kind)
-        draw_arms(axes, theme, curves, experiment.baseline, labels=False)
+        draw_arms(axes, curves, colours)
         axes.set_ylim(0, 1.02)
         percent_axis(axes)
-        thousands_axis(axes)
+        thousands_axis(axes, most=3)
+        axes.tick_params(labelbottom=True)
     for axes in panels[len(kinds) :]:
         axes.set_visible(False)
-    figure.supxlabel("training steps", color=theme.muted, fontsize=9)
-    colours = theme.colours(experiment.arms, experiment.baseline)
-    last = panels[len(kinds) - 1]
-    label_ends(
-        last,
-        [EndLabel(0, 0.3 + 0.2 * i, arm, colours[arm]) for i, arm in enumerate(experiment.arms)],
-    )
+    figure.supxlabel("training steps", y=0.06 / height, color=theme.muted, fontsize=9.5)
     return figure

@@ -26,6 +26,7 @@ from insight_ext.report.tables import Beliefs
 def belief_charts(experiment: Experiment) -> list[Chart | Omission]:
     """One heat map per arm, of its first seed that wrote its beliefs."""
     charts: list[Chart | Omission] = []
+    densest = _densest(experiment)
     for arm, runs in experiment.arms.items():
         title = f"Beliefs about the pool: {arm}"
         run = next((run for run in runs if run.beliefs is not None), None)
@@ -33,15 +34,16 @@ def belief_charts(experiment: Experiment) -> list[Chart | Omission]:
             charts.append(Omission(title, "no beliefs.parquet was written by any of its runs"))
             continue
         caption = (
-            "Darker means more prompts: each column is the pool at one moment, each row an "
-            "expected success rate (posterior mean) between 0, hopeless, and 1, solved; the line "
-            f"above is the share not yet visited (seed {run.seed})."
+            "Each column is the pool at one moment, each row an expected success rate (posterior "
+            "mean) between 0, hopeless, and 1, solved; the more a cell stands out, the more "
+            f"prompts it holds; the line above is the share not yet visited (seed {run.seed})."
         )
-        charts.append(Chart(f"beliefs_{arm}", caption, partial(_heat_map, title, run.beliefs)))
+        draw = partial(_heat_map, title, run.beliefs, densest)
+        charts.append(Chart(f"beliefs_{arm}", caption, draw))
     return charts
 
 
-def _heat_map(title: str, beliefs: Beliefs, theme: Theme) -> Figure:
+def _heat_map(title: str, beliefs: Beliefs, densest: float, theme: Theme) -> Figure:
     steps, unseen = beliefs.step + 1, beliefs.unseen / beliefs.pool_size
     share, edges = _centred(beliefs.means / beliefs.pool_size)
     figure = new_figure(theme, title, height=HEIGHT + 0.5)
@@ -62,8 +64,9 @@ def _heat_map(title: str, beliefs: Beliefs, theme: Theme) -> Figure:
         edges,
         share.T,
         cmap=theme.heat_map,
-        norm=PowerNorm(0.5, vmin=0.0, vmax=max(float(share.max()), 1e-9)),
+        norm=PowerNorm(0.5, vmin=0.0, vmax=densest),
     )
+    axes.set_xlim(left=0)
     percent_axis(axes)
     thousands_axis(axes)
     place = axes.get_position()
@@ -73,6 +76,16 @@ def _heat_map(title: str, beliefs: Beliefs, theme: Theme) -> Figure:
     bar.ax.tick_params(colors=theme.muted, labelsize=8.5, length=3)
     bar.outline.set_visible(False)
     return figure
+
+
+def _densest(experiment: Experiment) -> float:
+    """The end of the colour scale, one for all arms so that their maps compare."""
+    shares = (
+        _centred(run.beliefs.means / run.beliefs.pool_size)[0].max()
+        for run in experiment.runs
+        if run.beliefs is not None
+    )
+    return max((float(share) for share in shares), default=0.0) or 1.0
 
 
 def _centred(share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

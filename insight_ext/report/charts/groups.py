@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from insight_ext.report.charts.lines import Level, line_figure
+from insight_ext.report.charts.lines import line_figure
 from insight_ext.report.charts.style import Chart, Omission, Theme
 from insight_ext.report.curves import WINDOWS, Curve, windowed
 from insight_ext.report.measures import first_visits, is_mixed
@@ -50,7 +50,7 @@ def outcome_charts(experiment: Experiment) -> list[Chart | Omission]:
             line_figure,
             title=title,
             curves=curves,
-            baseline=experiment.baseline,
+            experiment=experiment,
             x="training steps",
             y="share of groups",
             points=WINDOWS,
@@ -125,9 +125,8 @@ def _distinct_figure(
         theme,
         title,
         curves,
-        experiment.baseline,
+        experiment,
         "training steps",
-        "prompts",
+        "prompts" if size is None else f"prompts, of {size:,} in the pool",
         shares=False,
-        level=None if size is None else Level(float(size), f"the whole pool: {size:,}"),
     )

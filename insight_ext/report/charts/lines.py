@@ -18,6 +18,7 @@ from insight_ext.report.charts.style import (
     thousands_axis,
 )
 from insight_ext.report.curves import Curve, mean_band
+from insight_ext.report.runs import Experiment
 
 
 class Level(NamedTuple):
@@ -31,11 +32,12 @@ def line_figure(
     theme: Theme,
     title: str,
     curves: Mapping[str, Sequence[Curve]],
-    baseline: str | None,
+    experiment: Experiment,
     x: str,
     y: str,
     *,
     shares: bool = True,
+    from_zero: bool = True,
     seeds: bool = False,
     level: Level | None = None,
     points: int | None = None,
@@ -44,7 +46,10 @@ def line_figure(
     figure = new_figure(theme, title, labels=curves)
     axes = figure.add_subplot()
     style_axes(axes, theme, x, y)
-    draw_arms(axes, theme, curves, baseline, seeds=seeds, points=points)
+    colours = theme.colours(experiment.arms, experiment.baseline)
+    ends = draw_arms(axes, curves, colours, seeds=seeds, points=points)
+    if from_zero:
+        axes.set_ylim(bottom=0)
     thousands_axis(axes)
     if shares:
         percent_axis(axes)
@@ -61,21 +66,22 @@ def line_figure(
             color=theme.muted,
             fontsize=8.5,
         )
+    label_ends(axes, ends)
     return figure
 
 
 def draw_arms(
     axes: Axes,
-    theme: Theme,
     curves: Mapping[str, Sequence[Curve]],
-    baseline: str | None,
+    colours: Mapping[str, str],
     *,
     seeds: bool = False,
     points: int | None = None,
-    labels: bool = True,
-) -> None:
-    """Each arm's mean as a line in a band of one standard deviation, its seeds faint if wanted."""
-    colours = theme.colours(curves, baseline)
+) -> list[EndLabel]:
+    """Each arm's mean as a line in a band of one standard deviation, its seeds faint if wanted.
+
+    Returns where the lines end.
+    """
     ends = []
     for arm, runs in curves.items():
         colour = colours[arm]
@@ -93,6 +99,4 @@ def draw_arms(
         )
         axes.plot(band.x, band.mean, color=colour, linewidth=2.2, solid_capstyle="round")
         ends.append(EndLabel(float(band.x[-1]), float(band.mean[-1]), arm, colour))
-    axes.set_ylim(bottom=0)
-    if labels:
-        label_ends(axes, ends)
+    return ends

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -148,13 +148,33 @@ def label_ends(axes: Axes, labels: Sequence[EndLabel], gap: float = 0.075) -> No
         )
 
 
+def name_arms(figure: Figure, colours: Mapping[str, str]) -> float:
+    """Write the arms' names in their colours below the title; returns the inches down to there."""
+    x, y = 0.08, 0.34
+    for arm, colour in colours.items():
+        width = 0.088 * len(arm) + 0.15
+        if x + width > WIDTH and x > 0.08:
+            x, y = 0.08, y + 0.2
+        figure.text(
+            x / WIDTH,
+            1.0 - y / figure.get_figheight(),
+            arm,
+            color=colour,
+            fontsize=9.5,
+            fontweight="bold",
+            va="top",
+        )
+        x += width
+    return y + 0.2
+
+
 def percent_axis(axes: Axes, *, which: str = "y") -> None:
     """Show an axis of shares as percentages."""
     axis = axes.yaxis if which == "y" else axes.xaxis
     axis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
 
 
-def thousands_axis(axes: Axes) -> None:
+def thousands_axis(axes: Axes, most: int = 5) -> None:
     """Write large numbers of the horizontal axis with separators, and few of them."""
-    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(most))
     axes.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))

@@ -7,7 +7,14 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from insight_ext.report.charts.style import Chart, Omission, Theme, new_figure, style_axes
+from insight_ext.report.charts.style import (
+    Chart,
+    Omission,
+    Theme,
+    name_arms,
+    new_figure,
+    style_axes,
+)
 from insight_ext.report.runs import Experiment
 
 PARTS = {"step_ms": "step", "selection_ms": "selection", "observation_ms": "observation"}
@@ -39,8 +46,10 @@ def _figure(
 ) -> Figure:
     colours = theme.colours(experiment.arms, experiment.baseline)
     arms = list(dict.fromkeys(arm for arm, _ in times))
-    figure = new_figure(theme, title, 0.9 + 0.22 * len(PARTS) * (len(arms) + 1))
-    figure.subplots_adjust(left=0.19)
+    height = 1.2 + 0.2 * len(PARTS) * (len(arms) + 1)
+    figure = new_figure(theme, title, height)
+    above = name_arms(figure, {arm: colours[arm] for arm in arms}) + 0.05
+    figure.subplots_adjust(left=0.19, top=1.0 - above / height)
     axes = figure.add_subplot()
     style_axes(axes, theme, "milliseconds (log scale)")
     axes.set_xscale("log")
@@ -59,7 +68,7 @@ def _figure(
             axes.plot([low, high], [base + place] * 2, color=colours[arm], linewidth=2, alpha=0.5)
             axes.plot(middle, base + place, "o", color=colours[arm], markersize=6)
             axes.annotate(
-                f"{arm} {middle:.3g} ms",
+                f"{middle:.3g} ms",
                 (high, base + place),
                 xytext=(6, 0),
                 textcoords="offset points",
@@ -71,5 +80,5 @@ def _figure(
     axes.tick_params(axis="y", length=0, labelcolor=theme.ink)
     axes.invert_yaxis()
     left, right = axes.get_xlim()
-    axes.set_xlim(left, right * (right / left) ** 0.45)
+    axes.set_xlim(left, right * (right / left) ** 0.2)
     return figure

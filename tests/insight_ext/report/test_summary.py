@@ -80,7 +80,7 @@ def test_a_seed_that_never_gets_there_misses_the_target_and_says_so() -> None:
     experiment = an_experiment(a_run("random"), a_run("insight", accuracy=(0.0, 0.1, 0.1, 0.1)))
     row = row_about("Steps needed", compared(experiment))
     assert row.verdict == "missed"
-    assert row.result == "> 1.00 (seeds: > 1.00); not reached in 1 of 1"
+    assert row.result == "> 1.00 (one seed); not reached in 1 of 1"
 
 
 def test_only_steps_are_judged_but_rollouts_and_seconds_are_shown() -> None:
