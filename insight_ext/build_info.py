@@ -30,6 +30,6 @@ def build_info() -> dict[str, Any]:
         "compiler": _C.compiler,
         "instruction_sets": list(INSTRUCTION_SETS[: _C.cpu.best_instruction_set() + 1]),
         "cuda": hasattr(_C, "cuda"),
-        "cuda_architectures": architectures.split(";") if architectures else [],
+        "cuda_architectures": architectures.split(",") if architectures else [],
         "device": _C.cuda.device_name() if hasattr(_C, "cuda") else None,
     }

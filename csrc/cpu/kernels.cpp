@@ -25,11 +25,12 @@ template <class Index>
 inline bool drop_lost_ties(const Cut& cut, uint64_t key, const float* __restrict a,
                            const float* __restrict b, int size, Index index,
                            uint8_t* __restrict flags) {
+  uint8_t behind[kStrip];
+  for (int i = 0; i < size; ++i) behind[i] = tie_hash(key, index(i)) < cut.hash;
   int some = 0;
   for (int i = 0; i < size; ++i) {
     const int tied = (a[i] == cut.a) & (b[i] == cut.b);
-    const int lost = tied & (tie_hash(key, index(i)) < cut.hash);
-    const int keep = flags[i] & !lost;
+    const int keep = flags[i] & !(tied & behind[i]);
     flags[i] = static_cast<uint8_t>(keep);
     some |= keep;
   }
