@@ -24,8 +24,7 @@ inline void check(cudaError_t error, const char* call) {
 class OnDevice {
  public:
   explicit OnDevice(int device) {
-    int count = 0;
-    check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+    check_device();
     check(cudaGetDevice(&previous_), "cudaGetDevice");
     check(cudaSetDevice(device), "cudaSetDevice");
   }

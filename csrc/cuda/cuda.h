@@ -2,7 +2,9 @@
 // for nothing, so a CUDA graph can capture them.
 #pragma once
 
+#include <optional>
 #include <stdexcept>
+#include <string>
 
 #include "../top_k.h"
 
@@ -40,8 +42,11 @@ struct Failure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// The device's name, or an empty string where no device can be used.
-const char* device_name();
+// Throws Failure where no device can be used, and says why.
+void check_device();
+
+// The first device's name; none where no device can be used.
+std::optional<std::string> device_name();
 
 // How much device memory select_top_k needs for these sizes: O(k), and one bit of each belief
 // for each list among `eligible`.
