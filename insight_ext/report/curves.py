@@ -31,7 +31,6 @@ class Band(NamedTuple):
     x: Floats
     mean: Floats
     deviation: Floats
-    seeds: int
 
 
 def effort_after(run: Run, steps: Floats, effort: Effort) -> Floats | None:
@@ -69,15 +68,18 @@ def accuracy_curve(run: Run, effort: Effort = "steps", column: str = ACCURACY) -
 def mean_band(curves: Sequence[Curve], points: int | None = None) -> Band:
     """Mean over seeds at the x that all curves cover, linear between their points.
 
-    The common x are those of the first curve, or `points` equally spaced ones.
+    The common x are those of the first curve, or `points` equally spaced ones. A run that stopped
+    at its first point does not shorten the others: it is left out, unless all did.
     """
     low = max(float(curve.x[0]) for curve in curves)
-    high = min(float(curve.x[-1]) for curve in curves)
-    inside = (curves[0].x >= low) & (curves[0].x <= high)
-    x = curves[0].x[inside] if points is None else np.linspace(low, high, points)
-    values = np.stack([np.interp(x, curve.x, curve.y) for curve in curves])
-    spread = values.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(x))
-    return Band(x, values.mean(axis=0), spread, len(curves))
+    kept = [curve for curve in curves if curve.x[-1] > low]
+    kept = kept or [curve for curve in curves if curve.x[0] == low]
+    high = min(float(curve.x[-1]) for curve in kept)
+    inside = (kept[0].x >= low) & (kept[0].x <= high)
+    x = kept[0].x[inside] if points is None else np.linspace(low, high, points)
+    values = np.stack([np.interp(x, curve.x, curve.y) for curve in kept])
+    spread = values.std(axis=0, ddof=1) if len(kept) > 1 else np.zeros(len(x))
+    return Band(x, values.mean(axis=0), spread)
 
 
 def windowed(steps: Floats, values: Floats, windows: int = WINDOWS) -> Curve:

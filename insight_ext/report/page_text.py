@@ -36,7 +36,7 @@ counts with all it spent, marked &gt;, and the target as missed.</dd>
 all or none of them correct. The ratio is taken per seed over the steps that both runs have, and
 the worst seed is judged.</dd>
 <dt>Selection and observation</dt><dd>their summed milliseconds divided by the summed milliseconds
-of all training steps, evaluation not counted.</dd>
+of the same steps, of all that were logged; evaluation is not in them.</dd>
 <dt>Calibration</dt><dd>predictions in bins of width {BIN_WIDTH:g}, centred on 0, 0.1, ..., 1;
 expected calibration error is the mean distance between a bin's mean prediction and its observed
 success rate, weighted by groups. Only prompts seen before count.</dd>

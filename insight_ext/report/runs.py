@@ -73,8 +73,8 @@ class Experiment:
 def read_experiment(folder: Path) -> Experiment:
     """Read an experiment's folder (one folder `ARM-seedS` per run) or a single run's folder.
 
-    Runs without a single logged value are left out and named in `notes`, and so are runs that
-    ended before the others.
+    `notes` names runs without a single logged value, which are left out, runs that ended before
+    the others, and runs whose seed the baseline lacks.
 
     Raises:
         ArgumentError: no such folder, no run in it, or a metrics.csv that is not one.
@@ -99,7 +99,7 @@ def read_experiment(folder: Path) -> Experiment:
         raise ArgumentError(f"report: nothing was logged yet in {folder}; train for a few steps")
     settings = _read_settings(folder / EXPERIMENT_FILE)
     arms = _by_arm(runs, settings)
-    return Experiment(folder, arms, settings, (*notes, *_unfinished(runs)))
+    return Experiment(folder, arms, settings, (*notes, *_unfinished(runs), *_unpaired(arms)))
 
 
 def read_run(folder: Path) -> Run | None:
@@ -135,6 +135,19 @@ def _by_arm(runs: list[Run], settings: dict[str, Any]) -> dict[str, tuple[Run, .
     arms = sorted({run.arm for run in runs}, key=place)
     by_seed = sorted(runs, key=lambda run: run.seed)
     return {arm: tuple(run for run in by_seed if run.arm == arm) for arm in arms}
+
+
+def _unpaired(arms: dict[str, tuple[Run, ...]]) -> list[str]:
+    baseline = next((arm for arm in arms if arm in BASELINES), None)
+    if baseline is None:
+        return []
+    seeds = {run.seed for run in arms[baseline]}
+    return [
+        f"{run.name} is compared with nothing: {baseline} has no run of seed {run.seed}."
+        for runs in arms.values()
+        for run in runs
+        if run.seed not in seeds
+    ]
 
 
 def _unfinished(runs: list[Run]) -> list[str]:

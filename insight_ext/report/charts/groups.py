@@ -20,7 +20,7 @@ Flags = NDArray[np.bool_]
 OUTCOMES: dict[str, tuple[str, str, Callable[[Groups], Flags]]] = {
     "mixed": (
         "frac_mixed",
-        "some rollouts right, some wrong: only these groups teach the policy anything",
+        "some rollouts right, some wrong: only these tell the policy which answers were better",
         lambda groups: is_mixed(groups.successes, groups.rollouts),
     ),
     "solved": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -97,6 +98,7 @@ def draw_arms(
             alpha=0.18,
             linewidth=0,
         )
-        axes.plot(band.x, band.mean, color=colour, linewidth=2.2, solid_capstyle="round")
+        marker = "o" if np.ptp(band.x) == 0 else ""
+        axes.plot(band.x, band.mean, marker, ls="-", color=colour, lw=2.2, solid_capstyle="round")
         ends.append(EndLabel(float(band.x[-1]), float(band.mean[-1]), arm, colour))
     return ends

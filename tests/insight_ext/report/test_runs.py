@@ -74,3 +74,11 @@ def test_a_broken_experiment_file_is_named(experiment_folder: Callable[..., Path
     (folder / "experiment.json").write_text("{")
     with pytest.raises(ArgumentError, match=r"experiment.json: expected JSON"):
         read_experiment(folder)
+
+
+def test_a_seed_that_the_baseline_lacks_is_named(experiment_folder: Callable[..., Path]) -> None:
+    folder = experiment_folder(steps=10)
+    shutil.rmtree(folder / "random-seed1")
+    assert read_experiment(folder).notes == (
+        "insight-seed1 is compared with nothing: random has no run of seed 1.",
+    )

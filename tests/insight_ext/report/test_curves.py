@@ -1,0 +1,37 @@
+"""Means over seeds, of curves that need not have the same length."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from insight_ext.report.curves import Curve, mean_band, windowed
+
+
+def a_curve(x: list[float], y: list[float]) -> Curve:
+    return Curve(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
+
+
+def test_the_band_is_mean_and_deviation_where_all_seeds_have_values() -> None:
+    band = mean_band([a_curve([0, 10, 20], [0, 1, 2]), a_curve([0, 20], [2, 2])])
+    assert band.x.tolist() == [0, 10, 20]
+    assert band.mean.tolist() == [1.0, 1.5, 2.0]
+    assert band.deviation == pytest.approx([2**0.5, 0.5**0.5, 0.0])
+
+
+def test_a_shorter_seed_ends_the_mean_and_one_seed_has_no_spread() -> None:
+    long, short = a_curve([0, 10, 20], [0, 1, 2]), a_curve([0, 10], [2, 1])
+    assert mean_band([long, short]).x.tolist() == [0, 10]
+    assert mean_band([long]).deviation.tolist() == [0, 0, 0]
+
+
+def test_a_seed_with_a_single_value_does_not_hide_the_others() -> None:
+    long, single = a_curve([0, 10, 20], [0, 1, 2]), a_curve([0], [5])
+    assert mean_band([single, long]).mean.tolist() == [0, 1, 2]
+    assert mean_band([single, a_curve([0], [7])]).mean.tolist() == [6.0]
+
+
+def test_windows_average_what_falls_into_them() -> None:
+    curve = windowed(np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 3.0, 5.0, 5.0]), windows=2)
+    assert curve.x.tolist() == [1.0, 3.0]
+    assert curve.y.tolist() == [2.0, 5.0]
