@@ -66,7 +66,7 @@ tbody th{max-width:20rem}
 td{font-variant-numeric:tabular-nums}
 .verdict{font-weight:700}.met{color:var(--met)}.missed{color:var(--missed)}.not-measured{color:var(--none)}
 .met::before{content:"\\2713\\a0"}.missed::before{content:"\\2717\\a0"}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr));gap:1.4rem}
+.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1.4rem}
 figure{margin:0;max-width:30rem}figure img{width:100%;height:auto;display:block}
 figcaption,.notes,.omitted{color:var(--muted);font-size:.88rem}
 figcaption{margin-top:.3rem}

@@ -33,8 +33,8 @@ def calibration_charts(experiment: Experiment) -> list[Chart | Omission]:
             continue
         caption = (
             "On the diagonal the beliefs are right; above it prompts were easier than believed, "
-            "for instance because the policy improved since the last visit; bars are two standard "
-            "errors, dot and column count the groups, the hollow dot is the first visits."
+            "for instance because the policy improved since the last visit; vertical bars are two "
+            "standard errors, columns count the groups, the hollow dot stands for first visits."
         )
         draw = partial(_figure, title, calibration, experiment, arm)
         charts.append(Chart(f"calibration_{arm}", caption, draw))

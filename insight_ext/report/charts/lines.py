@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -98,7 +97,13 @@ def draw_arms(
             alpha=0.18,
             linewidth=0,
         )
-        marker = "o" if np.ptp(band.x) == 0 else ""
-        axes.plot(band.x, band.mean, marker, ls="-", color=colour, lw=2.2, solid_capstyle="round")
+        axes.plot(
+            band.x,
+            band.mean,
+            color=colour,
+            linewidth=2.2,
+            solid_capstyle="round",
+            marker="o" if len(band.x) == 1 else "",
+        )
         ends.append(EndLabel(float(band.x[-1]), float(band.mean[-1]), arm, colour))
     return ends
