@@ -9,11 +9,11 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
 )
 
 from insight_ext import ArgumentError
@@ -83,13 +83,14 @@ def make_model(
     width: int = 64,
     feed_forward: int = 192,
     seed: int = 0,
-) -> Qwen2ForCausalLM:
-    """A new Qwen2 model with heads of size 64 and random weights; 0.14 M of them by default.
+) -> LlamaForCausalLM:
+    """A new Llama model with heads of size 64 and random weights.
 
     Short texts want a small rotary base, a small width wants a larger initial spread; with both,
-    and the biases of Qwen2's attention, additions are learned in hundreds of steps.
+    and biases in the attention as Qwen2 has them, additions are learned in hundreds of steps.
+    (Qwen2 itself would make AutoTokenizer replace the saved tokenizer by Qwen2's own.)
     """
-    config = Qwen2Config(
+    config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
         intermediate_size=feed_forward,
@@ -97,6 +98,7 @@ def make_model(
         num_attention_heads=heads,
         num_key_value_heads=heads,
         head_dim=64,
+        attention_bias=True,
         max_position_embeddings=128,
         rope_parameters={"rope_type": "default", "rope_theta": 100.0},
         initializer_range=0.1,
@@ -107,4 +109,4 @@ def make_model(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Qwen2ForCausalLM(config)
+        return LlamaForCausalLM(config)

@@ -55,7 +55,10 @@ class Task(ABC):
 
 
 class Arithmetic(Task):
-    """Additions of two numbers of 1 to 6 digits, and 3-digit products as a hopeless kind.
+    """Additions of two numbers of 1 to 6 digits; plain numbers and products of 3 digits beside them.
+
+    A plain number is a sum of one term: to be copied, solved from the start. A product is hopeless
+    for a model of this size.
 
     Numbers are written least significant digit first, operands in fields of `WIDTH`, so that the
     digits that belong together stand at a constant distance: `814+707=` is `418   +707   =` and
@@ -67,26 +70,37 @@ class Arithmetic(Task):
     max_answer_length = WIDTH + 1
 
     def __init__(self) -> None:
-        def digits(count: int) -> dict[str, int]:
-            return {"min_terms": 2, "max_terms": 2, "min_digits": count, "max_digits": count}
+        def size(terms: int, least: int, most: int) -> dict[str, int]:
+            return {
+                "min_terms": terms,
+                "max_terms": terms,
+                "min_digits": least,
+                "max_digits": most,
+            }
 
         plus = {"operators": ["+"], "allow_parentheses": False}
         self.kinds = {
-            f"add-{count}": Kind("basic_arithmetic", digits(count) | plus)
-            for count in range(1, self.WIDTH + 1)
-        } | {"multiply-3": Kind("products", digits(3))}
+            "number": Kind("basic_arithmetic", size(1, 2, 5) | plus),
+            **{
+                f"add-{digits}": Kind("basic_arithmetic", size(2, digits, digits) | plus)
+                for digits in range(1, self.WIDTH + 1)
+            },
+            "multiply-3": Kind("products", size(2, 3, 3)),
+        }
 
     def render(self, entry: Mapping[str, Any]) -> str:
-        left, operator, right = entry["metadata"]["expression"].split()
-        return self._render(left, operator, right)
+        return self._render(*entry["metadata"]["expression"].split())
 
-    def _render(self, left: str, operator: str, right: str) -> str:
+    def _render(self, left: str, operator: str = " ", right: str = "") -> str:
         return f"{left[::-1]:{self.WIDTH}}{operator}{right[::-1]:{self.WIDTH}}="
 
     def parse(self, text: str) -> str:
         return text.strip()[::-1]
 
     def demonstration(self, kind: str, mastery: float, rng: random.Random) -> tuple[str, str]:
+        if kind == "number":
+            number = str(rng.randrange(10 ** rng.randint(2, 5)))
+            return self._render(number), number[::-1]
         count = int(kind.rpartition("-")[2])
         if kind.startswith("multiply"):
             left, right = (rng.randrange(10 ** (count - 1), 10**count) for _ in range(2))

@@ -1,0 +1,288 @@
+"""Compare ways of choosing prompts: `python -m lightning_integration.experiment --config FILE`.
+
+Makes the tasks, warm-starts a small model for each seed, trains every arm from it by the ordinary
+command line (`python -m lightning_integration fit`), several runs at once with one thread each, and
+draws the report. What a run has finished is not done again: the same command goes on where the last
+one was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as Remaining
+from rich.table import Table
+
+from insight_ext import ArgumentError, InsightError
+from insight_ext.report import summary_rows, write_report
+from lightning_integration.tasks import make_pools
+from lightning_integration.warm_start import WarmStart, warm_started_model
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the configuration file says.
+
+    Args:
+        pool, held_out: problems of each kind, see `tasks.make_pools`.
+        warm_start: see `WarmStart`; names the task.
+        arms: by name, the options of `PromptDataModule` in which the arms differ.
+        seeds: of which each arm has one run. A seed decides the warm start, the problems, the
+            selection and the sampling; runs of one seed share the first two.
+        fit: the configuration that all runs share, as the command line takes it;
+            `data.steps_per_epoch` says how long a run is.
+    """
+
+    pool: Mapping[str, int]
+    held_out: Mapping[str, int]
+    warm_start: WarmStart
+    arms: Mapping[str, Mapping[str, Any]]
+    seeds: Sequence[int]
+    fit: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """Training steps of each run."""
+        return int(self.fit["data"]["steps_per_epoch"])
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: where it goes, and the command that makes it."""
+
+    folder: Path
+    command: list[str]
+
+
+def read_settings(path: Path) -> Settings:
+    """Read an experiment's YAML file.
+
+    Raises:
+        ArgumentError: no such file, not YAML, or not the keys of `Settings`.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+        return Settings(**values | {"warm_start": WarmStart(**values["warm_start"])})
+    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
+        raise ArgumentError(f"{path}: expected an experiment's settings, got: {error!r}") from error
+
+
+def run(settings: Settings, folder: Path, models: Path, workers: int, console: Console) -> Path:
+    """Make or finish the experiment in `folder`; returns the path of its report.
+
+    Args:
+        settings: what to compare.
+        folder: the experiment's folder.
+        models: where warm-started models are kept between experiments.
+        workers: runs at once.
+        console: where the progress bar goes.
+
+    Raises:
+        ArgumentError: the folder holds an experiment with other settings.
+        InsightError: a run failed (its log named).
+    """
+    _claim(folder, settings)
+    total = len(settings.seeds) * (settings.warm_start.steps + len(settings.arms) * settings.steps)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), Remaining(), console=console) as progress:
+        bar = progress.add_task("warm start", total=total)
+        before = len(settings.seeds) * settings.warm_start.steps
+        show = partial(progress.update, bar)
+        starts = _warm_starts(settings, models, workers, lambda steps: show(completed=steps))
+        show(description="training", completed=before)
+        jobs = [
+            _job(settings, folder, arm, seed, starts[seed])
+            for seed in settings.seeds
+            for arm in settings.arms
+        ]
+        _train(jobs, settings.steps, workers, lambda steps: show(completed=before + steps))
+        show(description="report")
+        return write_report(folder)
+
+
+def _claim(folder: Path, settings: Settings) -> None:
+    """Write experiment.json, or see that the one there says the same."""
+    text = json.dumps(asdict(settings), indent=2) + "\n"
+    file = folder / "experiment.json"
+    if file.exists() and file.read_text() != text:
+        raise ArgumentError(
+            f"{folder} holds an experiment with other settings; "
+            "choose another folder with --folder, or remove this one"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def _warm_starts(
+    settings: Settings, models: Path, workers: int, on_steps: Callable[[int], None]
+) -> dict[int, Path]:
+    """The warm-started model of each seed, made in parallel by processes of one thread."""
+    with _environment(ONE_THREAD):
+        context = multiprocessing.get_context("spawn")
+        with context.Manager() as manager, context.Pool(min(workers, len(settings.seeds))) as pool:
+            steps = manager.Queue()
+            waiting = {
+                seed: pool.apply_async(_warm_start, (settings.warm_start, seed, models, steps))
+                for seed in settings.seeds
+            }
+            while not all(result.ready() for result in waiting.values()):
+                time.sleep(0.2)
+                on_steps(steps.qsize())
+            return {seed: result.get() for seed, result in waiting.items()}
+
+
+def _warm_start(settings: WarmStart, seed: int, models: Path, steps: Any) -> Path:
+    torch.set_num_threads(1)
+    return warm_started_model(settings, seed, models, on_step=lambda: steps.put(None))
+
+
+def _job(settings: Settings, folder: Path, arm: str, seed: int, model: Path) -> Job:
+    """Write a run's prompts and configuration."""
+    inputs = folder / "inputs" / f"seed{seed}"
+    inputs.mkdir(parents=True, exist_ok=True)
+    files = [inputs / "pool.jsonl", inputs / "held_out.jsonl"]
+    if not all(file.exists() for file in files):
+        pools = make_pools(settings.warm_start.task, settings.pool, settings.held_out, seed)
+        for pool, file in zip(pools, files, strict=True):
+            pool.to_jsonl(file)
+    place = folder / f"{arm}-seed{seed}"
+    own = {
+        "seed_everything": seed,
+        "model": {"model": str(model), "seed": seed},
+        "data": {
+            "pool": str(files[0]),
+            "validation": str(files[1]),
+            "seed": seed,
+            **settings.arms[arm],
+        },
+        "trainer": {"default_root_dir": str(place)},
+    }
+    config = inputs / f"{arm}.yaml"
+    config.write_text(yaml.safe_dump(_merged(settings.fit, own), sort_keys=False))
+    command = [sys.executable, "-m", "lightning_integration", "fit", "--config", str(config)]
+    if (place / "checkpoints/last.ckpt").exists():
+        command += ["--ckpt_path", "last"]
+    return Job(place, command)
+
+
+def _merged(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(shared)
+    for key, value in own.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _train(jobs: list[Job], steps: int, workers: int, on_steps: Callable[[int], None]) -> None:
+    """Run the jobs that are not finished, `workers` at a time."""
+    waiting = [job for job in jobs if not (job.folder / "finished").exists()]
+    running: list[tuple[Job, subprocess.Popen[bytes]]] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                running.append((waiting[0], _start(waiting.pop(0))))
+            time.sleep(0.5)
+            for job, process in list(running):
+                if process.poll() is None:
+                    continue
+                running.remove((job, process))
+                if process.returncode:
+                    log = job.folder / "log.txt"
+                    raise InsightError(
+                        f"the run {job.folder.name} failed; the end of {log}:\n"
+                        + "\n".join(log.read_text().splitlines()[-20:])
+                    )
+                (job.folder / "finished").touch()
+            on_steps(sum(_done(job, steps) for job in jobs))
+    finally:
+        for _, process in running:
+            process.terminate()
+            process.wait()
+
+
+def _start(job: Job) -> subprocess.Popen[bytes]:
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with (job.folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            job.command, stdout=log, stderr=log, env={**os.environ, **ONE_THREAD}
+        )
+
+
+def _done(job: Job, steps: int) -> int:
+    """Steps that a run has logged."""
+    if (job.folder / "finished").exists():
+        return steps
+    try:
+        with (job.folder / "metrics.csv").open(newline="") as file:
+            return max((int(row["step"]) for row in csv.DictReader(file)), default=0)
+    except (FileNotFoundError, ValueError, KeyError):
+        # Not written yet, or read in the middle of a line: the next look will do.
+        return 0
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables that processes started inside inherit."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def summary(folder: Path) -> Table:
+    """The numbers that the experiment is judged by, as a table."""
+    table = Table("", "arm", "result", "target", "reached", title=str(folder))
+    for row in summary_rows(folder):
+        table.add_row(row.question, row.arm, row.result, row.target, row.verdict)
+    return table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; an InsightError becomes one line on standard error and exit status 2."""
+    parser = argparse.ArgumentParser("lightning_integration.experiment", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="the experiment's YAML file")
+    parser.add_argument("--folder", type=Path, help="default: runs/ and the configuration's name")
+    parser.add_argument("--models", type=Path, default=Path("runs/models"), help="warm starts")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once")
+    asked = parser.parse_args(arguments)
+    console = Console()
+    started = time.monotonic()
+    try:
+        folder = asked.folder or Path("runs") / asked.config.stem
+        settings = read_settings(asked.config)
+        report = run(settings, folder, asked.models, asked.workers, console)
+    except InsightError as error:
+        print(f"experiment: {error}", file=sys.stderr)
+        return 2
+    console.print(summary(folder))
+    console.print(f"{(time.monotonic() - started) / 60:.1f} minutes. Report: {report}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

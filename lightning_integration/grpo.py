@@ -1,0 +1,326 @@
+"""Group relative policy optimisation: the loss as pure functions, and a module that trains by it.
+
+Source: GRPO (arXiv 2402.03300); token mean over the batch and separate clips from DAPO
+(arXiv 2503.14476).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from insight_ext import ArgumentError
+from lightning_integration.datamodule import PromptBatch
+from lightning_integration.model import load_model
+from lightning_integration.pl import LightningModule
+from lightning_integration.rewards import Reward, make_reward
+from lightning_integration.rollouts import RolloutEngine, Rollouts, Sampling, TransformersEngine
+from lightning_integration.rollouts.transformers import positions
+
+
+def group_advantages(rewards: Tensor, standardize: bool = True) -> Tensor:
+    """How much better than its group each rollout is.
+
+    Args:
+        rewards: float, shape (B, K): K rollouts of each of B prompts.
+        standardize: divide by the group's (population) standard deviation.
+
+    Returns:
+        float tensor of shape (B, K); each row has mean 0, and exactly 0 throughout where all K
+        rewards are equal.
+
+    Example:
+        >>> group_advantages(torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.1, 0.1, 0.1, 0.1]])).tolist()
+        [[1.0, -1.0, -1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
+    """
+    centred = rewards - rewards.mean(dim=1, keepdim=True)
+    # The mean of equal floats is not always that float; its rounding must not become a signal.
+    equal = rewards.amax(dim=1, keepdim=True) == rewards.amin(dim=1, keepdim=True)
+    if standardize:
+        centred = centred / rewards.std(dim=1, keepdim=True, correction=0)
+    return centred.masked_fill(equal, 0.0)
+
+
+def clipped_policy_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    clip_low: float = 0.2,
+    clip_high: float = 0.28,
+) -> Tensor:
+    """The clipped objective of each token, to be minimised.
+
+    `-min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)` with r = exp(logprobs - old_logprobs).
+
+    Args:
+        logprobs, old_logprobs: under the present policy and the one that drew the tokens, same
+            shape, in nats.
+        advantages: broadcasts to that shape.
+
+    Example:
+        >>> new, old = torch.tensor([0.5]).log(), torch.tensor([0.25]).log()
+        >>> [round(clipped_policy_loss(new, old, torch.tensor([a])).item(), 4) for a in (1.0, -1.0)]
+        [-1.28, 2.0]
+    """
+    ratio = (logprobs - old_logprobs).exp()
+    clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
+    return -torch.minimum(ratio * advantages, clipped * advantages)
+
+
+def kl_to_reference(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Each token's estimate of KL(policy || reference): `exp(d) - d - 1`, d = reference - logprobs.
+
+    Unbiased for tokens drawn from the policy, and never negative.
+
+    Example:
+        >>> kl_to_reference(torch.tensor([0.5]).log(), torch.tensor([0.5]).log()).item()
+        0.0
+    """
+    difference = reference - logprobs
+    return difference.exp() - difference - 1
+
+
+def completion_logprobs(
+    model: PreTrainedModel,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    completion_ids: Tensor,
+    completion_mask: Tensor,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Log-probability of each completion token at this temperature: float32, shape (G, T).
+
+    Args:
+        prompt_ids, prompt_mask, completion_ids, completion_mask: as in `Rollouts`.
+        temperature: positive.
+    """
+    mask = torch.cat((prompt_mask, completion_mask), dim=1)
+    logits = model(
+        input_ids=torch.cat((prompt_ids, completion_ids), dim=1),
+        attention_mask=mask.long(),
+        position_ids=positions(mask),
+        use_cache=False,
+        logits_to_keep=completion_ids.shape[1] + 1,
+    ).logits[:, :-1]
+    logprobs = (logits.float() / temperature).log_softmax(dim=-1)
+    return logprobs.gather(-1, completion_ids.unsqueeze(-1)).squeeze(-1)
+
+
+class GRPOModule(LightningModule):
+    """Trains a causal language model on the prompts that `PromptDataModule` deals.
+
+    A step draws `rollouts` completions a prompt, rewards them, and makes `updates_per_batch`
+    gradient steps on them. It returns `rewards`, from which `PromptSelectionCallback` learns.
+    Without a reference policy, groups whose rewards are all equal have gradient zero, and are left
+    out of the backward pass; the loss still counts their tokens in its mean.
+
+    Args:
+        model: a Hugging Face model folder, or a model (then give its tokenizer).
+        tokenizer: of a model given as an object.
+        engine: draws the rollouts; the model itself, by transformers, if None.
+        reward: a name in `rewards.REWARDS`, or a function of prompt and completion.
+        rollouts: completions of each prompt, at least 2.
+        max_new_tokens, temperature: of the rollouts.
+        learning_rate, betas, weight_decay: of AdamW.
+        updates_per_batch: gradient steps on each batch of rollouts.
+        sequences_per_pass: completions in one forward and backward pass, to bound memory.
+        clip_low, clip_high: of the probability ratio.
+        standardize: divide advantages by the group's standard deviation.
+        kl_coefficient: weight of the KL divergence to the initial policy; 0 keeps no copy of it.
+        gradient_clip: largest gradient norm.
+        success_threshold: smallest reward that counts as solved in validation.
+        validation_temperature: 0 is greedy.
+        seed: of the rollouts; that of step i depends on seed and i alone, so that a resumed run
+            draws what the uninterrupted one would have.
+
+    Logs `loss`, `gradient_norm`, `clip_fraction`, `completion_length`, `frac_truncated`, and in
+    validation `val_accuracy` over all held-out prompts and `val_accuracy/KIND` by `meta["kind"]`.
+
+    Raises:
+        ArgumentError: an argument outside its domain, or a folder that cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        engine: RolloutEngine | None = None,
+        reward: str | Reward = "exact_match",
+        rollouts: int = 8,
+        max_new_tokens: int = 256,
+        temperature: float = 1.0,
+        learning_rate: float = 1e-6,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        updates_per_batch: int = 1,
+        sequences_per_pass: int = 64,
+        clip_low: float = 0.2,
+        clip_high: float = 0.28,
+        standardize: bool = True,
+        kl_coefficient: float = 0.0,
+        gradient_clip: float = 1.0,
+        success_threshold: float = 1.0,
+        validation_temperature: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("rollouts", rollouts, 2),
+            ("updates_per_batch", updates_per_batch, 1),
+            ("sequences_per_pass", sequences_per_pass, 1),
+            ("kl_coefficient", kl_coefficient, 0),
+        ):
+            if not value >= least:
+                raise ArgumentError(f"{name}: expected at least {least}, got {value}")
+        if not temperature > 0:
+            raise ArgumentError(f"temperature: expected more than 0 in training, got {temperature}")
+        if isinstance(model, (str, Path)):
+            model, tokenizer = load_model(model)
+        if tokenizer is None:
+            raise ArgumentError("tokenizer: expected one beside a model that is not a folder")
+        self.automatic_optimization = False
+        self.model = model
+        self.tokenizer = tokenizer
+        self.engine = engine or TransformersEngine(model, tokenizer)
+        self.reward = make_reward(reward) if isinstance(reward, str) else reward
+        self.rollouts = rollouts
+        self.max_new_tokens = max_new_tokens
+        self.temperature = temperature
+        self.learning_rate = learning_rate
+        self.betas = betas
+        self.weight_decay = weight_decay
+        self.updates_per_batch = updates_per_batch
+        self.sequences_per_pass = sequences_per_pass
+        self.clip_low = clip_low
+        self.clip_high = clip_high
+        self.standardize = standardize
+        self.kl_coefficient = kl_coefficient
+        self.gradient_clip = gradient_clip
+        self.success_threshold = success_threshold
+        self.validation_temperature = validation_temperature
+        self.seed = seed
+        self.register_buffer("batches_seen", torch.tensor(0))
+        self.reference = None
+        if kl_coefficient:
+            self.reference = deepcopy(model).requires_grad_(False).eval()
+        self._solved: dict[str, list[bool]] = defaultdict(list)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW over the policy."""
+        return torch.optim.AdamW(
+            self.model.parameters(),
+            self.learning_rate,
+            betas=tuple(self.betas),
+            weight_decay=self.weight_decay,
+        )
+
+    def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Roll out, reward, update; returns `rewards` of shape (B, K) and the last `loss`."""
+        sampling = Sampling(
+            self.max_new_tokens, self.temperature, seed=_mix(self.seed, int(self.batches_seen))
+        )
+        self.batches_seen += 1
+        rollouts = self.engine.generate(
+            [prompt.prompt for prompt in batch["prompts"]], self.rollouts, sampling
+        )
+        rewards = self._rewards(batch, rollouts)
+        advantages = group_advantages(rewards, self.standardize).flatten()
+        for _ in range(self.updates_per_batch):
+            loss, metrics = self._update(rollouts, advantages)
+        self.engine.sync(self.model)
+        self.log_dict(
+            {
+                "loss": loss,
+                **metrics,
+                "completion_length": rollouts.completion_mask.sum(dim=1).float().mean(),
+                "frac_truncated": rollouts.stop_reasons.count("length") / rewards.numel(),
+            },
+            batch_size=len(rewards),
+        )
+        return {"loss": loss, "rewards": rewards}
+
+    def _rewards(self, batch: PromptBatch, rollouts: Rollouts) -> Tensor:
+        texts = iter(rollouts.texts)
+        rows = [
+            [self.reward(prompt, next(texts)) for _ in range(self.rollouts)]
+            for prompt in batch["prompts"]
+        ]
+        return torch.tensor(rows, dtype=torch.float32, device=self.device)
+
+    def _update(self, rollouts: Rollouts, advantages: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """One gradient step; returns the loss, a mean over all tokens, and what to log."""
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        tokens = rollouts.completion_mask.sum()
+        rows = torch.arange(len(advantages), device=advantages.device)
+        if self.reference is None:
+            rows = rows[advantages != 0]
+        loss = torch.zeros((), device=advantages.device)
+        clipped = torch.zeros((), device=advantages.device)
+        for part in rows.split(self.sequences_per_pass) if len(rows) else ():
+            part_loss, part_clipped = self._loss(rollouts, advantages, part)
+            self.manual_backward(part_loss / tokens)
+            loss += part_loss.detach() / tokens
+            clipped += part_clipped / tokens
+        for parameter in self.model.parameters():
+            # A batch without any signal is a step with gradient zero, not a skipped step.
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_clip)
+        optimizer.step()
+        return loss, {"gradient_norm": norm, "clip_fraction": clipped}
+
+    def _loss(self, rollouts: Rollouts, advantages: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed over the tokens of these completions: the loss, and how many were clipped."""
+        mask = rollouts.completion_mask[rows]
+        length = int(mask.sum(dim=1).max())
+        mask = mask[:, :length]
+        texts = (
+            rollouts.prompt_ids[rows],
+            rollouts.prompt_mask[rows],
+            rollouts.completion_ids[rows, :length],
+            mask,
+        )
+        old = rollouts.logprobs[rows, :length]
+        logprobs = completion_logprobs(self.model, *texts, self.temperature)
+        loss = clipped_policy_loss(
+            logprobs, old, advantages[rows, None], self.clip_low, self.clip_high
+        )
+        ratio = (logprobs.detach() - old).exp()
+        outside = (ratio < 1 - self.clip_low) | (ratio > 1 + self.clip_high)
+        if self.reference is not None:
+            with torch.no_grad():
+                reference = completion_logprobs(self.reference, *texts, self.temperature)
+            loss = loss + self.kl_coefficient * kl_to_reference(logprobs, reference)
+        return (loss * mask).sum(), (outside & mask).sum()
+
+    def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
+        """One completion of each held-out prompt."""
+        sampling = Sampling(
+            self.max_new_tokens, self.validation_temperature, seed=_mix(self.seed, -1 - batch_idx)
+        )
+        prompts = batch["prompts"]
+        texts = self.engine.generate([prompt.prompt for prompt in prompts], 1, sampling).texts
+        for prompt, text in zip(prompts, texts, strict=True):
+            solved = self.reward(prompt, text) >= self.success_threshold
+            self._solved[str(prompt.meta.get("kind", ""))].append(solved)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the shares of held-out prompts solved."""
+        everything = [solved for kind in self._solved.values() for solved in kind]
+        self.log("val_accuracy", sum(everything) / len(everything), prog_bar=True)
+        for kind, solved in self._solved.items():
+            if kind:
+                self.log(f"val_accuracy/{kind}", sum(solved) / len(solved))
+        self._solved.clear()
+
+
+def _mix(seed: int, step: int) -> int:
+    """A seed in [0, 2^62) for this step of the run with this seed."""
+    return random.Random(f"{seed}/{step}").getrandbits(62)
