@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from insight_ext.build_info import build_info
+from insight_ext.curators import CURATORS, curate
 from insight_ext.errors import InsightError
+from insight_ext.logs import GroupLog, read_log
+from insight_ext.pool import PromptPool
+from insight_ext.rank import parsed_options, rank
+from insight_ext.tables import checked_ending
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +36,29 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("folder", type=Path, help="a run's folder, or an experiment's")
     report.set_defaults(run=_report)
 
+    curating = commands.add_parser(
+        "curate", help="score a data set from a run's log, and keep part"
+    )
+    curating.add_argument("method", choices=CURATORS)
+    _add_log(curating)
+    amount = curating.add_mutually_exclusive_group()
+    amount.add_argument(
+        "--keep", type=float, help="lim: smallest score (0.6); point_biserial: share (0.3)"
+    )
+    amount.add_argument("--count", type=int, help="keep this many")
+    curating.add_argument("--steps-per-epoch", type=int, help="lim: make epochs of steps")
+    curating.set_defaults(run=_curate)
+
+    ranking = commands.add_parser("rank", help="the next prompts, from a log of past results")
+    _add_log(ranking)
+    ranking.add_argument("--strategy", default="insight", help="a proposer's name or import path")
+    ranking.add_argument("--top", type=int, default=256, help="how many prompts (256)")
+    ranking.add_argument("--seed", type=int, default=0, help="of draws and ties (0)")
+    ranking.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="of the strategy"
+    )
+    ranking.set_defaults(run=_rank)
+
     build = commands.add_parser("build-info", help="how this build was made and what it found")
     build.set_defaults(run=_build_info)
     return parser
@@ -40,6 +68,50 @@ def _report(options: argparse.Namespace) -> None:
     from insight_ext.report import write_report
 
     print(write_report(options.folder))
+
+
+def _add_log(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--log", type=Path, required=True, help="groups.parquet, or a .csv, .jsonl, .parquet file"
+    )
+    command.add_argument("--pool", type=Path, help="the prompts, .jsonl or .parquet")
+    command.add_argument("--reward", help="column of the reward in a log of TRL's completions")
+    command.add_argument(
+        "--success-threshold", type=float, default=1.0, help="smallest reward of a success (1.0)"
+    )
+    command.add_argument("--output", type=Path, help="where to write: .parquet, .jsonl or .csv")
+
+
+def _read_log(options: argparse.Namespace) -> tuple[GroupLog, PromptPool | None]:
+    if options.output:
+        checked_ending(options.output)
+    pool = PromptPool.from_file(options.pool) if options.pool else None
+    log = read_log(
+        options.log,
+        pool=pool,
+        reward=options.reward,
+        success_threshold=options.success_threshold,
+    )
+    return log, pool
+
+
+def _curate(options: argparse.Namespace) -> None:
+    log, pool = _read_log(options)
+    names = ("keep", "count", "steps_per_epoch")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    curation = curate(options.method, log, **given)
+    print(curation.report())
+    if options.output:
+        curation.write(options.output, pool)
+
+
+def _rank(options: argparse.Namespace) -> None:
+    log, pool = _read_log(options)
+    strategy_options = parsed_options(options.option)
+    ranking = rank(log, options.strategy, options.top, seed=options.seed, options=strategy_options)
+    ranking.show()
+    if options.output:
+        ranking.write(options.output, pool)
 
 
 def _build_info(options: argparse.Namespace) -> None:

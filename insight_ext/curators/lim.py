@@ -1,0 +1,159 @@
+"""LIM: keep the prompts whose learning curve is like the average one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from insight_ext.curators.curation import Curation, best
+from insight_ext.errors import ArgumentError, ObservationError
+from insight_ext.logs import Floats, GroupLog, Integers
+
+
+def lim(
+    log: GroupLog,
+    *,
+    keep: float | None = None,
+    count: int | None = None,
+    steps_per_epoch: int | None = None,
+) -> Curation:
+    """Score each prompt by how well its accuracy over the epochs follows the average accuracy.
+
+    Meant for the log of a run that visited the whole pool, epoch after epoch (`uniform`). A run
+    that chose its prompts leaves most of them with gaps.
+
+    Args:
+        log: the visits.
+        keep: the smallest score to keep; the paper's 0.6 if `count` is not given either.
+        count: keep this many of the largest scores instead.
+        steps_per_epoch: makes epochs of steps; None: see `epochs`.
+
+    Returns:
+        The prompts with their scores. Prompts with gaps in their curve have none and are listed.
+
+    Raises:
+        ArgumentError: both keep and count, a negative count, steps_per_epoch below 1.
+        ObservationError: the log holds no whole epoch; no prompt has a whole curve; every prompt
+            was always solved, so that no curve differs.
+
+    Source: LIMR (arXiv 2502.11886), learning impact measurement; gaps as in its published code.
+
+    Example:
+        >>> from insight_ext.logs import GroupLog
+        >>> visits = dict(prompt=np.array([0, 1, 0, 1]), rollouts=np.array([8, 8, 8, 8]))
+        >>> epoch = np.array([0, 0, 1, 1])
+        >>> log = GroupLog(("a", "b"), successes=np.array([2, 8, 6, 8]), step=None, epoch=epoch,
+        ...                **visits)
+        >>> lim(log).scores.round(2).tolist()
+        [0.0, 0.0]
+    """
+    if keep is not None and count is not None:
+        raise ArgumentError("lim: expected keep or count, got both")
+    if count is not None and count < 0:
+        raise ArgumentError(f"count: expected 0 or more, got {count}")
+    epoch, unused = epochs(log, steps_per_epoch)
+    curves = fill_gaps(learning_curves(log, epoch))
+    whole = np.isfinite(curves).all(axis=1)
+    if not whole.any():
+        raise ObservationError(
+            f"lim: none of the {len(log.ids)} prompts has a result in each of the "
+            f"{curves.shape[1]} epochs; give the log of a run that visits the whole pool, or "
+            "larger epochs (--steps-per-epoch)"
+        )
+    scores = np.full(len(log.ids), np.nan)
+    scores[whole] = alignment(curves[whole])
+    if count is None:
+        threshold = 0.6 if keep is None else keep
+        kept = best(scores, int(np.count_nonzero(scores >= threshold)))
+        rule = f"score at least {threshold:g}"
+    else:
+        kept, rule = best(scores, count), f"the {count:,} largest scores"
+    notes = [f"{curves.shape[1]} epochs"]
+    if unused:
+        notes.append(f"the last {unused:,} visits, less than an epoch, are not used")
+    dropped = {"for gaps in their curve": np.flatnonzero(~whole)}
+    return Curation(log.ids, scores, kept, dropped, rule, tuple(notes))
+
+
+def epochs(log: GroupLog, steps_per_epoch: int | None = None) -> tuple[Integers, int]:
+    """The epoch of each visit, from 0; and how many visits at the end belong to none.
+
+    The log's own epochs, if it has them. Else blocks of `steps_per_epoch` steps. Else visits are
+    counted: an epoch ends when there were as many as the log has prompts, which for sampling
+    without replacement is where it ends indeed; the rest that makes no whole epoch is left out.
+
+    Returns:
+        int64 of shape (V,), -1 for the visits left out, and their number.
+    """
+    if steps_per_epoch is not None:
+        if steps_per_epoch < 1:
+            raise ArgumentError(f"steps_per_epoch: expected at least 1, got {steps_per_epoch}")
+        if log.step is None:
+            raise ArgumentError("steps_per_epoch: expected a log with steps, got one with epochs")
+        return (log.step - log.step.min()) // steps_per_epoch, 0
+    if log.epoch is not None:
+        return np.unique(log.epoch, return_inverse=True)[1], 0
+    prompts = len(np.unique(log.prompt))
+    whole = len(log) // prompts * prompts
+    visits = np.arange(len(log))
+    return np.where(visits < whole, visits // prompts, -1), len(log) - whole
+
+
+def learning_curves(log: GroupLog, epoch: Integers) -> Floats:
+    """The accuracy of every prompt in every epoch, shape (N, epochs); NaN where not visited.
+
+    Several visits in an epoch count together.
+    """
+    used = epoch >= 0
+    shape = len(log.ids), int(epoch.max()) + 1
+    successes, rollouts = np.zeros(shape), np.zeros(shape)
+    np.add.at(successes, (log.prompt[used], epoch[used]), log.successes[used])
+    np.add.at(rollouts, (log.prompt[used], epoch[used]), log.rollouts[used])
+    curves = np.full(shape, np.nan)
+    np.divide(successes, rollouts, out=curves, where=rollouts > 0)
+    return curves
+
+
+def fill_gaps(curves: Floats) -> Floats:
+    """Fill each missing value from the next epoch; of two gaps in a row the first one stays.
+
+    Example:
+        >>> fill_gaps(np.array([[np.nan, 0.5, np.nan, np.nan, 1.0]]))
+        array([[0.5, 0.5, nan, 1. , 1. ]])
+    """
+    filled = curves.copy()
+    gaps = np.isnan(curves[:, :-1])
+    filled[:, :-1][gaps] = curves[:, 1:][gaps]
+    return filled
+
+
+def alignment(curves: Floats) -> Floats:
+    """How much each curve is like the average of all of them.
+
+        s_i = 1 - sum_k (r_i^k - mean^k)^2 / sum_k (1 - mean^k)^2
+
+    An always correct curve scores exactly 0, the average curve 1; there is no lower bound.
+
+    Args:
+        curves: accuracies in [0, 1], shape (N, epochs), without gaps.
+
+    Returns:
+        float64 of shape (N,).
+
+    Raises:
+        ObservationError: every curve is always correct, which leaves nothing to compare.
+
+    Source: LIMR (arXiv 2502.11886), the normalised alignment score.
+
+    Example:
+        >>> alignment(np.array([[1.0, 1.0], [0.0, 0.5], [0.5, 0.75]])).tolist()
+        [0.0, 0.0, 1.0]
+    """
+    average = curves.mean(axis=0)
+    scale = ((1.0 - average) ** 2).sum()
+    if scale == 0.0:
+        raise ObservationError(
+            "lim: every prompt was always solved, so that all curves are equal: expected a log of "
+            "a run that had something to learn"
+        )
+    scores: Floats = 1.0 - ((curves - average) ** 2).sum(axis=1) / scale
+    return scores

@@ -1,0 +1,107 @@
+"""Keep the prompts on which the model is certain when it is right and uncertain when wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from insight_ext.curators.curation import Curation, best
+from insight_ext.errors import ArgumentError, ObservationError
+from insight_ext.logs import Floats, GroupLog
+
+
+def point_biserial(
+    log: GroupLog, *, keep: float | None = None, count: int | None = None
+) -> Curation:
+    """Score each prompt by the correlation of its answers' uncertainty with their correctness.
+
+    Uncertainty is the perplexity of an answer, or its mean entropy. A prompt whose right answers
+    are the certain ones has a correlation near -1: uncertainty is consistent there. This saves
+    backward passes and labels, not rollouts: the paper draws 64 answers to each prompt first.
+
+    Args:
+        log: one row per answer (`rollouts` 1), with its `uncertainty`.
+        keep: the share of the scored prompts to keep, in [0, 1], those with the smallest
+            correlation; the paper's 0.3 if `count` is not given either.
+        count: keep this many instead.
+
+    Returns:
+        The prompts; their score is minus the correlation, so that the largest are kept. Prompts
+        that are always or never solved, or equally uncertain throughout, have none and are listed.
+
+    Raises:
+        ArgumentError: both keep and count, or one outside its domain.
+        ObservationError: a log without uncertainty, or with several answers in a row.
+
+    Source: arXiv 2601.22595, offline selection.
+    """
+    if keep is not None and count is not None:
+        raise ArgumentError("point_biserial: expected keep or count, got both")
+    if keep is not None and not 0.0 <= keep <= 1.0:
+        raise ArgumentError(f"keep: expected a share in [0, 1], got {keep}")
+    if count is not None and count < 0:
+        raise ArgumentError(f"count: expected 0 or more, got {count}")
+    if log.uncertainty is None:
+        raise ObservationError(
+            "point_biserial: expected a column uncertainty with the perplexity or the mean entropy "
+            "of each answer, the log has none"
+        )
+    if (log.rollouts != 1).any():
+        raise ObservationError(
+            "point_biserial: expected one row per answer (rollouts 1), got a row of "
+            f"{log.rollouts.max()}; log each answer with its uncertainty"
+        )
+    n = len(log.ids)
+    correct = log.successes == 1
+    right = np.bincount(log.prompt, correct, n)
+    answers = np.bincount(log.prompt, minlength=n)
+    mixed = (right > 0) & (right < answers)
+    correlation = _correlation(log, mixed)
+    equal = mixed & np.isnan(correlation)
+    share = 0.3 if keep is None else keep
+    amount = round(share * int(np.count_nonzero(mixed & ~equal))) if count is None else count
+    rule = f"the smallest {share:.0%} of the correlations" if count is None else f"{count:,} asked"
+    dropped = {
+        "always or never solved": np.flatnonzero(~mixed),
+        "equally uncertain throughout": np.flatnonzero(equal),
+    }
+    return Curation(log.ids, -correlation, best(-correlation, amount), dropped, rule)
+
+
+def _correlation(log: GroupLog, mixed: np.ndarray) -> Floats:
+    assert log.uncertainty is not None
+    result = np.full(len(log.ids), np.nan)
+    order = np.argsort(log.prompt, kind="stable")
+    uncertainty, correct = log.uncertainty[order], log.successes[order] == 1
+    edges = np.searchsorted(log.prompt[order], np.arange(len(log.ids) + 1))
+    for prompt in np.flatnonzero(mixed):
+        rows = slice(edges[prompt], edges[prompt + 1])
+        result[prompt] = correlation(uncertainty[rows], correct[rows])
+    return result
+
+
+def correlation(uncertainty: Floats, correct: np.ndarray) -> float:
+    """The point-biserial correlation of the answers to one prompt.
+
+        r = (mean U | correct - mean U | wrong) / sd(U) * sqrt(K0 K1 / K^2)
+
+    with the population's standard deviation, which makes it Pearson's correlation of U and 0/1.
+
+    Args:
+        uncertainty: float64 of shape (K,), finite.
+        correct: bool of shape (K,), with at least one True and one False.
+
+    Returns:
+        A number in [-1, 1]; NaN if all uncertainties are equal.
+
+    Source: arXiv 2601.22595, offline selection.
+
+    Example:
+        >>> correlation(np.array([1.0, 1.0, 3.0, 3.0]), np.array([True, True, False, False]))
+        -1.0
+    """
+    if (uncertainty == uncertainty[0]).all():
+        return float("nan")
+    right, wrong = uncertainty[correct], uncertainty[~correct]
+    spread = uncertainty.std()
+    share = len(right) * len(wrong) / len(uncertainty) ** 2
+    return float((right.mean() - wrong.mean()) / spread * np.sqrt(share))

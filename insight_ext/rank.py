@@ -1,0 +1,158 @@
+"""From a log of past results to the next prompts, for users of any trainer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from insight_ext.curators.curation import prompt_columns
+from insight_ext.errors import ArgumentError, InsightError
+from insight_ext.logs import Floats, GroupLog, Integers
+from insight_ext.pool import PromptPool
+from insight_ext.proposers import BeliefProposer, make_proposer
+from insight_ext.tables import write_columns
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The next prompts, best first; every array has shape (top,).
+
+    Attributes:
+        ids: their ids.
+        visits, successes, rollouts: int64, the log's totals for each.
+        predicted: float64, the expected success rate; NaN if the strategy predicts none.
+    """
+
+    ids: list[str]
+    visits: Integers
+    successes: Integers
+    rollouts: Integers
+    predicted: Floats
+
+    def columns(self, pool: PromptPool | None = None) -> dict[str, list[Any]]:
+        """The ranking as columns; with the pool also what its file had."""
+        prompts = {} if pool is None else prompt_columns(pool, self.ids)
+        return {
+            **prompts,
+            "rank": list(range(1, len(self.ids) + 1)),
+            "id": self.ids,
+            "visits": self.visits.tolist(),
+            "successes": self.successes.tolist(),
+            "rollouts": self.rollouts.tolist(),
+            "predicted": self.predicted.tolist(),
+        }
+
+    def write(self, path: str | Path, pool: PromptPool | None = None) -> None:
+        """Write `columns` as `.parquet`, `.jsonl` or `.csv`."""
+        write_columns(path, self.columns(pool))
+
+    def show(self, rows: int = 20) -> None:
+        """Print the first rows as a table. Needs rich."""
+        try:
+            from rich.console import Console
+            from rich.table import Table
+        except ImportError as error:
+            raise InsightError(
+                "rank: showing the table needs rich; install insight-ext[lightning], or write a "
+                "file (--output)"
+            ) from error
+        title = f"the next {len(self.ids):,} prompts"
+        if len(self.ids) > rows:
+            title += f", the first {rows}"
+        table = Table(title=title)
+        for name in ("rank", "id", "visits", "solved", "predicted"):
+            table.add_column(name, justify="left" if name == "id" else "right")
+        columns = zip(
+            self.ids, self.visits, self.successes, self.rollouts, self.predicted, strict=True
+        )
+        for place, (name, visits, successes, rollouts, predicted) in enumerate(columns, start=1):
+            if place > rows:
+                break
+            solved = f"{successes} of {rollouts}" if visits else "unseen"
+            expected = "" if np.isnan(predicted) else f"{predicted:.2f}"
+            table.add_row(str(place), _short(name), str(visits), solved, expected)
+        Console().print(table)
+
+
+def rank(
+    log: GroupLog,
+    strategy: str = "insight",
+    top: int = 256,
+    *,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> Ranking:
+    """The prompts that a strategy would choose next after what a log holds.
+
+    The strategy observes the log step by step, then selects once. Prompts of the log's pool that
+    it never visited count as unseen.
+
+    Args:
+        log: the past, see `read_log`; read it with a pool to have unseen prompts ranked too.
+        strategy: a name in `PROPOSERS`, or an import path.
+        top: how many prompts, in [1, prompts].
+        seed: of the strategy's draws and ties.
+        options: the strategy's settings.
+
+    Raises:
+        ArgumentError: an unknown strategy, an option it does not take, top outside its domain.
+
+    Determinism: equal logs, settings and seeds give equal rankings.
+
+    Example:
+        >>> log = GroupLog(("a", "b"), np.array([0, 1]), np.array([8, 3]), np.array([8, 8]),
+        ...                np.array([0, 0]), None)
+        >>> rank(log, "insight", top=1).ids
+        ['b']
+    """
+    n = len(log.ids)
+    proposer = make_proposer(strategy, n, seed=seed, **(options or {}))
+    for moment in log.moments():
+        proposer.observe(log.prompt[moment], log.successes[moment], log.rollouts[moment])
+    chosen = proposer.select(top)
+    predicted = np.full(top, np.nan)
+    if isinstance(proposer, BeliefProposer):
+        predicted = proposer.predict(chosen).double().numpy()
+    at = chosen.numpy()
+    return Ranking(
+        ids=[log.ids[position] for position in at],
+        visits=np.bincount(log.prompt, minlength=n)[at],
+        successes=_totals(log.prompt, log.successes, n)[at],
+        rollouts=_totals(log.prompt, log.rollouts, n)[at],
+        predicted=predicted,
+    )
+
+
+def parsed_options(texts: Sequence[str]) -> dict[str, Any]:
+    """A strategy's settings from texts NAME=VALUE; a value is read as JSON if it is some.
+
+    Example:
+        >>> parsed_options(["decay=0.5", "candidate_ratio=null", "rule=topk"])
+        {'decay': 0.5, 'candidate_ratio': None, 'rule': 'topk'}
+    """
+    options = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not (name and separator):
+            raise ArgumentError(f"option: expected NAME=VALUE, got {text!r}")
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name] = value
+    return options
+
+
+def _totals(prompt: Integers, counts: Integers, n: int) -> Integers:
+    totals = np.zeros(n, dtype=np.int64)
+    np.add.at(totals, prompt, counts)
+    return totals
+
+
+def _short(text: str, width: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"

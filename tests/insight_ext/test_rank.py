@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from insight_ext import ArgumentError, Prompt, PromptPool
+from insight_ext.cli import main
+from insight_ext.logs import read_log
+from insight_ext.proposers import make_proposer
+from insight_ext.rank import rank
+from insight_ext.tables import write_columns
+
+LOG = {
+    "id": ["a", "b", "c", "a"],
+    "step": [0, 0, 0, 1],
+    "successes": [1, 8, 0, 3],
+    "rollouts": [8, 8, 8, 8],
+}
+POOL = PromptPool(Prompt(name, f"{name}?", "x", {"kind": 1}) for name in "abcd")
+
+
+@pytest.fixture
+def log(tmp_path):
+    write_columns(tmp_path / "log.csv", LOG)
+    return tmp_path / "log.csv"
+
+
+def test_the_strategy_has_seen_the_log_step_by_step(log):
+    proposer = make_proposer("insight", 3, seed=5, decay=0.5)
+    proposer.observe([0, 1, 2], [1, 8, 0], 8)
+    proposer.observe([0], [3], 8)
+    expected = proposer.select(3)
+    ranking = rank(read_log(log), top=3, seed=5, options={"decay": 0.5})
+    assert ranking.ids == ["abc"[i] for i in expected]
+    np.testing.assert_array_equal(ranking.predicted, proposer.predict(expected).double())
+    at = ranking.ids.index("a")
+    assert (ranking.visits[at], ranking.successes[at], ranking.rollouts[at]) == (2, 4, 16)
+
+
+def test_prompts_of_the_pool_that_were_never_visited_are_ranked_too(log):
+    ranking = rank(read_log(log, pool=POOL), top=2)
+    assert ranking.ids == ["d", "a"]
+    assert ranking.visits.tolist() == [0, 2]
+
+
+def test_more_prompts_than_there_are_is_refused(log):
+    with pytest.raises(ArgumentError, match=r"expected an integer in \[1, 3\], got 4"):
+        rank(read_log(log), top=4)
+
+
+def test_the_command_prints_a_table_and_writes_a_pool(log, tmp_path, capsys):
+    POOL.to_jsonl(tmp_path / "pool.jsonl")
+    output = tmp_path / "next.parquet"
+    arguments = ["rank", "--log", str(log), "--strategy", "insight", "--top", "2"]
+    more = ["--pool", str(tmp_path / "pool.jsonl"), "--output", str(output)]
+    assert main([*arguments, *more]) == 0
+    printed = capsys.readouterr().out
+    assert "the next 2 prompts" in printed
+    assert "unseen" in printed
+    table = pq.read_table(output)
+    assert table["id"].to_pylist() == ["d", "a"]
+    chosen = PromptPool.from_file(output)
+    assert [prompt.prompt for prompt in chosen] == ["d?", "a?"]
+    assert chosen[0].meta["rank"] == 1
+    assert chosen[0].meta["kind"] == 1
+
+
+def test_the_command_takes_a_strategys_options(log, capsys):
+    assert main(["rank", "--log", str(log), "--top", "1", "--option", "mu=0.5"]) == 0
+    assert main(["rank", "--log", str(log), "--top", "1", "--option", "speed=5"]) == 2
+    assert "proposer 'insight'" in capsys.readouterr().err
+
+
+def test_an_unknown_strategy_lists_the_known_ones(log, capsys):
+    assert main(["rank", "--log", str(log), "--strategy", "magic", "--top", "1"]) == 2
+    assert "unknown proposer 'magic': expected one of " in capsys.readouterr().err
