@@ -8,7 +8,7 @@ from math import ceil
 import numpy as np
 from matplotlib.figure import Figure
 
-from insight_ext.report.charts.lines import Level, draw_arms, line_figure
+from insight_ext.report.charts.lines import draw_arms, line_figure
 from insight_ext.report.charts.style import (
     Chart,
     Omission,
@@ -55,11 +55,17 @@ def accuracy_charts(experiment: Experiment) -> list[Chart | Omission]:
                 )
             )
             continue
-        caption = (
-            f"{ONE_LINE}; a curve further left reaches the same accuracy with fewer {effort} "
-            "(the vertical axis need not start at zero)."
+        level = _baseline_level(experiment, curves)
+        caption = f"{ONE_LINE}; further left is the same accuracy with fewer {effort}"
+        if level is not None:
+            caption += (
+                f"; dotted is {experiment.baseline}'s final accuracy, the mean of its last "
+                f"{SMOOTHING} evaluations"
+            )
+        caption += " (the vertical axis need not start at zero)."
+        draw = partial(
+            _accuracy_figure, experiment=experiment, effort=effort, curves=curves, level=level
         )
-        draw = partial(_accuracy_figure, experiment=experiment, effort=effort, curves=curves)
         charts.append(Chart(f"accuracy_{effort}", caption, draw))
     return charts
 
@@ -87,14 +93,20 @@ def arm_curves(
     return {arm: curves for arm, curves in arms.items() if curves}
 
 
+def _baseline_level(experiment: Experiment, curves: dict[str, list[Curve]]) -> float | None:
+    if experiment.baseline not in curves or len(curves) == 1:
+        return None
+    return float(np.mean([final_value(curve.y) for curve in curves[experiment.baseline]]))
+
+
 def _accuracy_figure(
-    theme: Theme, *, experiment: Experiment, effort: Effort, curves: dict[str, list[Curve]]
+    theme: Theme,
+    *,
+    experiment: Experiment,
+    effort: Effort,
+    curves: dict[str, list[Curve]],
+    level: float | None,
 ) -> Figure:
-    baseline = experiment.baseline
-    level = None
-    if baseline in curves and len(curves) > 1:
-        final = float(np.mean([final_value(curve.y) for curve in curves[baseline]]))
-        level = Level(final, f"{baseline}'s final accuracy (mean of its last {SMOOTHING})")
     return line_figure(
         theme,
         f"Held-out accuracy against {effort}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,13 +20,6 @@ from insight_ext.report.curves import Curve, mean_band
 from insight_ext.report.runs import Experiment
 
 
-class Level(NamedTuple):
-    """A horizontal line to compare with, and what it is."""
-
-    y: float
-    text: str
-
-
 def line_figure(
     theme: Theme,
     title: str,
@@ -39,10 +31,10 @@ def line_figure(
     shares: bool = True,
     from_zero: bool = True,
     seeds: bool = False,
-    level: Level | None = None,
+    level: float | None = None,
     points: int | None = None,
 ) -> Figure:
-    """A figure of its own with `draw_arms`, axis labels and an optional level."""
+    """A figure of its own with `draw_arms`, axis labels and an optional dotted level."""
     figure = new_figure(theme, title, labels=curves)
     axes = figure.add_subplot()
     style_axes(axes, theme, x, y)
@@ -56,16 +48,7 @@ def line_figure(
     else:
         axes.yaxis.set_major_formatter("{x:,.0f}")
     if level is not None:
-        axes.axhline(level.y, color=theme.muted, linewidth=0.9, linestyle=(0, (2, 2)))
-        axes.annotate(
-            level.text,
-            xy=(0.0, level.y),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 3),
-            textcoords="offset points",
-            color=theme.muted,
-            fontsize=8.5,
-        )
+        axes.axhline(level, color=theme.muted, linewidth=0.9, linestyle=(0, (2, 2)))
     label_ends(axes, ends)
     return figure
 
