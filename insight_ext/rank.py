@@ -14,7 +14,7 @@ from insight_ext.curators.curation import prompt_columns
 from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.logs import Floats, GroupLog, Integers
 from insight_ext.pool import PromptPool
-from insight_ext.proposers import BeliefProposer, make_proposer
+from insight_ext.proposers import PROPOSERS, BeliefProposer, make_proposer
 from insight_ext.tables import write_columns
 
 
@@ -89,8 +89,9 @@ def rank(
 ) -> Ranking:
     """The prompts that a strategy would choose next after what a log holds.
 
-    The strategy observes the log step by step, then selects once. Prompts of the log's pool that
-    it never visited count as unseen.
+    The strategy observes the log step by step, then selects once. Before each step it makes a
+    selection that is set aside, since for a strategy time passes with its selections: beliefs fade,
+    hidden states drift. Prompts of the log's pool that were never visited count as unseen.
 
     Args:
         log: the past, see `read_log`; read it with a pool to have unseen prompts ranked too.
@@ -111,8 +112,11 @@ def rank(
         ['b']
     """
     n = len(log.ids)
-    proposer = make_proposer(strategy, n, seed=seed, **(options or {}))
+    # The selections set aside are not in flight.
+    common = {"in_flight": 0} if strategy in PROPOSERS else {}
+    proposer = make_proposer(strategy, n, seed=seed, **{**common, **(options or {})})
     for moment in log.moments():
+        proposer.select(1)
         proposer.observe(log.prompt[moment], log.successes[moment], log.rollouts[moment])
     chosen = proposer.select(top)
     predicted = np.full(top, np.nan)

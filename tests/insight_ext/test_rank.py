@@ -7,7 +7,7 @@ import pytest
 from insight_ext import ArgumentError, Prompt, PromptPool
 from insight_ext.cli import main
 from insight_ext.logs import read_log
-from insight_ext.proposers import make_proposer
+from insight_ext.proposers import PROPOSERS, make_proposer
 from insight_ext.rank import rank
 from insight_ext.tables import write_columns
 
@@ -27,11 +27,13 @@ def log(tmp_path):
 
 
 def test_the_strategy_has_seen_the_log_step_by_step(log):
-    proposer = make_proposer("insight", 3, seed=5, decay=0.5)
-    proposer.observe([0, 1, 2], [1, 8, 0], 8)
-    proposer.observe([0], [3], 8)
+    options = {"decay": 0.5, "half_life": 3.0}
+    proposer = make_proposer("insight", 3, seed=5, in_flight=0, **options)
+    for visited, successes in (([0, 1, 2], [1, 8, 0]), ([0], [3])):
+        proposer.select(1)
+        proposer.observe(visited, successes, 8)
     expected = proposer.select(3)
-    ranking = rank(read_log(log), top=3, seed=5, options={"decay": 0.5})
+    ranking = rank(read_log(log), top=3, seed=5, options=options)
     assert ranking.ids == ["abc"[i] for i in expected]
     np.testing.assert_array_equal(ranking.predicted, proposer.predict(expected).double())
     at = ranking.ids.index("a")
@@ -42,6 +44,13 @@ def test_prompts_of_the_pool_that_were_never_visited_are_ranked_too(log):
     ranking = rank(read_log(log, pool=POOL), top=2)
     assert ranking.ids == ["d", "a"]
     assert ranking.visits.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("name", PROPOSERS)
+def test_every_strategy_ranks(log, name):
+    ranking = rank(read_log(log, pool=POOL), name, top=4)
+    assert sorted(ranking.ids) == list("abcd")
+    assert ((ranking.predicted >= 0) & (ranking.predicted <= 1)).all()
 
 
 def test_more_prompts_than_there_are_is_refused(log):
