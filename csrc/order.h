@@ -43,4 +43,9 @@ INSIGHT_HD bool before(const Ranked& x, const Ranked& y) {
   return x.index < y.index;
 }
 
+// For algorithms, which inline an object's call but not a function pointer's.
+struct Before {
+  INSIGHT_HD bool operator()(const Ranked& x, const Ranked& y) const { return before(x, y); }
+};
+
 }  // namespace insight

@@ -59,6 +59,15 @@ INSIGHT_HD Real larger(Real x, Real y) {
   return x < y ? y : x;
 }
 
+// Correctly rounded everywhere.
+INSIGHT_HD double square_root(double x) {
+#if defined(__CUDA_ARCH__)
+  return __dsqrt_rn(x);
+#else
+  return __builtin_sqrt(x);
+#endif
+}
+
 // ln(u) + c, for a normal positive u and a correction c that is small beside ln(u) or beside 1.
 //
 // u = 2^e m with m in [sqrt(1/2), sqrt(2)), and ln(m) = 2 artanh(z), z = (m - 1) / (m + 1),

@@ -46,3 +46,55 @@ class cpu:  # noqa: N801
     ) -> tuple[int, int]: ...
     @staticmethod
     def best_instruction_set() -> int: ...
+
+class cuda:  # noqa: N801
+    @staticmethod
+    def score(
+        kind: int,
+        parameters: list[float],
+        score_seed: int,
+        draw: int,
+        alpha: int,
+        beta: int,
+        size: int,
+        scores: int,
+        outcome: int,
+        device: int,
+        stream: int,
+        /,
+    ) -> None: ...
+    @staticmethod
+    def workspace_bytes(
+        size: int, k: int, lists_candidates: bool, lists_excluded: bool, tuning: list[int], /
+    ) -> int: ...
+    @staticmethod
+    def select_top_k(
+        kind: int,
+        parameters: list[float],
+        score_seed: int,
+        draw: int,
+        alpha: int,
+        beta: int,
+        size: int,
+        k: int,
+        seed: int,
+        sorted: bool,
+        candidates: int,
+        candidates_size: int,
+        candidate_mask: int,
+        excluded: int,
+        excluded_size: int,
+        exclusion_mask: int,
+        indices: int,
+        scores: int,
+        workspace: int,
+        outcome: int,
+        device: int,
+        stream: int,
+        tuning: list[int],
+        /,
+    ) -> None: ...
+    @staticmethod
+    def check_device() -> None: ...
+    @staticmethod
+    def device_name() -> str | None: ...

@@ -1,4 +1,4 @@
-"""score and select_top_k: check once, then hand addresses to the kernel of the tensors' device."""
+"""score and select_top_k: check once, then call the operator of the tensors' device."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ import torch
 import torch.utils.dlpack
 from torch import Tensor
 
-from insight_ext import _C
-from insight_ext.errors import ArgumentError, BeliefError
+from insight_ext.dispatch import WORD, score_operator, select_operator, signed
+from insight_ext.errors import ArgumentError
 from insight_ext.scores import Score, WeightedInformation
-
-# What the kernel's outcome codes mean (csrc/top_k.h).
-DONE, BAD_BELIEF, BAD_CANDIDATE, BAD_EXCLUSION, TOO_FEW_ELIGIBLE = range(5)
-
-AUTOMATIC = -1  # the best instruction set of the processor
 
 
 class Selection(NamedTuple):
@@ -65,14 +60,6 @@ def check_beliefs(alpha: Tensor, beta: Tensor) -> None:
         raise ArgumentError(f"beta: expected alpha's device {alpha.device}, got {beta.device}")
 
 
-def raise_bad_belief(alpha: Tensor, beta: Tensor, index: int) -> None:
-    raise BeliefError(
-        f"beliefs: expected finite positive alpha and beta, got alpha={alpha[index].item()}, "
-        f"beta={beta[index].item()} at index {index}",
-        index,
-    )
-
-
 def score(alpha: Any, beta: Any, score: Score = WeightedInformation()) -> Tensor:  # noqa: B008
     """Scores every belief.
 
@@ -91,7 +78,7 @@ def score(alpha: Any, beta: Any, score: Score = WeightedInformation()) -> Tensor
 
     Determinism: the same bits for any thread count and instruction set.
 
-    Cost: one pass; the work is shared by torch.get_num_threads() threads.
+    Cost: one pass, shared by the threads of set_num_threads().
 
     Example:
         >>> import torch
@@ -100,31 +87,15 @@ def score(alpha: Any, beta: Any, score: Score = WeightedInformation()) -> Tensor
     """
     a, b = as_tensor("alpha", alpha), as_tensor("beta", beta)
     check_beliefs(a, b)
-    out = torch.empty_like(a)
-    if a.numel() == 0:
-        return out
-    code, where = _C.cpu.score(
-        score.kind,
-        score.parameters(),
-        *score.stream(),
-        a.data_ptr(),
-        b.data_ptr(),
-        a.numel(),
-        out.data_ptr(),
-        torch.get_num_threads(),
-        AUTOMATIC,
-    )
-    if code == BAD_BELIEF:
-        raise_bad_belief(a, b, where)
-    return out
+    seed, draw = score.stream()
+    return score_operator(a, b, score.kind, score.parameters(), signed(seed), signed(draw))
 
 
-def check_subset(name: str, values: Any, n: int) -> tuple[Tensor | None, Tensor | None]:
-    """(indices, None) for a list of prompts, (None, mask) for one bool per prompt."""
+def check_subset(name: str, values: Any, beliefs: Tensor) -> Tensor | None:
     if values is None:
-        return None, None
+        return None
     if isinstance(values, Sequence) and not isinstance(values, str):
-        values = torch.tensor(values, dtype=torch.int64)
+        values = torch.tensor(values, dtype=torch.int64, device=beliefs.device)
     subset = as_tensor(name, values)
     if subset.dtype not in (torch.int64, torch.bool):
         raise ArgumentError(f"{name}: expected int64 indices or a bool mask, got {subset.dtype}")
@@ -133,13 +104,16 @@ def check_subset(name: str, values: Any, n: int) -> tuple[Tensor | None, Tensor 
             f"{name}: expected one contiguous dimension, got shape {tuple(subset.shape)} "
             f"with strides {subset.stride()}"
         )
-    if subset.dtype == torch.int64:
-        return subset, None
-    if subset.numel() != n:
+    if subset.device != beliefs.device:
         raise ArgumentError(
-            f"{name}: expected a mask with one bool for each of {n} prompts, got {subset.numel()}"
+            f"{name}: expected the beliefs' device {beliefs.device}, got {subset.device}"
         )
-    return None, subset
+    if subset.dtype == torch.bool and subset.numel() != beliefs.numel():
+        raise ArgumentError(
+            f"{name}: expected a mask with one bool for each of {beliefs.numel()} prompts, "
+            f"got {subset.numel()}"
+        )
+    return subset
 
 
 def select_top_k(
@@ -198,44 +172,21 @@ def select_top_k(
         raise ArgumentError(f"k: expected an int, got {k!r}")
     if not 1 <= k <= n:
         raise ArgumentError(f"k: expected 1 to the pool's {n} prompts, got {k}")
-    if not 0 <= seed < 1 << 64:
+    if not 0 <= seed < WORD:
         raise ArgumentError(f"seed: expected 0 to 2^64 - 1, got {seed}")
-    listed, mask = check_subset("candidates", candidates, n)
-    excluded, exclusion_mask = check_subset("exclude", exclude, n)
-    indices = torch.empty(k, dtype=torch.int64)
-    scores = torch.empty(k, dtype=torch.float32)
-    code, where = _C.cpu.select_top_k(
-        score.kind,
-        score.parameters(),
-        *score.stream(),
-        a.data_ptr(),
-        b.data_ptr(),
-        n,
-        k,
-        seed,
-        sorted,
-        0 if listed is None else listed.data_ptr(),
-        0 if listed is None else listed.numel(),
-        0 if mask is None else mask.data_ptr(),
-        0 if excluded is None else excluded.data_ptr(),
-        0 if excluded is None else excluded.numel(),
-        0 if exclusion_mask is None else exclusion_mask.data_ptr(),
-        indices.data_ptr(),
-        scores.data_ptr(),
-        torch.get_num_threads(),
-        AUTOMATIC,
-        [],
+    score_seed, draw = score.stream()
+    return Selection(
+        *select_operator(
+            a,
+            b,
+            k,
+            score.kind,
+            score.parameters(),
+            signed(score_seed),
+            signed(draw),
+            signed(seed),
+            sorted,
+            check_subset("candidates", candidates, a),
+            check_subset("exclude", exclude, a),
+        )
     )
-    if code == BAD_BELIEF:
-        raise_bad_belief(a, b, where)
-    if code == BAD_CANDIDATE and listed is not None:
-        raise ArgumentError(
-            f"candidates: expected indices in [0, {n}), got {int(listed[where])} at {where}"
-        )
-    if code == BAD_EXCLUSION and excluded is not None:
-        raise ArgumentError(
-            f"exclude: expected indices in [0, {n}), got {int(excluded[where])} at {where}"
-        )
-    if code == TOO_FEW_ELIGIBLE:
-        raise ArgumentError(f"k: expected at most the {where} eligible prompts, got {k}")
-    return Selection(indices, scores)

@@ -9,7 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from insight_ext.scores import Score, WeightedInformation
+from insight_ext.scores import (
+    ExpectedDifficulty,
+    InverseEvidence,
+    MixedGroup,
+    Score,
+    WeightedInformation,
+)
 
 MASK = (1 << 64) - 1
 GOLDEN_GAMMA = 0x9E3779B97F4A7C15
@@ -83,8 +89,8 @@ def score(alpha: Tensor, beta: Tensor, score: Score | None = None) -> Tensor:
     """The score of every belief, in float64.
 
     Args:
-        alpha, beta: beliefs, any floating dtype, positive.
-        score: which; WeightedInformation() if None.
+        alpha, beta: beliefs (N,), any floating dtype, positive.
+        score: which, of those that are not random; WeightedInformation() if None.
 
     Returns:
         float64, same shape.
@@ -95,9 +101,20 @@ def score(alpha: Tensor, beta: Tensor, score: Score | None = None) -> Tensor:
     """
     chosen = WeightedInformation() if score is None else score
     a, b = alpha.double(), beta.double()
-    if isinstance(chosen, WeightedInformation):
-        w = weight(a / (a + b), chosen.eta, chosen.mu)
-        return w * information(a, b, chosen.rollouts)
+    p = a / (a + b)
+    if isinstance(chosen, WeightedInformation) and chosen.weight != "draw":
+        none = torch.ones_like(a)
+        w = weight(p, chosen.eta, chosen.mu) if chosen.weight == "mean" else none
+        return w * (information(a, b, chosen.rollouts) if chosen.information else none)
+    if isinstance(chosen, ExpectedDifficulty):
+        return -(p - chosen.target).abs()
+    if isinstance(chosen, InverseEvidence):
+        return 1 / (1 + a + b)
+    if isinstance(chosen, MixedGroup):
+        steps = torch.arange(chosen.rollouts, dtype=torch.float64)[:, None]
+        solved = ((a + steps) / (a + b + steps)).prod(0)
+        failed = ((b + steps) / (a + b + steps)).prod(0)
+        return 1 - solved - failed
     raise TypeError(f"score: expected a deterministic score, got {chosen!r}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 from insight_ext.errors import ArgumentError
 
@@ -23,14 +23,19 @@ def check_between(name: str, value: float, low: float, high: float) -> None:
         raise ArgumentError(f"{name}: expected a number in [{low:g}, {high:g}], got {value}")
 
 
+def check_stream(seed: int, draw: int) -> None:
+    for name, value in (("seed", seed), ("draw", draw)):
+        if not 0 <= value < 1 << 64:
+            raise ArgumentError(f"{name}: expected 0 to 2^64 - 1, got {value}")
+
+
 class Score:
-    """Base of all scores; what they hand to the kernel.
+    """Base of all scores: what they hand to the kernel."""
 
-    Attributes:
-        kind: which formula (csrc/score/any.h).
-    """
-
-    kind: ClassVar[int]
+    @property
+    def kind(self) -> int:
+        """Which formula (csrc/score/any.h)."""
+        raise NotImplementedError
 
     def parameters(self) -> list[float]:
         """The formula's numbers, in the kernel's order."""
@@ -48,16 +53,22 @@ class WeightedInformation(Score):
         A = w(p) I_K,  w(p) = p (1 - p) exp(-eta (p - mu)^2),  p = alpha / (alpha + beta)
 
     I_K is the mutual information, in nats, between a prompt's success rate and the number of
-    successes in K rollouts.
+    successes in K rollouts. The last four arguments are the paper's ablations.
 
     Args:
         rollouts: K, rollouts per prompt, 1 to 512.
         eta: how sharply the weight falls away from mu, in [0, 1e6].
         mu: success rate that teaches most, in [0, 1]. (The appendix of the paper prints 3.0, a
             misprint: its own Table 5 has 0.3.)
+        weight: "mean" weighs the expected success rate, "draw" a draw from the belief, "none"
+            leaves the information alone.
+        information: False leaves the weight alone.
+        seed, draw: of the generator for weight="draw"; give each step its own `draw`.
 
     Raises:
-        ArgumentError: an argument outside its domain.
+        ArgumentError: an argument outside its domain, or nothing left to score.
+
+    Determinism: a draw depends on seed, draw and the prompt's index alone.
 
     Source: InSight (arXiv 2603.01907), eq. 13, 15 and 16.
 
@@ -69,13 +80,127 @@ class WeightedInformation(Score):
     rollouts: int = 8
     eta: float = 3.0
     mu: float = 0.3
-
-    kind: ClassVar[int] = 0
+    weight: Literal["mean", "draw", "none"] = "mean"
+    information: bool = True
+    seed: int = 0
+    draw: int = 0
 
     def __post_init__(self) -> None:
         check_rollouts(self.rollouts)
         check_between("eta", self.eta, 0.0, 1e6)
         check_between("mu", self.mu, 0.0, 1.0)
+        check_stream(self.seed, self.draw)
+        if self.weight not in ("mean", "draw", "none"):
+            raise ArgumentError(f"weight: expected 'mean', 'draw' or 'none', got {self.weight!r}")
+        if not self.information and self.weight != "mean":
+            raise ArgumentError(
+                f"information: without it expected weight='mean', got {self.weight!r}"
+            )
+
+    @property
+    def kind(self) -> int:
+        if not self.information:
+            return 1
+        return {"mean": 0, "none": 2, "draw": 3}[self.weight]
 
     def parameters(self) -> list[float]:
         return [float(self.rollouts), float(self.eta), float(self.mu)]
+
+    def stream(self) -> tuple[int, int]:
+        return (self.seed, self.draw)
+
+
+@dataclass(frozen=True)
+class Thompson(Score):
+    """How near a draw of the success rate lies to a target: -|phi - target|, phi ~ Beta.
+
+    Args:
+        target: in [0, 1].
+        seed, draw: of the generator; give each step its own `draw`.
+
+    Raises:
+        ArgumentError: an argument outside its domain.
+
+    Determinism: a draw depends on seed, draw and the prompt's index alone.
+
+    Source: MoPPS (arXiv 2507.04632).
+
+    Example:
+        >>> Thompson(draw=7).target
+        0.5
+    """
+
+    target: float = 0.5
+    seed: int = 0
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        check_between("target", self.target, 0.0, 1.0)
+        check_stream(self.seed, self.draw)
+
+    @property
+    def kind(self) -> int:
+        return 4
+
+    def parameters(self) -> list[float]:
+        return [float(self.target)]
+
+    def stream(self) -> tuple[int, int]:
+        return (self.seed, self.draw)
+
+
+@dataclass(frozen=True)
+class ExpectedDifficulty(Score):
+    """How near the expected success rate lies to a target: -|alpha / (alpha + beta) - target|.
+
+    Source: the EXPECTED-DIFFICULTY baseline of InSight (arXiv 2603.01907).
+    """
+
+    target: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_between("target", self.target, 0.0, 1.0)
+
+    @property
+    def kind(self) -> int:
+        return 5
+
+    def parameters(self) -> list[float]:
+        return [float(self.target)]
+
+
+@dataclass(frozen=True)
+class InverseEvidence(Score):
+    """How little is known: 1 / (1 + alpha + beta).
+
+    Source: the INVERSE-EVIDENCE baseline of InSight (arXiv 2603.01907).
+    """
+
+    @property
+    def kind(self) -> int:
+        return 6
+
+    def parameters(self) -> list[float]:
+        return []
+
+
+@dataclass(frozen=True)
+class MixedGroup(Score):
+    """The probability that a group of rollouts holds both a success and a failure.
+
+        1 - B(a + K, b) / B(a, b) - B(a, b + K) / B(a, b)
+
+    Source: docs/kernel.md.
+    """
+
+    rollouts: int = 8
+
+    def __post_init__(self) -> None:
+        check_rollouts(self.rollouts)
+
+    @property
+    def kind(self) -> int:
+        return 7
+
+    def parameters(self) -> list[float]:
+        return [float(self.rollouts)]

@@ -157,7 +157,7 @@ Outcome select_top_k(const AnyScore& any, const Beliefs& beliefs, const Eligible
   }
   const auto by_index = [](const Ranked& x, const Ranked& y) { return x.index < y.index; };
   if (request.sorted) {
-    std::sort(best.begin(), best.end(), before);
+    std::sort(best.begin(), best.end(), Before{});
   } else {
     std::sort(best.begin(), best.end(), by_index);
   }

@@ -25,17 +25,17 @@ class Survivors {
   // Drops all but the k best. True if there are k, and then worst() is the last of them.
   bool shrink() {
     if (repeats_) {
-      std::sort(items_.begin(), items_.end(), before);
+      std::sort(items_.begin(), items_.end(), Before{});
       const auto same = [](const Ranked& x, const Ranked& y) { return x.index == y.index; };
       items_.erase(std::unique(items_.begin(), items_.end(), same), items_.end());
       if (items_.size() > k_) items_.resize(k_);
     } else if (items_.size() > k_) {
       std::nth_element(items_.begin(), items_.begin() + static_cast<ptrdiff_t>(k_ - 1),
-                       items_.end(), before);
+                       items_.end(), Before{});
       items_.resize(k_);
     }
     if (items_.size() < k_) return false;
-    worst_ = repeats_ ? items_.back() : *std::max_element(items_.begin(), items_.end(), before);
+    worst_ = repeats_ ? items_.back() : *std::max_element(items_.begin(), items_.end(), Before{});
     return true;
   }
 

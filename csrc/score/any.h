@@ -1,12 +1,24 @@
 // Which score, as it crosses the language boundary, and the way back to its type.
 #pragma once
 
+#include "expected_difficulty.h"
+#include "inverse_evidence.h"
+#include "mixed_group.h"
+#include "thompson.h"
 #include "weighted_information.h"
 
 namespace insight {
 
+// The numbers that insight_ext/scores.py uses.
 enum class ScoreKind : int {
   kWeightedInformation = 0,
+  kWeightAlone = 1,
+  kInformationAlone = 2,
+  kDrawnWeightInformation = 3,
+  kThompson = 4,
+  kExpectedDifficulty = 5,
+  kInverseEvidence = 6,
+  kMixedGroup = 7,
 };
 
 constexpr int kMaxParameters = 6;
@@ -28,8 +40,29 @@ struct ScoreType {
 //                                    kPerIndex take (a, b, index) and doubles alone
 //   bound(a, b)                   -> a cheap float32 no smaller than that score as float32, or NaN
 //   evidence_limit(threshold)     -> no candidate with a + b above it scores threshold or more
+#if defined(__CUDACC__)
+#pragma nv_exec_check_disable  // `visit` is the caller's, for the host or for the device
+#endif
 template <class Visit>
-decltype(auto) with_score_type(ScoreKind, Visit visit) {
+INSIGHT_HD decltype(auto) with_score_type(ScoreKind kind, Visit visit) {
+  switch (kind) {
+    case ScoreKind::kWeightAlone:
+      return visit(ScoreType<WeightAlone>{});
+    case ScoreKind::kInformationAlone:
+      return visit(ScoreType<InformationAlone>{});
+    case ScoreKind::kDrawnWeightInformation:
+      return visit(ScoreType<DrawnWeightInformation>{});
+    case ScoreKind::kThompson:
+      return visit(ScoreType<Thompson>{});
+    case ScoreKind::kExpectedDifficulty:
+      return visit(ScoreType<ExpectedDifficulty>{});
+    case ScoreKind::kInverseEvidence:
+      return visit(ScoreType<InverseEvidence>{});
+    case ScoreKind::kMixedGroup:
+      return visit(ScoreType<MixedGroup>{});
+    case ScoreKind::kWeightedInformation:
+      break;
+  }
   return visit(ScoreType<WeightedInformation>{});
 }
 

@@ -9,6 +9,9 @@ namespace insight {
 
 constexpr float kUnbounded = __builtin_huge_valf();
 
+// Whether neither n nor 1 / n leaves float32; where it does, a bound gives up.
+INSIGHT_HD bool is_ordinary(float n) { return (n > 1e-30f) & (n < 1e38f); }
+
 // ln(1 + x) for x >= 0, relative error 8e-6.
 INSIGHT_HD float rough_log1p(float x) {
   const float u = 1.0f + x;

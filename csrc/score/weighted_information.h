@@ -8,6 +8,7 @@
 // Source: InSight (arXiv 2603.01907), eq. 13, 15, 16 (the mu = 3.0 of its appendix is a misprint).
 #pragma once
 
+#include "beta_draw.h"
 #include "information.h"
 #include "upper.h"
 
@@ -22,6 +23,11 @@ struct Weight {
     return p * complement * exp(-eta * (distance * distance));
   }
 };
+
+// I_K <= ln(1 + K/n) / 2, from K/n. I_K is also at most ln(K + 1), so a cap on K/n changes nothing.
+INSIGHT_HD float information_limit(float rollouts_over_n) {
+  return 0.5f * rough_log1p(rollouts_over_n < 1e30f ? rollouts_over_n : 1e30f);
+}
 
 // Without kWeighted the score is I_K alone, without kInformed w(p) alone (the paper's ablations).
 template <bool kWeighted, bool kInformed>
@@ -62,21 +68,17 @@ struct WeightedInformationOf {
     return score;
   }
 
-  // I_K <= ln(1 + K/n) / 2, and I_K <= ln(K + 1): capping K/n only keeps it finite.
-  // The last term covers n so large that K/n leaves float32.
+  // The last term covers what float32 rounds to nothing.
   INSIGHT_HD float bound(float a, float b) const {
-    const float inverse = 1.0f / (a + b);
+    const float n = a + b, inverse = 1.0f / n;
     float limit = margin;
-    if constexpr (kInformed) {
-      const float ratio = static_cast<float>(rollouts) * inverse;
-      limit *= 0.5f * rough_log1p(ratio < 1e30f ? ratio : 1e30f);
-    }
+    if constexpr (kInformed) limit *= information_limit(static_cast<float>(rollouts) * inverse);
     if constexpr (kWeighted) {
       const float p = a * inverse, complement = b * inverse;
       const float distance = p - static_cast<float>(weight.mu);
       limit *= p * complement * rough_exp(-static_cast<float>(weight.eta) * (distance * distance));
     }
-    return limit + 1e-30f;
+    return is_ordinary(n) ? limit + 1e-30f : kUnbounded;
   }
 
   // max w * ln(1 + K/n) / 2 >= threshold, solved for n; e^x - 1 >= x serves where x is tiny.
@@ -86,6 +88,32 @@ struct WeightedInformationOf {
     const double growth = x < 1e-4 ? x : exp(x) - 1.0;
     return static_cast<float>(rollouts / growth * (1.0 + 1e-5));
   }
+};
+
+// The paper's third ablation: w at a draw of the success rate instead of at its mean.
+struct DrawnWeightInformation {
+  static constexpr bool kPerIndex = true;
+
+  WeightedInformationOf<true, true> mean;
+  uint64_t key;
+
+  static DrawnWeightInformation from(const double* p, uint64_t seed, uint64_t draw) {
+    return {WeightedInformationOf<true, true>::from(p, seed, draw), draw_key(seed, draw)};
+  }
+
+  INSIGHT_HD double operator()(double a, double b, int64_t index) const {
+    const BetaDraw phi = beta_draw(a, b, key, index);
+    return mean.weight(phi.value, phi.complement) * information(a, b, mean.rollouts);
+  }
+
+  INSIGHT_HD float bound(float a, float b) const {
+    const float n = a + b;
+    const float limit = mean.margin * static_cast<float>(mean.weight_limit) *
+                        information_limit(static_cast<float>(mean.rollouts) / n);
+    return is_ordinary(n) ? limit + 1e-30f : kUnbounded;
+  }
+
+  INSIGHT_HD float evidence_limit(float threshold) const { return mean.evidence_limit(threshold); }
 };
 
 using WeightedInformation = WeightedInformationOf<true, true>;
