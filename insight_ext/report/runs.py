@@ -69,6 +69,15 @@ class Experiment:
         sizes = {run.beliefs.pool_size for run in self.runs if run.beliefs is not None}
         return sizes.pop() if len(sizes) == 1 else None
 
+    def options(self, arm: str) -> dict[str, Any]:
+        """What experiment.json says about an arm, nested options beside the others."""
+        arms = self.settings.get("arms")
+        options = arms.get(arm) if isinstance(arms, dict) else None
+        flat: dict[str, Any] = {}
+        for name, value in (options or {}).items():
+            flat |= value if isinstance(value, dict) else {name: value}
+        return flat
+
 
 def read_experiment(folder: Path) -> Experiment:
     """Read an experiment's folder (one folder `ARM-seedS` per run) or a single run's folder.

@@ -35,7 +35,7 @@ def write(folder: Path) -> Path:
     html = page_html(
         f"{folder.resolve().name}: which prompts to roll out next",
         _lead(experiment),
-        experiment.notes,
+        [*_arms(experiment), *experiment.notes],
         sections,
         experiment.settings,
     )
@@ -53,15 +53,21 @@ def _part(chart: Chart | Omission, figures: Path) -> str:
 
 
 def _lead(experiment: Experiment) -> str:
-    counts = [
-        f"{arm} ({len(runs)} seed{'s' * (len(runs) > 1)})" for arm, runs in experiment.arms.items()
-    ]
     steps = max(run.steps for run in experiment.runs)
     groups = [run.groups for run in experiment.runs if run.groups is not None]
     rollouts = sum(int(g.rollouts.sum()) for g in groups)
     pool = f", a pool of {experiment.pool_size:,} prompts" if experiment.pool_size else ""
     drawn = f", {rollouts:,} rollouts in all" if rollouts else ""
     return (
-        f"Arms: {', '.join(counts)}. Up to {steps:,} training steps per run{pool}{drawn}. "
+        f"Up to {steps:,} training steps per run{pool}{drawn}. "
         "Every number below is computed from what the runs logged."
     )
+
+
+def _arms(experiment: Experiment) -> list[str]:
+    lines = []
+    for arm, runs in experiment.arms.items():
+        seeds = f"{len(runs)} seed{'s' * (len(runs) > 1)}"
+        options = ", ".join(f"{name} {value}" for name, value in experiment.options(arm).items())
+        lines.append(f"{arm}, {seeds}" + (f": {options}" if options else ""))
+    return lines

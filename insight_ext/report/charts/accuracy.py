@@ -35,6 +35,11 @@ UNITS: dict[Effort, str] = {
     "rollouts": "rollouts generated",
     "seconds": "seconds of training",
 }
+NEEDED: dict[Effort, str] = {
+    "steps": "",
+    "rollouts": "groups.parquet",
+    "seconds": "train_seconds",
+}
 ONE_LINE = (
     "Each bold line is the mean of an arm's seeds, its band one standard deviation, each faint "
     "line one seed"
@@ -47,13 +52,9 @@ def accuracy_charts(experiment: Experiment) -> list[Chart | Omission]:
     for effort in EFFORTS:
         curves = arm_curves(experiment, effort)
         if not curves:
-            missing = {"steps": "", "rollouts": " or groups", "seconds": " or step_ms"}[effort]
-            charts.append(
-                Omission(
-                    f"Held-out accuracy against {effort}",
-                    f"val_accuracy{missing} was not logged by any run",
-                )
-            )
+            needed = " and ".join(filter(None, ("val_accuracy", NEEDED[effort])))
+            title = f"Held-out accuracy against {effort}"
+            charts.append(Omission(title, f"no run wrote {needed}"))
             continue
         level = _baseline_level(experiment, curves)
         caption = f"{ONE_LINE}; further left is the same accuracy with fewer {effort}"

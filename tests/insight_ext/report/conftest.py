@@ -116,9 +116,8 @@ def experiment_folder(tmp_path: Path) -> Callable[..., Path]:
         for arm in arms:
             for seed in range(seeds):
                 write_run(folder / f"{arm}-seed{seed}", arm, seed, steps)
-        (folder / "experiment.json").write_text(
-            json.dumps({"arms": list(arms), "seeds": list(range(seeds))})
-        )
+        settings = {"arms": {arm: {"proposer": arm} for arm in arms}}
+        (folder / "experiment.json").write_text(json.dumps(settings))
         return folder
 
     return build
