@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insight_ext.errors import ArgumentError, CheckpointError
+from insight_ext.errors import ArgumentError
 from insight_ext.filters.filter import Filter, Groups, Verdict
 
 
@@ -106,10 +106,8 @@ class VCRL(Filter):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved."""
-        memory = state.get("memory")
-        if not isinstance(memory, dict) or {"prompts", "priority", "age"} - set(memory):
-            raise CheckpointError("filter: expected a memory in the checkpoint of VCRL, got none")
         super().load_state_dict(state)
+        memory = state["memory"]
         self._prompts, self._priority, self._age = (
             memory[name].clone() for name in ("prompts", "priority", "age")
         )
