@@ -7,8 +7,7 @@ namespace insight::cuda {
 
 // Sets one bit for each listed prompt and finds the faults of the lists: an index outside the
 // pool, and, since only the candidates' beliefs are looked at, an invalid one among them.
-template <class Score>
-__device__ void mark_lists(const Arguments<Score>& in) {
+__device__ __noinline__ inline void mark_lists(const Arguments& in) {
   const Eligible& eligible = in.eligible;
   Progress& progress = *in.memory.progress;
   for (int64_t i = thread_in_grid(); i < eligible.candidates_size; i += threads_in_grid()) {
@@ -32,23 +31,17 @@ __device__ void mark_lists(const Arguments<Score>& in) {
   }
 }
 
-template <class Score>
-__device__ bool has_lists(const Arguments<Score>& in) {
+__device__ inline bool has_lists(const Arguments& in) {
   return in.memory.listed || in.memory.excluded;
 }
 
-template <class Score>
-__device__ bool is_restricted(const Arguments<Score>& in) {
+__device__ inline bool is_restricted(const Arguments& in) {
   return has_lists(in) || in.eligible.candidate_mask || in.eligible.exclusion_mask;
 }
 
-// Bit e is set if prompt first + e is in the pool and eligible, for e < 4. `first` is a multiple
-// of 4.
-template <class Score>
-__device__ unsigned four_eligible(const Arguments<Score>& in, int64_t first) {
-  const int64_t left = in.beliefs.size - first;
-  unsigned open = left >= 4 ? 15u : left > 0 ? (1u << left) - 1u : 0u;
-  if (!open || !is_restricted(in)) return open;
+// Clears the bits e of `open` for which prompt first + e, first a multiple of 4, is not eligible.
+__device__ __noinline__ inline unsigned restrict_four(const Arguments& in, int64_t first,
+                                                      unsigned open) {
   const int64_t word = first / 32, bit = first % 32;
   if (in.memory.listed) open &= in.memory.listed[word] >> bit;
   if (in.memory.excluded) open &= ~(in.memory.excluded[word] >> bit);
@@ -60,8 +53,14 @@ __device__ unsigned four_eligible(const Arguments<Score>& in, int64_t first) {
   return open;
 }
 
-template <class Score>
-__device__ bool is_eligible(const Arguments<Score>& in, int64_t index) {
+// Bit e is set if prompt first + e is in the pool and eligible, for e < 4.
+__device__ inline unsigned four_eligible(const Arguments& in, int64_t first) {
+  const int64_t left = in.beliefs.size - first;
+  const unsigned open = left >= 4 ? 15u : left > 0 ? (1u << left) - 1u : 0u;
+  return open && is_restricted(in) ? restrict_four(in, first, open) : open;
+}
+
+__device__ inline bool is_eligible(const Arguments& in, int64_t index) {
   return four_eligible(in, index / 4 * 4) >> (index % 4) & 1;
 }
 

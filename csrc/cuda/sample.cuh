@@ -8,8 +8,7 @@ namespace insight::cuda {
 
 // Each group scores its share of the sample and leaves its best. Neighbouring strata fall to
 // different groups, so that a sorted pool's best ones do not meet in one.
-template <class Score>
-__device__ void take_sample(const Arguments<Score>& in, Standing* shared) {
+__device__ __noinline__ inline void take_sample(const Arguments& in, Standing* shared) {
   const int count = in.plan.sample_per_group;
   const int64_t stride = in.beliefs.size / (int64_t{count} * Tuning::kSampleGroups);
   for (int group = static_cast<int>(blockIdx.x); group < Tuning::kSampleGroups;
@@ -39,8 +38,7 @@ __device__ void take_sample(const Arguments<Score>& in, Standing* shared) {
 
 // Every block ranks the kept samples for itself, which spares a wait for the grid. kLowest if
 // there are too few of them.
-template <class Score>
-__device__ Standing sampled_threshold(const Arguments<Score>& in, Standing* shared) {
+__device__ inline Standing sampled_threshold(const Arguments& in, Standing* shared) {
   constexpr int kKept = Tuning::kSampleGroups * Tuning::kSampleKept;
   static_assert(kKept <= Tuning::kSortable, "the kept samples are sorted in shared memory");
   for (int i = static_cast<int>(threadIdx.x); i < kKept; i += Tuning::kThreads) {

@@ -48,15 +48,17 @@ struct Sink {
   }
 };
 
-template <class Score>
 class Scan {
  public:
-  __device__ Scan(const Arguments<Score>& in, WarpScratch& scratch, const Sink& sink)
+  __device__ Scan(const Arguments& in, WarpScratch& scratch, const Sink& sink)
       : in_(in),
         scratch_(scratch),
         sink_(sink),
         least_(score_of(sink.threshold)),
-        limit_(in.score.evidence_limit(least_)) {
+        limit_(in.score.with_score<float>(
+            [&](const auto& score) { return score.evidence_limit(least_); })),
+        repeats_(in.score.with_score<bool>(
+            [](const auto& score) { return !std::decay_t<decltype(score)>::kPerIndex; })) {
     for (unsigned i = lane(); i < Tuning::kRemembered; i += kWarp) scratch.known[i] = {0, 0, 0};
     __syncwarp();
   }
@@ -158,12 +160,12 @@ class Scan {
   // A candidate from each lane for which `has`.
   __device__ void meet(bool has, int64_t index, float a, float b) {
     bool known = false;
-    if constexpr (!Score::kPerIndex) {
+    if (repeats_) {
       const Known& memory = scratch_.known[slot(a, b)];
       known = has && memory.a == a && memory.b == b;
       if (__any_sync(kAllLanes, known)) sink_.take(known, memory.score, index, in_.key);
     }
-    const bool waits = has && !known && !(in_.score.bound(a, b) < least_);
+    const bool waits = has && !known && !(bound(a, b) < least_);
     const unsigned all = __ballot_sync(kAllLanes, waits);
     if (waits) {
       scratch_.waiting[waiting_ + __popc(all & ((1u << lane()) - 1u))] = {index, a, b};
@@ -181,7 +183,7 @@ class Scan {
     const Waiting mine = has ? scratch_.waiting[waiting_ + lane()] : Waiting{0, 1.0f, 1.0f};
     const float score = reference_score(in_.score, mine.a, mine.b, mine.index);
     sink_.take(has, score, mine.index, in_.key);
-    if constexpr (!Score::kPerIndex) {
+    if (repeats_) {
       // One lane writes each slot: the first of those that want it.
       const unsigned wanted = has ? slot(mine.a, mine.b) : Tuning::kRemembered + lane();
       const unsigned same = __match_any_sync(kAllLanes, wanted);
@@ -192,6 +194,10 @@ class Scan {
     __syncwarp();
   }
 
+  __device__ float bound(float a, float b) const {
+    return in_.score.with_score<float>([&](const auto& score) { return score.bound(a, b); });
+  }
+
   // Beliefs repeat (all unseen prompts share the prior, and counts are small integers), so the
   // latest scores are remembered.
   __device__ static unsigned slot(float a, float b) {
@@ -199,19 +205,14 @@ class Scan {
     return ((word ^ word >> 15) * 0xc2b2ae35u >> 16) % Tuning::kRemembered;
   }
 
-  const Arguments<Score>& in_;
+  const Arguments& in_;
   WarpScratch& scratch_;
   const Sink sink_;
   const float least_, limit_;
+  const bool repeats_;  // equal beliefs have equal scores
   bool checks_ = false;
   unsigned waiting_ = 0;
   unsigned long long eligible_ = 0;
 };
-
-template <class Score>
-__device__ __noinline__ void scan(const Arguments<Score>& in, BlockScratch& scratch, const Sink& sink,
-                     bool checks) {
-  Scan<Score>(in, scratch.scan.warps[threadIdx.x / kWarp], sink).visit(checks);
-}
 
 }  // namespace insight::cuda

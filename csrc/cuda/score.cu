@@ -6,18 +6,16 @@
 namespace insight::cuda {
 namespace {
 
-template <class Score>
 struct ScoreArguments {
-  Score score;
+  PreparedScore score;
   Beliefs beliefs;
   int64_t* outcome;
   float* scores;
 };
 
 // outcome[1] collects the fault (see Progress) until report_kernel reads it.
-template <class Score>
 __global__ void __launch_bounds__(Tuning::kThreads)
-    score_kernel(const __grid_constant__ ScoreArguments<Score> in) {
+    score_kernel(const __grid_constant__ ScoreArguments in) {
   for (int64_t i = thread_in_grid(); i < in.beliefs.size; i += threads_in_grid()) {
     const float a = in.beliefs.alpha[i], b = in.beliefs.beta[i];
     float score = bit_cast<float>(0x7fc00000u);
@@ -46,15 +44,11 @@ void score(const AnyScore& any, const Beliefs& beliefs, const Queue& queue, int6
   if (beliefs.size > 0) {
     const int64_t wanted = (beliefs.size + Tuning::kThreads - 1) / Tuning::kThreads;
     const int64_t most = int64_t{16} * multiprocessors(queue.device);
-    with_score_type(any.kind, [&](auto type) {
-      using Score = typename decltype(type)::type;
-      ScoreArguments<Score> arguments{Score::from(any.parameters, any.seed, any.draw), beliefs,
-                                      outcome, scores};
-      void* parameters[] = {&arguments};
-      check(cudaLaunchKernel(score_kernel<Score>, static_cast<unsigned>(std::min(wanted, most)),
-                             Tuning::kThreads, parameters, 0, stream),
-            "cudaLaunchKernel");
-    });
+    ScoreArguments arguments{PreparedScore(any), beliefs, outcome, scores};
+    void* parameters[] = {&arguments};
+    check(cudaLaunchKernel(score_kernel, static_cast<unsigned>(std::min(wanted, most)),
+                           Tuning::kThreads, parameters, 0, stream),
+          "cudaLaunchKernel");
   }
   void* parameters[] = {&outcome};
   check(cudaLaunchKernel(report_kernel, 1, 1, parameters, 0, stream), "cudaLaunchKernel");

@@ -12,9 +12,32 @@ constexpr unsigned kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr unsigned kWarps = Tuning::kThreads / kWarp;
 
-template <class Score>
+// A score with its constants worked out, as bytes: so one kernel serves all scores, which keeps
+// the build short. The switch by kind is the same for all threads and costs next to nothing.
+struct PreparedScore {
+  ScoreKind kind;
+  alignas(16) unsigned char bytes[128];
+
+  explicit PreparedScore(const AnyScore& any) : kind(any.kind), bytes{} {
+    with_score_type(kind, [&](auto type) {
+      using Score = typename decltype(type)::type;
+      static_assert(sizeof(Score) <= sizeof(bytes), "there is room for every score");
+      const Score score = Score::from(any.parameters, any.seed, any.draw);
+      memcpy(bytes, &score, sizeof(score));
+    });
+  }
+
+  // visit(score) with the score's own type.
+  template <class Result, class Visit>
+  __device__ Result with_score(Visit visit) const {
+    return with_score_type(kind, [&](auto type) -> Result {
+      return visit(*reinterpret_cast<const typename decltype(type)::type*>(bytes));
+    });
+  }
+};
+
 struct Arguments {
-  Score score;
+  PreparedScore score;
   Beliefs beliefs;
   Eligible eligible;
   int64_t k;
@@ -51,13 +74,6 @@ union BlockScratch {
   Standing sorting[Tuning::kSortable];
 };
 
-// What a whole block knows about the digit that was found last.
-struct Located {
-  unsigned long long sums[kWarps];
-  int digit;
-  unsigned long long wanted, count;
-};
-
 __device__ inline unsigned lane() { return threadIdx.x % kWarp; }
 __device__ inline int64_t thread_in_grid() {
   return int64_t{blockIdx.x} * Tuning::kThreads + threadIdx.x;
@@ -76,15 +92,15 @@ __device__ inline int64_t first_fault(unsigned long long fault) {
 
 // The reference score. Not inlined: it is large, and the streaming loop should not pay for it.
 // Adding zero turns -0 into +0, so that equal scores have equal bits.
-template <class Score>
-__device__ __noinline__ float reference_score(const Score& score, float a, float b,
-                                              int64_t index) {
-  if constexpr (Score::kPerIndex) {
-    return static_cast<float>(score(double(a), double(b), index)) + 0.0f;
-  } else {
-    static_cast<void>(index);
-    return static_cast<float>(score(double(a), double(b))) + 0.0f;
-  }
+__device__ __noinline__ inline float reference_score(const PreparedScore& prepared, float a,
+                                                     float b, int64_t index) {
+  return prepared.with_score<float>([&](const auto& score) {
+    if constexpr (std::decay_t<decltype(score)>::kPerIndex) {
+      return static_cast<float>(score(double(a), double(b), index)) + 0.0f;
+    } else {
+      return static_cast<float>(score(double(a), double(b))) + 0.0f;
+    }
+  });
 }
 
 }  // namespace insight::cuda

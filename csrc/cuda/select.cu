@@ -4,19 +4,17 @@
 namespace insight::cuda {
 namespace {
 
-template <class Score>
 __global__ void __launch_bounds__(Tuning::kThreads, Tuning::kBlocksPerMultiprocessor)
-    select_kernel(const __grid_constant__ Arguments<Score> arguments) {
+    select_kernel(const __grid_constant__ Arguments arguments) {
   __shared__ BlockScratch scratch;
-  __shared__ Located located;
-  select_body(arguments, scratch, located);
+  __shared__ RadixSelection radix;
+  select_body(arguments, scratch, radix);
 }
 
 // As many blocks as run at once (they wait for each other), but no more than have work.
-template <class Kernel>
-unsigned grid_size(Kernel kernel, int device, int64_t size) {
+unsigned grid_size(int device, int64_t size) {
   int blocks = 0;
-  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, Tuning::kThreads, 0),
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, select_kernel, Tuning::kThreads, 0),
         "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
   const int64_t most = int64_t{std::min(blocks, Tuning::kBlocksPerMultiprocessor)} *
                        multiprocessors(device);
@@ -38,24 +36,12 @@ void select_top_k(const AnyScore& any, const Beliefs& beliefs, const Eligible& e
   const Plan plan = make_plan(beliefs.size, request.k, tuning);
   const Workspace memory(workspace, beliefs.size, eligible, request.k, plan);
   check(cudaMemsetAsync(workspace, 0, memory.zeroed, stream), "cudaMemsetAsync");
-  with_score_type(any.kind, [&](auto type) {
-    using Score = typename decltype(type)::type;
-    Arguments<Score> arguments{Score::from(any.parameters, any.seed, any.draw),
-                               beliefs,
-                               eligible,
-                               request.k,
-                               hash_key(request.seed),
-                               request.sorted,
-                               plan,
-                               memory,
-                               outcome,
-                               selection};
-    void* parameters[] = {&arguments};
-    check(cudaLaunchCooperativeKernel(select_kernel<Score>,
-                                      grid_size(select_kernel<Score>, queue.device, beliefs.size),
-                                      Tuning::kThreads, parameters, 0, stream),
-          "cudaLaunchCooperativeKernel");
-  });
+  Arguments arguments{PreparedScore(any), beliefs, eligible, request.k, hash_key(request.seed),
+                      request.sorted,     plan,    memory,   outcome,   selection};
+  void* parameters[] = {&arguments};
+  check(cudaLaunchCooperativeKernel(select_kernel, grid_size(queue.device, beliefs.size),
+                                    Tuning::kThreads, parameters, 0, stream),
+        "cudaLaunchCooperativeKernel");
 }
 
 }  // namespace insight::cuda

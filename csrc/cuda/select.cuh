@@ -7,8 +7,7 @@
 
 namespace insight::cuda {
 
-template <class Score>
-__device__ void conclude(const Arguments<Score>& in, Outcome::Code code, int64_t where) {
+__device__ inline void conclude(const Arguments& in, Outcome::Code code, int64_t where) {
   if (thread_in_grid() == 0) {
     in.outcome[0] = code;
     in.outcome[1] = where;
@@ -21,8 +20,7 @@ __device__ void conclude(const Arguments<Score>& in, Outcome::Code code, int64_t
 }
 
 // The same for all threads; false if something was wrong, which then is concluded.
-template <class Score>
-__device__ bool is_sound(const Arguments<Score>& in) {
+__device__ inline bool is_sound(const Arguments& in) {
   const Progress& progress = *in.memory.progress;
   if (progress.bad_exclusion) {
     conclude(in, Outcome::kBadExclusion, first_fault(progress.bad_exclusion));
@@ -40,8 +38,7 @@ __device__ bool is_sound(const Arguments<Score>& in) {
   return true;
 }
 
-template <class Score>
-__device__ void write_selected(const Arguments<Score>& in, int64_t place, Standing item) {
+__device__ inline void write_selected(const Arguments& in, int64_t place, Standing item) {
   if (in.sorted) {
     in.selection.indices[place] = index_of(in.key, hash_of(item));
     in.selection.scores[place] = score_of(item);
@@ -52,8 +49,7 @@ __device__ void write_selected(const Arguments<Score>& in, int64_t place, Standi
 }
 
 // One block selects and sorts in shared memory.
-template <class Score>
-__device__ void finish_in_block(const Arguments<Score>& in, int64_t count, Standing* shared) {
+__device__ __noinline__ inline void finish_in_block(const Arguments& in, int64_t count, Standing* shared) {
   for (int64_t i = threadIdx.x; i < count; i += Tuning::kThreads) {
     shared[i] = in.memory.survivors[i];
   }
@@ -67,13 +63,20 @@ __device__ void finish_in_block(const Arguments<Score>& in, int64_t count, Stand
   for (int64_t i = threadIdx.x; i < in.k; i += Tuning::kThreads) write_selected(in, i, shared[i]);
 }
 
-template <class Score>
-__device__ void finish_in_grid(const Arguments<Score>& in, int64_t count, Standing floor,
-                               BlockScratch& scratch, Located& located) {
+__device__ __noinline__ inline void finish_in_grid(const Arguments& in, int64_t count, Standing floor,
+                               BlockScratch& scratch, RadixSelection& radix) {
   Standing* const survivors = in.memory.survivors;
-  const Standing threshold =
-      count == in.k ? kNobody
-                    : exact_threshold(in, survivors, count, floor, scratch, located);
+  Standing threshold = floor;
+  if (count > in.k) {
+    radix.begin(in.k, floor);
+    do {
+      const Sink sink = radix.open(scratch.scan.histogram);
+      for (int64_t i = thread_in_grid(); i < count; i += threads_in_grid()) {
+        sink.tally(true, survivors[i]);
+      }
+    } while (!radix.close(scratch.scan.histogram, in.memory));
+    threshold = radix.lowest();
+  }
   const Sink chosen{threshold, in.memory.chosen, in.k, &in.memory.progress->chosen, nullptr, 0};
   const int64_t rounds = (count + threads_in_grid() - 1) / threads_in_grid();
   for (int64_t round = 0; round < rounds; ++round) {
@@ -90,8 +93,7 @@ __device__ void finish_in_grid(const Arguments<Score>& in, int64_t count, Standi
   }
 }
 
-template <class Score>
-__device__ void select_body(const Arguments<Score>& in, BlockScratch& scratch, Located& located) {
+__device__ inline void select_body(const Arguments& in, BlockScratch& scratch, RadixSelection& radix) {
   Progress& progress = *in.memory.progress;
   if (has_lists(in)) {
     mark_lists(in);
@@ -105,26 +107,37 @@ __device__ void select_body(const Arguments<Score>& in, BlockScratch& scratch, L
     wait_for_grid();
     threshold = sampled_threshold(in, scratch.sorting);
   }
-  scan(in, scratch,
-       {threshold, in.memory.survivors, in.plan.capacity, &progress.survivors, nullptr, 0}, true);
-  wait_for_grid();
-  if (!is_sound(in)) return;
-  if (is_restricted(in) && progress.eligible < static_cast<unsigned long long>(in.k)) {
-    return conclude(in, Outcome::kTooFewEligible, static_cast<int64_t>(progress.eligible));
+  // Usually one round. If the sample misled, the exact threshold is found digit by digit, which
+  // scores the pool again for each, and one more round collects what passes it.
+  enum { kSampled, kCounting, kExact } stage = kSampled;
+  int64_t count = in.k;
+  for (;;) {
+    Sink sink{threshold,         in.memory.survivors,
+              in.plan.capacity,  stage == kSampled ? &progress.survivors : &progress.kept,
+              nullptr,           0};
+    if (stage == kCounting) sink = radix.open(scratch.scan.histogram);
+    Scan(in, scratch.scan.warps[threadIdx.x / kWarp], sink).visit(stage == kSampled);
+    if (stage == kCounting) {
+      if (radix.close(scratch.scan.histogram, in.memory)) stage = kExact;
+      threshold = radix.lowest();
+      continue;
+    }
+    wait_for_grid();
+    if (stage == kExact) break;
+    if (!is_sound(in)) return;
+    if (is_restricted(in) && progress.eligible < static_cast<unsigned long long>(in.k)) {
+      return conclude(in, Outcome::kTooFewEligible, static_cast<int64_t>(progress.eligible));
+    }
+    const int64_t survivors = static_cast<int64_t>(progress.survivors);
+    if (survivors >= in.k && survivors <= in.plan.capacity) {
+      count = survivors;
+      break;
+    }
+    radix.begin(in.k, survivors < in.k ? kLowest : threshold);
+    stage = kCounting;
   }
   conclude(in, Outcome::kDone, 0);
-
-  int64_t count = static_cast<int64_t>(progress.survivors);
-  if (count < in.k || count > in.plan.capacity) {
-    // The sample misled: find the exact threshold, which exactly k candidates pass.
-    const Standing floor = count < in.k ? kLowest : threshold;
-    threshold = exact_threshold(in, nullptr, 0, floor, scratch, located);
-    scan(in, scratch,
-         {threshold, in.memory.survivors, in.plan.capacity, &progress.kept, nullptr, 0}, false);
-    wait_for_grid();
-    count = in.k;
-  }
-  if (count > Tuning::kSortable) return finish_in_grid(in, count, threshold, scratch, located);
+  if (count > Tuning::kSortable) return finish_in_grid(in, count, threshold, scratch, radix);
   if (blockIdx.x == 0) finish_in_block(in, count, scratch.sorting);
 }
 

@@ -286,6 +286,10 @@ inline cudaError_t cudaGetDeviceCount(int* count) {
   *count = emulation::settings.device_count;
   return *count ? cudaSuccess : cudaErrorNoDevice;
 }
+struct cudaDeviceProp {
+  char name[32] = "emulated";
+};
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp*, int) { return cudaSuccess; }
 inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {

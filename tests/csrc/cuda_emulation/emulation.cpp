@@ -2,6 +2,7 @@
 // that test_cuda_emulation.py loads.
 #include "cuda_runtime.h"
 
+#include "../../../csrc/cuda/device.cu"
 #include "../../../csrc/cuda/score.cu"
 #include "../../../csrc/cuda/select.cu"
 
