@@ -5,16 +5,56 @@ from __future__ import annotations
 from typing import Any
 
 from insight_ext.errors import ArgumentError
+from insight_ext.proposers.adarft import AdaRft
+from insight_ext.proposers.bots import Bots
+from insight_ext.proposers.difficulty_pools import DifficultyPools
+from insight_ext.proposers.dps import Dps
+from insight_ext.proposers.expected_difficulty import ExpectedDifficulty
+from insight_ext.proposers.greso import Greso
 from insight_ext.proposers.insight import InSight
+from insight_ext.proposers.insight_prior import InSightPrior
+from insight_ext.proposers.inverse_evidence import InverseEvidence
+from insight_ext.proposers.mixed_group import MixedGroup
+from insight_ext.proposers.mopps import Mopps
+from insight_ext.proposers.prioritized import Prioritized
 from insight_ext.proposers.proposer import BeliefProposer, Proposer
 from insight_ext.proposers.uniform import Uniform
 
 PROPOSERS: dict[str, type[BeliefProposer]] = {
-    "insight": InSight,
     "uniform": Uniform,
+    "insight": InSight,
+    "insight_prior": InSightPrior,
+    "mopps": Mopps,
+    "expected_difficulty": ExpectedDifficulty,
+    "inverse_evidence": InverseEvidence,
+    "mixed_group": MixedGroup,
+    "dps": Dps,
+    "bots": Bots,
+    "greso": Greso,
+    "adarft": AdaRft,
+    "prioritized": Prioritized,
+    "difficulty_pools": DifficultyPools,
 }
 
-__all__ = ["PROPOSERS", "BeliefProposer", "InSight", "Proposer", "Uniform", "make_proposer"]
+__all__ = [
+    "PROPOSERS",
+    "AdaRft",
+    "BeliefProposer",
+    "Bots",
+    "DifficultyPools",
+    "Dps",
+    "ExpectedDifficulty",
+    "Greso",
+    "InSight",
+    "InSightPrior",
+    "InverseEvidence",
+    "MixedGroup",
+    "Mopps",
+    "Prioritized",
+    "Proposer",
+    "Uniform",
+    "make_proposer",
+]
 
 
 def make_proposer(name: str, pool_size: int, *, seed: int = 0, **options: Any) -> Proposer:

@@ -1,10 +1,16 @@
-"""Choosing by a score that is not one of the kernel's: candidates, and the k best of a tensor."""
+"""Choosing by a score of each belief: candidates, the k best, and the proposer made of both."""
 
 from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from insight_ext.errors import ArgumentError
+from insight_ext.proposers.proposer import BeliefProposer
 
 
 def draw_candidates(
@@ -55,3 +61,43 @@ def best(scores: Tensor, k: int, random: np.random.Generator, exclude: Tensor) -
     level = (scores == cut).nonzero()[:, 0]
     drawn = random.choice(len(level), k - len(above), replace=False)
     return torch.cat((above, level[torch.from_numpy(drawn)]))
+
+
+class RankingProposer(BeliefProposer):
+    """Takes the `k` prompts of the largest score; a strategy adds `_scores`.
+
+    Args:
+        pool_size, seed, common: see `BeliefProposer`.
+        candidate_ratio: candidates per selected prompt, at least 1, drawn uniformly without
+            replacement; None scores the whole pool.
+    """
+
+    def __init__(
+        self,
+        pool_size: int,
+        *,
+        seed: int = 0,
+        candidate_ratio: int | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(pool_size, seed=seed, **common)
+        if candidate_ratio is not None and candidate_ratio < 1:
+            raise ArgumentError(f"candidate_ratio: expected at least 1, got {candidate_ratio}")
+        self.candidate_ratio = candidate_ratio
+
+    @abstractmethod
+    def _scores(self, indices: Tensor | None) -> Tensor:
+        """A new float tensor: the score of each of these prompts, or of all; larger is better."""
+
+    def _choose(self, k: int, exclude: Tensor) -> Tensor:
+        ratio = self.candidate_ratio
+        if ratio is None or ratio * k >= self.pool_size:
+            return best(self._scores(None), k, self._generator(), exclude)
+        candidates = draw_candidates(
+            self._generator(), self.pool_size, ratio * k, exclude, at_least=k
+        )
+        nothing = torch.empty(0, dtype=torch.int64)
+        return candidates[best(self._scores(candidates), k, self._generator(2), nothing)]
+
+    def _terms(self, indices: Tensor) -> dict[str, Tensor]:
+        return {"score": self._scores(indices)}

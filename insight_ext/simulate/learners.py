@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -155,7 +156,7 @@ class Learner:
         return torch.from_numpy(successes)
 
 
-def make_learner(name: str, *, seed: int = 0, **changes: float) -> Learner:
+def make_learner(name: str, *, seed: int = 0, **changes: Any) -> Learner:
     """The learner of this name in `LEARNERS`, with some of its settings changed.
 
     Raises:

@@ -1,0 +1,35 @@
+"""The contract of predictors: what is known of every prompt's success rate, seen or not."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor
+
+
+class Predictor(ABC):
+    """Predicts the success rate of every prompt from the results of those already visited."""
+
+    @abstractmethod
+    def observe(self, indices: Tensor, successes: Tensor, rollouts: Tensor) -> None:
+        """Learn from one step: int64 tensors of shape (m,), each prompt once, counts checked."""
+
+    @abstractmethod
+    def beliefs(self) -> tuple[Tensor, Tensor]:
+        """(alpha, beta) of all prompts, own results included: float32, shape (n,), positive.
+
+        alpha / (alpha + beta) is the predicted success rate, alpha + beta its strength.
+        """
+
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """What to log about the model."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on, as tensors and primitives."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` saved; CheckpointError, and no change, if it does not fit."""

@@ -1,0 +1,40 @@
+"""Expected difficulty: the prompts whose mean success rate is nearest to a target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from insight_ext.proposers.ranking import RankingProposer
+from insight_ext.proposers.target import check_target
+
+
+class ExpectedDifficulty(RankingProposer):
+    """Select by the smallest |p - target|, p the posterior mean.
+
+    Greedy in the mean: nothing brings it back to a prompt that one unlucky visit put aside, except
+    a decay or half-life below the defaults.
+
+    Args:
+        pool_size, seed, common: see `RankingProposer`.
+        target: success rate that teaches most, in [0, 1].
+
+    Source: a baseline of InSight (arXiv 2603.01907).
+
+    Example:
+        >>> proposer = ExpectedDifficulty(3)
+        >>> proposer.observe([0, 1, 2], successes=[8, 4, 1], rollouts=8)
+        >>> proposer.select(2).tolist()
+        [1, 2]
+    """
+
+    def __init__(
+        self, pool_size: int, *, seed: int = 0, target: float = 0.5, **common: Any
+    ) -> None:
+        super().__init__(pool_size, seed=seed, **common)
+        self.target = check_target(target)
+
+    def _scores(self, indices: Tensor | None) -> Tensor:
+        alpha, beta = self.posterior.current(indices)
+        return -(alpha / (alpha + beta) - self.target).abs()

@@ -1,0 +1,72 @@
+"""MoPPS: a draw from every candidate's belief, and the candidates whose draw is nearest to 1/2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from insight_ext.errors import ArgumentError
+from insight_ext.proposers.ranking import RankingProposer
+from insight_ext.proposers.target import check_target
+
+INTERVAL = (0.3, 0.7)
+
+
+class Mopps(RankingProposer):
+    """Thompson sampling towards a target success rate: draw g ~ Beta(alpha, beta), compare with it.
+
+    `top_k` takes the smallest (g - target)^2. `threshold` takes candidates with g in [0.3, 0.7] by
+    lot, and the nearest to that interval if there are too few.
+
+    Args:
+        pool_size, seed, common: see `RankingProposer`.
+        decay: see `BeliefProposer`; the paper takes 0.5 or 1. Under decay the evidence of a prompt
+            settles at 2 + K / (1 - decay).
+        candidate_ratio: see `RankingProposer`; the paper takes 8 or 16.
+        target: success rate to draw near to, in [0, 1].
+        rule: "top_k" or "threshold".
+
+    The informative start of the paper, alpha = 3 s + 1 and beta = 3 (K - s) + 1 from offline
+    rollouts, is a `prior` of two tensors. Deviation: the draws are seeded, and beliefs are part of
+    the checkpoint.
+
+    Source: arXiv 2507.04632, eq. 6, 7 and algorithm 1.
+
+    Example:
+        >>> proposer = Mopps(3)
+        >>> proposer.observe([0, 1, 2], successes=[800, 400, 10], rollouts=800)
+        >>> proposer.select(1).tolist()
+        [1]
+    """
+
+    def __init__(
+        self,
+        pool_size: int,
+        *,
+        seed: int = 0,
+        decay: float = 0.5,
+        candidate_ratio: int | None = 16,
+        target: float = 0.5,
+        rule: str = "top_k",
+        **common: Any,
+    ) -> None:
+        super().__init__(
+            pool_size, seed=seed, decay=decay, candidate_ratio=candidate_ratio, **common
+        )
+        if rule not in ("top_k", "threshold"):
+            raise ArgumentError(f"rule: expected 'top_k' or 'threshold', got {rule!r}")
+        self.target = check_target(target)
+        self.rule = rule
+
+    def _scores(self, indices: Tensor | None) -> Tensor:
+        alpha, beta = self.posterior.current(indices)
+        drawn = torch.from_numpy(self._generator(3).beta(alpha.numpy(), beta.numpy())).float()
+        if self.rule == "top_k":
+            return -((drawn - self.target) ** 2)
+        low, high = INTERVAL
+        return -torch.maximum(low - drawn, drawn - high).clamp(min=0.0)
+
+    def _terms(self, indices: Tensor) -> dict[str, Tensor]:
+        return {}  # the score was a draw
