@@ -122,16 +122,19 @@ class PromptSelectionCallback(Callback):
         batch: PromptBatch,
         batch_idx: int,
     ) -> None:
-        """Observe, record and log one step."""
+        """Observe, record and, if it is time, log one step."""
         rewards = _rewards(outputs, batch)
         successes = (rewards >= self.success_threshold).sum(dim=1)
-        draw = batch["draw"]
-        metrics = group_metrics(rewards, successes) | draw.metrics
+        learned: dict[str, float] = {}
         if not is_rehearsal(trainer):
-            metrics |= self._observe(batch, successes, torch.full_like(successes, rewards.shape[1]))
+            learned = self._observe(batch, successes, torch.full_like(successes, rewards.shape[1]))
             self._rollouts += rewards.numel()
+        draw = batch["draw"]
         seconds = perf_counter() - self._step_started + 1e-3 * draw.milliseconds
         self._seconds += seconds
+        if not will_log(trainer):
+            return
+        metrics = group_metrics(rewards, successes) | draw.metrics | learned
         metrics |= {
             "selection_ms": draw.milliseconds,
             "step_ms": 1e3 * seconds,
@@ -233,6 +236,18 @@ class PromptSelectionCallback(Callback):
     def _fitted(self) -> PromptDataModule:
         assert self._data is not None, "Lightning calls setup before any other hook"
         return self._data
+
+
+def will_log(trainer: Trainer) -> bool:
+    """Whether the loggers take in the present training batch.
+
+    `LightningModule.log` costs a large part of a millisecond for each metric, also on the steps
+    that the trainer then does not pass on to its loggers.
+    """
+    every = trainer.log_every_n_steps
+    if trainer.accumulate_grad_batches > 1:
+        return every > 0  # Lightning counts optimiser steps then, and offers no count of them
+    return every > 0 and (trainer.fit_loop.total_batch_idx + 1) % every == 0
 
 
 def group_metrics(rewards: Tensor, successes: Tensor) -> dict[str, float]:

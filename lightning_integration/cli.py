@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from insight_ext import ArgumentError, CheckpointError, InsightError
+from insight_ext import ArgumentError, InsightError
 from lightning_integration.callback import PromptSelectionCallback
+from lightning_integration.checkpoint import LastCheckpoint, check_checkpoint
 from lightning_integration.datamodule import PromptDataModule
 from lightning_integration.history import MetricsFile
-from lightning_integration.pl import PACKAGE, Trainer, callbacks, loggers
+from lightning_integration.pl import PACKAGE, Trainer, loggers
 
 LightningCLI = import_module(f"{PACKAGE}.cli").LightningCLI
 
@@ -39,14 +37,15 @@ class SelectionCLI(LightningCLI):
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parse, and look at the checkpoint before anything is built."""
         super().parse_arguments(parser, args)
-        self.folder = self._folder()
-        last = self.folder / "checkpoints/last.ckpt"
         settings = self.config[self.config.subcommand]
-        path = settings.get("ckpt_path")
-        if path is not None:
-            settings["ckpt_path"] = path = str(last) if path == "last" else path
-            check_checkpoint(path)
-        elif self.config.subcommand == "fit" and last.exists():
+        self.folder = self._folder()
+        settings.trainer.default_root_dir = str(self.folder)
+        self.last = self.folder / "checkpoints/last.ckpt"
+        if settings.get("ckpt_path") == "last":
+            settings["ckpt_path"] = str(self.last)
+        if settings.get("ckpt_path") is not None:
+            check_checkpoint(settings["ckpt_path"])
+        elif self.config.subcommand == "fit" and self.last.exists():
             raise ArgumentError(
                 f"{self.folder} holds a run already: resume it with --ckpt_path last, or choose "
                 "another folder with --trainer.default_root_dir"
@@ -76,33 +75,8 @@ class SelectionCLI(LightningCLI):
         watching = asked.callbacks or []
         watching = list(watching) if isinstance(watching, list) else [watching]
         if keeps and asked.enable_checkpointing is not False:
-            watching += self._savers(settings.checkpoint_every)
-        return super().instantiate_trainer(
-            default_root_dir=self.folder, logger=written, callbacks=watching, **options
-        )
-
-    def _savers(self, steps: int) -> list[Any]:
-        # Two, since one ModelCheckpoint saves by steps or at the ends of epochs, not both.
-        same = {
-            "dirpath": self.folder / "checkpoints",
-            "filename": "last",
-            "enable_version_counter": False,
-        }
-        return [
-            callbacks.ModelCheckpoint(every_n_train_steps=steps, **same),
-            callbacks.ModelCheckpoint(every_n_epochs=1, save_on_train_epoch_end=True, **same),
-        ]
-
-
-def check_checkpoint(path: str | Path) -> None:
-    """Raise CheckpointError unless `path` is a checkpoint of a Lightning training run."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path}: cannot read this checkpoint: {reason}") from error
-    if not isinstance(content, dict) or "pytorch-lightning_version" not in content:
-        raise CheckpointError(f"{path}: expected a checkpoint written by a Lightning trainer")
+            watching.append(LastCheckpoint(self.last, settings.checkpoint_every))
+        return super().instantiate_trainer(logger=written, callbacks=watching, **options)
 
 
 def main(arguments: list[str] | None = None) -> int:

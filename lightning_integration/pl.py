@@ -7,19 +7,35 @@ package that the program has already imported is taken, `pytorch_lightning` if i
 from __future__ import annotations
 
 import sys
+from collections.abc import Container
 from importlib import import_module
 from importlib.util import find_spec
 
 
-def _package() -> str:
+def choose(imported: Container[str], installed: Container[str]) -> str:
+    """The name of the package to use.
+
+    Example:
+        >>> both = ("pytorch_lightning", "lightning.pytorch")
+        >>> choose({"lightning.pytorch"}, both), choose((), both)
+        ('lightning.pytorch', 'pytorch_lightning')
+    """
     names = ("pytorch_lightning", "lightning.pytorch")
-    for name in names:
-        if name in sys.modules:
-            return name
-    return names[0] if find_spec("pytorch_lightning") else names[1]
+    for known in (imported, installed):
+        for name in names:
+            if name in known:
+                return name
+    raise ModuleNotFoundError(f"expected {' or '.join(names)}: pip install insight-ext[lightning]")
 
 
-PACKAGE = _package()
+PACKAGE = choose(
+    sys.modules,
+    [
+        name
+        for name, root in (("pytorch_lightning",) * 2, ("lightning.pytorch", "lightning"))
+        if find_spec(root)
+    ],
+)
 pl = import_module(PACKAGE)
 callbacks = import_module(f"{PACKAGE}.callbacks")
 loggers = import_module(f"{PACKAGE}.loggers")

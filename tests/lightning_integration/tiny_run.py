@@ -66,7 +66,6 @@ def data(proposer="insight", **options):
 def train(folder, ckpt_path=None, *, module=None, datamodule=None, selection=None, **options):
     """Train; a checkpoint every 5 steps in `folder/checkpoints`. Returns the trainer."""
     folder = Path(folder)
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False}
     saved = callbacks.ModelCheckpoint(
         dirpath=folder / "checkpoints", every_n_train_steps=5, save_top_k=-1, save_last=True
     )
@@ -75,8 +74,10 @@ def train(folder, ckpt_path=None, *, module=None, datamodule=None, selection=Non
         "logger": [MetricsFile(folder)],
         "log_every_n_steps": 1,
         "callbacks": [selection or PromptSelectionCallback(history_every=4), saved],
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
     } | options
-    trainer = Trainer(default_root_dir=folder, **quiet, **options)
+    trainer = Trainer(default_root_dir=folder, **options)
     trainer.fit(module or Learner(), datamodule=datamodule or data(), ckpt_path=ckpt_path)
     return trainer
 

@@ -1,0 +1,57 @@
+"""Saving a run so that it can be resumed exactly, and looking at a checkpoint before using it."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from insight_ext import ArgumentError, CheckpointError
+from lightning_integration.pl import LightningModule, Trainer, callbacks
+
+
+class LastCheckpoint(callbacks.Checkpoint):
+    """Keeps one checkpoint of the latest state, replaced every few steps and after each epoch.
+
+    Lightning's `ModelCheckpoint` saves by steps or by epochs, not both, and warns of modules that
+    optimise by hand. The file is replaced as a whole: a kill leaves the old one or the new one.
+
+    Args:
+        path: of the checkpoint.
+        every: steps between two checkpoints within an epoch, at least 1.
+    """
+
+    def __init__(self, path: str | Path, every: int = 100) -> None:
+        super().__init__()
+        if every < 1:
+            raise ArgumentError(f"every: expected at least 1, got {every}")
+        self.path = Path(path)
+        self.every = every
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time; Lightning calls checkpoint callbacks after all others."""
+        if (batch_idx + 1) % self.every == 0:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save."""
+        self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        if not trainer.fast_dev_run:
+            trainer.save_checkpoint(self.path)
+
+
+def check_checkpoint(path: str | Path) -> None:
+    """Raise CheckpointError unless `path` is a whole checkpoint of a Lightning trainer."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: cannot read this checkpoint: {reason}") from error
+    if not isinstance(content, dict) or "pytorch-lightning_version" not in content:
+        raise CheckpointError(f"{path}: expected a checkpoint written by a Lightning trainer")

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from insight_ext import ArgumentError, CheckpointError
+from lightning_integration import PromptSelectionCallback
+from lightning_integration.checkpoint import LastCheckpoint, check_checkpoint
+from lightning_integration.pl import callbacks
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*treespec")
+
+
+class StopAt(callbacks.Callback):
+    """Ends a run from within, as a failing step would."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch["draw"].step == self.step:
+            raise InterruptedError
+
+
+@pytest.fixture(scope="module")
+def folder(tiny, tmp_path_factory):
+    """The folder of a run of two epochs."""
+    folder = tmp_path_factory.mktemp("run")
+    keep = [PromptSelectionCallback(), LastCheckpoint(folder / "last.ckpt", every=5)]
+    tiny.train(folder, max_epochs=2, callbacks=keep)
+    return folder
+
+
+@pytest.mark.parametrize(("stopped", "saved"), [(14, 12), (17, 17), (19, 17), (24, 24)])
+def test_the_last_state_is_resumed(tiny, tmp_path, stopped, saved):
+    keep = [PromptSelectionCallback(), LastCheckpoint(tmp_path / "last.ckpt", every=5)]
+    with pytest.raises(InterruptedError):
+        tiny.train(tmp_path, callbacks=[*keep, StopAt(stopped)])
+    module, data = tiny.Learner(), tiny.data()
+    tiny.train(tmp_path, tmp_path / "last.ckpt", module=module, datamodule=data)
+    whole = tiny.Learner()
+    tiny.train(tmp_path / "whole", module=whole)
+    assert module.dealt == whole.dealt[saved:]
+    assert torch.equal(module.skill, whole.skill)
+
+
+def test_there_is_one_file(folder):
+    assert sorted(p.name for p in folder.glob("**/*.ckpt")) == ["last.ckpt"]
+
+
+def test_a_rehearsal_saves_nothing(tiny, tmp_path):
+    keep = [PromptSelectionCallback(), LastCheckpoint(tmp_path / "last.ckpt", every=1)]
+    tiny.train(tmp_path, fast_dev_run=2, callbacks=keep)
+    assert not (tmp_path / "last.ckpt").exists()
+
+
+def test_an_interval_below_one_is_refused(tmp_path):
+    with pytest.raises(ArgumentError, match="at least 1, got 0"):
+        LastCheckpoint(tmp_path / "last.ckpt", every=0)
+
+
+def test_a_whole_checkpoint_passes(folder):
+    check_checkpoint(folder / "last.ckpt")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_refused(folder, tmp_path, share):
+    whole = (folder / "last.ckpt").read_bytes()
+    (tmp_path / "cut.ckpt").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(CheckpointError, match=r"cut\.ckpt: cannot read"):
+        check_checkpoint(tmp_path / "cut.ckpt")
+
+
+def test_a_foreign_or_missing_file_is_refused(tmp_path):
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.ckpt")
+    with pytest.raises(CheckpointError, match=r"foreign\.ckpt: expected"):
+        check_checkpoint(tmp_path / "foreign.ckpt")
+    with pytest.raises(CheckpointError, match=r"none\.ckpt: cannot read"):
+        check_checkpoint(tmp_path / "none.ckpt")
