@@ -65,6 +65,16 @@ def accuracy_curve(run: Run, effort: Effort = "steps", column: str = ACCURACY) -
     return None if x is None else Curve(x, series.values)
 
 
+def gain_curve(run: Run, baseline: Run) -> Curve | None:
+    """Held-out accuracy above the baseline run's at the same steps, as far as both have it."""
+    own, other = accuracy_curve(run), accuracy_curve(baseline)
+    if own is None or other is None:
+        return None
+    both = (own.x >= other.x[0]) & (own.x <= other.x[-1])
+    x, y = own.x[both], own.y[both]
+    return Curve(x, y - np.interp(x, other.x, other.y)) if len(x) else None
+
+
 def mean_band(curves: Sequence[Curve], points: int | None = None) -> Band:
     """Mean over seeds at the x that all curves cover, linear between their points.
 
@@ -83,8 +93,10 @@ def mean_band(curves: Sequence[Curve], points: int | None = None) -> Band:
 
 
 def windowed(steps: Floats, values: Floats, windows: int = WINDOWS) -> Curve:
-    """Mean of `values` in equal windows of the steps, placed at the windows' centres."""
-    edges = np.linspace(float(steps.min()), float(steps.max()) + 1, windows + 1)
+    """Mean of `values` in equal windows of at least one step, placed at the windows' centres."""
+    first, end = float(steps.min()), float(steps.max()) + 1
+    windows = min(windows, int(end - first))
+    edges = np.linspace(first, end, windows + 1)
     place = np.clip(np.searchsorted(edges, steps, side="right") - 1, 0, windows - 1)
     count = np.bincount(place, minlength=windows)
     kept = count > 0

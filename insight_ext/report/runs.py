@@ -63,6 +63,13 @@ class Experiment:
         """The arm that the others are compared with."""
         return next((arm for arm in self.arms if arm in BASELINES), None)
 
+    def pairs(self, arm: str) -> list[tuple[Run, Run]]:
+        """The arm's runs beside the baseline's of the same seed."""
+        if self.baseline is None:
+            return []
+        baseline = {run.seed: run for run in self.arms[self.baseline]}
+        return [(run, baseline[run.seed]) for run in self.arms[arm] if run.seed in baseline]
+
     @property
     def pool_size(self) -> int | None:
         """Prompts in the pool; None if no run wrote its beliefs, or the runs' pools differ."""

@@ -11,7 +11,7 @@ from insight_ext.report.measures import (
     overhead_share,
 )
 from insight_ext.report.rows import SummaryRow, deviation, each, mean
-from insight_ext.report.runs import Experiment, Run
+from insight_ext.report.runs import Experiment
 from insight_ext.report.tables import Groups
 
 MIXED_TARGET = 1.8
@@ -25,7 +25,7 @@ def mixed_ratio(experiment: Experiment, arm: str) -> SummaryRow:
     question = f"Share of mixed groups, in multiples of {name}'s"
     target = f"at least {MIXED_TARGET:g} in every seed"
     ratios, none_mixed = {}, False
-    for run, other in _pairs(experiment, arm):
+    for run, other in experiment.pairs(arm):
         if run.groups is None or other.groups is None:
             continue
         until = int(min(run.groups.step[-1], other.groups.step[-1]))
@@ -52,7 +52,7 @@ def reach_row(experiment: Experiment, arm: str, effort: Effort) -> SummaryRow:
     target = f"at most {STEPS_TARGET:g}, mean of seeds" if judged else ""
     reaches: dict[int, Reach] = {}
     flat = []
-    for run, other in _pairs(experiment, arm):
+    for run, other in experiment.pairs(arm):
         curve, base = accuracy_curve(run, effort), accuracy_curve(other, effort)
         if curve is None or base is None:
             continue
@@ -104,7 +104,7 @@ def accuracy_gain(experiment: Experiment, arm: str) -> SummaryRow:
     """Final held-out accuracy above the baseline's of the same seed."""
     question = f"Final accuracy above {experiment.baseline or 'a baseline'}'s, in points"
     gains = {}
-    for run, other in _pairs(experiment, arm):
+    for run, other in experiment.pairs(arm):
         curve, base = accuracy_curve(run), accuracy_curve(other)
         if curve is not None and base is not None:
             gains[run.seed] = 100.0 * (final_value(curve.y) - final_value(base.y))
@@ -113,14 +113,6 @@ def accuracy_gain(experiment: Experiment, arm: str) -> SummaryRow:
     spread = f" ± {deviation(gains):.1f}" if len(gains) > 1 else ""
     result = f"{mean(gains):+.1f}{spread}{each(gains, '{:+.1f}')}"
     return SummaryRow(question, arm, result, value=mean(gains), per_seed=gains)
-
-
-def _pairs(experiment: Experiment, arm: str) -> list[tuple[Run, Run]]:
-    """The arm's runs beside the baseline's of the same seed."""
-    if experiment.baseline is None:
-        return []
-    baseline = {run.seed: run for run in experiment.arms[experiment.baseline]}
-    return [(run, baseline[run.seed]) for run in experiment.arms[arm] if run.seed in baseline]
 
 
 def _unpaired(experiment: Experiment, what: str) -> str:

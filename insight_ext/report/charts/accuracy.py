@@ -25,6 +25,7 @@ from insight_ext.report.curves import (
     Curve,
     Effort,
     accuracy_curve,
+    gain_curve,
 )
 from insight_ext.report.measures import SMOOTHING, final_value
 from insight_ext.report.runs import Experiment
@@ -68,7 +69,7 @@ def accuracy_charts(experiment: Experiment) -> list[Chart | Omission]:
             _accuracy_figure, experiment=experiment, effort=effort, curves=curves, level=level
         )
         charts.append(Chart(f"accuracy_{effort}", caption, draw))
-    return charts
+    return [*charts, *_gain_charts(experiment)]
 
 
 def kind_charts(experiment: Experiment) -> list[Chart | Omission]:
@@ -92,6 +93,35 @@ def arm_curves(
         for arm, runs in experiment.arms.items()
     }
     return {arm: curves for arm, curves in arms.items() if curves}
+
+
+def _gain_charts(experiment: Experiment) -> list[Chart]:
+    others = [arm for arm in experiment.arms if arm != experiment.baseline]
+    pairs = {arm: experiment.pairs(arm) for arm in others}
+    curves = {
+        arm: gains
+        for arm in others
+        if (gains := [g for pair in pairs[arm] if (g := gain_curve(*pair)) is not None])
+    }
+    if not curves:
+        return []
+    caption = (
+        f"Above the dotted line an arm is ahead of {experiment.baseline}'s run of the same seed: "
+        "pairing takes out the differences between seeds that the other charts show; each faint "
+        "line is one seed."
+    )
+    draw = partial(
+        line_figure,
+        title=f"Held-out accuracy above {experiment.baseline}'s, same seed",
+        curves=curves,
+        experiment=experiment,
+        x=UNITS["steps"],
+        y="gain in accuracy",
+        seeds=True,
+        from_zero=False,
+        level=0.0,
+    )
+    return [Chart("accuracy_gain", caption, draw)]
 
 
 def _baseline_level(experiment: Experiment, curves: dict[str, list[Curve]]) -> float | None:

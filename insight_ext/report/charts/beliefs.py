@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from insight_ext.report.charts.style import (
     HEIGHT,
+    PERCENT,
     Chart,
     Omission,
     Theme,
@@ -32,6 +32,9 @@ def belief_charts(experiment: Experiment) -> list[Chart | Omission]:
         run = next((run for run in runs if run.beliefs is not None), None)
         if run is None or run.beliefs is None:
             charts.append(Omission(title, "no beliefs.parquet was written by any of its runs"))
+            continue
+        if len(run.beliefs.step) == 1:
+            charts.append(Omission(title, "the run looked at its beliefs only once"))
             continue
         caption = (
             "Each column is the pool at one moment, each row an expected success rate (posterior "
@@ -58,7 +61,7 @@ def _heat_map(title: str, beliefs: Beliefs, densest: float, theme: Theme) -> Fig
     percent_axis(above)
     style_axes(axes, theme, "training steps", "expected success rate")
     axes.grid(visible=False)
-    gap = float(steps[-1] - steps[0]) / max(len(steps) - 1, 1) or 1.0
+    gap = float(steps[-1] - steps[0]) / (len(steps) - 1)
     image = axes.pcolormesh(
         np.append(steps, steps[-1] + gap),
         edges,
@@ -71,7 +74,7 @@ def _heat_map(title: str, beliefs: Beliefs, densest: float, theme: Theme) -> Fig
     thousands_axis(axes)
     place = axes.get_position()
     beside = figure.add_axes((0.82, place.y0, 0.025, place.height))
-    bar = figure.colorbar(image, cax=beside, format=PercentFormatter(1.0, decimals=0))
+    bar = figure.colorbar(image, cax=beside, format=PERCENT)
     bar.set_label("share of the pool", color=theme.muted, fontsize=9)
     bar.ax.tick_params(colors=theme.muted, labelsize=8.5, length=3)
     bar.outline.set_visible(False)

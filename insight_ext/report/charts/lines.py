@@ -41,7 +41,8 @@ def line_figure(
     colours = theme.colours(experiment.arms, experiment.baseline)
     ends = draw_arms(axes, curves, colours, seeds=seeds, points=points)
     if from_zero:
-        axes.set_ylim(bottom=0)
+        top = axes.get_ylim()[1]
+        axes.set_ylim(0, min(top, 1.03) if shares else top)
     thousands_axis(axes)
     if shares:
         percent_axis(axes)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 WIDTH = 4.8
 HEIGHT = 3.3
+PERCENT = mpl.ticker.FuncFormatter(lambda share, _: f"{100 * share:.3g}%")
 
 
 @dataclass(frozen=True)
@@ -171,10 +172,10 @@ def name_arms(figure: Figure, colours: Mapping[str, str]) -> float:
 def percent_axis(axes: Axes, *, which: str = "y") -> None:
     """Show an axis of shares as percentages."""
     axis = axes.yaxis if which == "y" else axes.xaxis
-    axis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
+    axis.set_major_formatter(PERCENT)
 
 
 def thousands_axis(axes: Axes, most: int = 5) -> None:
     """Write large numbers of the horizontal axis with separators, and few of them."""
-    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(most))
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(most, integer=True))
     axes.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from insight_ext.report.curves import Curve, mean_band, windowed
+from insight_ext.report.curves import Curve, gain_curve, mean_band, windowed
+from insight_ext.report.runs import Run
+from insight_ext.report.tables import Series
 
 
 def a_curve(x: list[float], y: list[float]) -> Curve:
@@ -35,3 +37,17 @@ def test_windows_average_what_falls_into_them() -> None:
     curve = windowed(np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 3.0, 5.0, 5.0]), windows=2)
     assert curve.x.tolist() == [1.0, 3.0]
     assert curve.y.tolist() == [2.0, 5.0]
+
+
+def a_run(steps: list[int], accuracy: list[float]) -> Run:
+    series = Series(np.array(steps), np.array(accuracy))
+    return Run("arm", 0, {"val_accuracy": series}, None, None)
+
+
+def test_the_gain_is_taken_at_the_steps_that_both_runs_have() -> None:
+    own, other = a_run([0, 10, 20], [0.1, 0.4, 0.9]), a_run([0, 10], [0.1, 0.2])
+    gain = gain_curve(own, other)
+    assert gain is not None
+    assert gain.x.tolist() == [1, 11]
+    assert gain.y == pytest.approx([0.0, 0.2])
+    assert gain_curve(own, Run("bare", 0, {}, None, None)) is None

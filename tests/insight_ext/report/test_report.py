@@ -24,7 +24,7 @@ def test_the_report_is_one_file_with_every_figure_in_both_themes(
     page = write_report(folder).read_text(encoding="utf-8")
     figures = {path.stem for path in (folder / "figures").iterdir()}
     assert figures == {
-        *(f"accuracy_{effort}" for effort in ("steps", "rollouts", "seconds", "kinds")),
+        *(f"accuracy_{effort}" for effort in ("steps", "rollouts", "seconds", "gain", "kinds")),
         *(f"groups_{outcome}" for outcome in ("mixed", "solved", "failed")),
         *(
             f"{chart}_{arm}"
