@@ -185,7 +185,7 @@ class GRPOModule(LightningModule):
         if tokenizer is None:
             raise ArgumentError("tokenizer: expected one beside a model that is not a folder")
         self.automatic_optimization = False
-        self.model = model
+        self.model = model.train()
         self.tokenizer = tokenizer
         self.engine = engine or TransformersEngine(model, tokenizer)
         self.reward = make_reward(reward) if isinstance(reward, str) else reward

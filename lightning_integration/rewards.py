@@ -21,7 +21,7 @@ def reasoning_gym_score(prompt: Prompt, completion: str) -> float:
 
     Example:
         >>> from lightning_integration.tasks import make_pools
-        >>> prompt = make_pools("arithmetic", {"add-3": 1}, {}, seed=0)[0][0]
+        >>> prompt = make_pools("arithmetic", {"add-3": 1}, {"add-3": 1}, seed=0)[0][0]
         >>> reasoning_gym_score(prompt, prompt.answer[::-1])
         1.0
     """

@@ -55,7 +55,7 @@ class Task(ABC):
 
 
 class Arithmetic(Task):
-    """Additions of two numbers of 1 to 6 digits; plain numbers and products of 3 digits beside them.
+    """Additions of two numbers of 1 to 6 digits, and beside them plain numbers and products.
 
     A plain number is a sum of one term: to be copied, solved from the start. A product is hopeless
     for a model of this size.

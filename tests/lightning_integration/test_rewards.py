@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from insight_ext import ArgumentError, Prompt
+from lightning_integration.rewards import (
+    REWARDS,
+    exact_match,
+    make_reward,
+    math_verify,
+    reasoning_gym_score,
+)
+from lightning_integration.tasks import make_pools
+
+
+def test_exact_match_ignores_white_space_at_the_ends_only():
+    prompt = Prompt("a", "?", "1 2")
+    assert exact_match(prompt, " 1 2\n") == 1.0
+    assert exact_match(prompt, "12") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "completion", "reward"),
+    [
+        ("3/4", r"so the answer is $\frac{6}{8}$", 1.0),
+        ("3/4", "0.75", 1.0),
+        ("3/4", "0.7", 0.0),
+        ("12", r"\boxed{12}", 1.0),
+        ("12", "no idea", 0.0),
+    ],
+)
+def test_math_verify_compares_values(answer, completion, reward):
+    assert math_verify(Prompt("a", "?", answer), completion) == reward
+
+
+def test_the_scorer_of_sums_is_graded():
+    prompt = make_pools("arithmetic", {"add-4": 1}, {"add-4": 1}, seed=0)[0][0]
+    right = prompt.answer[::-1]
+    assert reasoning_gym_score(prompt, right) == 1.0
+    assert 0 < reasoning_gym_score(prompt, right + "7") < 1
+    assert reasoning_gym_score(prompt, "") == 0.0
+
+
+def test_countdown_pays_little_for_a_miss():
+    prompt = make_pools("countdown", {"countdown-3": 1}, {"countdown-3": 1}, seed=0)[0][0]
+    assert 0 < reasoning_gym_score(prompt, "1+1") < 0.1
+
+
+def test_rewards_are_found_by_name():
+    assert all(make_reward(name) is reward for name, reward in REWARDS.items())
+    with pytest.raises(ArgumentError, match="reasoning_gym, exact_match, math_verify"):
+        make_reward("vibes")
