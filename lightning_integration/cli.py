@@ -12,12 +12,23 @@ from lightning_integration.callback import PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint, check_checkpoint
 from lightning_integration.datamodule import PromptDataModule
 from lightning_integration.history import MetricsFile
-from lightning_integration.pl import PACKAGE, Trainer, loggers
+from lightning_integration.pl import PACKAGE, LightningModule, Trainer, loggers
 
-LightningCLI = import_module(f"{PACKAGE}.cli").LightningCLI
+cli = import_module(f"{PACKAGE}.cli")
 
 
-class SelectionCLI(LightningCLI):
+class SaveConfig(cli.SaveConfigCallback):
+    """Saves the resolved configuration when training begins, after a checkpoint is accepted."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Too early: a refused run must not touch the folder, and a validation is no run."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write `config.yaml` into the run's folder."""
+        super().setup(trainer, pl_module, "fit")
+
+
+class SelectionCLI(cli.LightningCLI):
     """Lightning's command line with prompt selection, one folder per run and exact resumption.
 
     The run's folder is `trainer.default_root_dir`, or `runs/NAME` after the first configuration
@@ -88,6 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
             GRPOModule,
             PromptDataModule,
             args=arguments,
+            save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
             trainer_defaults={"max_epochs": 1, "log_every_n_steps": 10},
@@ -95,6 +107,6 @@ def main(arguments: list[str] | None = None) -> int:
             parser_kwargs={"prog": "lightning_integration"},
         )
     except InsightError as error:
-        print(f"lightning_integration: {error}", file=sys.stderr)
+        print("lightning_integration:", *str(error).split(), file=sys.stderr)
         return 2
     return 0

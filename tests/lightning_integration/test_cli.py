@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from lightning_integration.cli import main
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*treespec"),
+    pytest.mark.filterwarnings("ignore:.*eval mode at the start of training"),
+]
+
+CONFIG = """
+model:
+  model: model
+  rollouts: 4
+  max_new_tokens: 3
+data:
+  pool: prompts.jsonl
+  validation: held_out.jsonl
+  prompts_per_step: 4
+  steps_per_epoch: 6
+trainer:
+  max_epochs: 2
+  log_every_n_steps: 1
+  accelerator: cpu
+  enable_progress_bar: false
+  enable_model_summary: false
+checkpoint_every: 4
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder with a model, prompts and a configuration."""
+    from lightning_integration.model import make_model, make_tokenizer
+
+    folder = tmp_path_factory.mktemp("project")
+    tokenizer = make_tokenizer("0123456789+=")
+    for saved in (make_model(tokenizer, layers=1, heads=1), tokenizer):
+        saved.save_pretrained(folder / "model")
+    for name, numbers in (("prompts", range(30)), ("held_out", range(30, 35))):
+        rows = [{"id": f"q{i}", "prompt": f"{i}+1=", "answer": str(i + 1)} for i in numbers]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "own.yaml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture
+def here(project, tmp_path, monkeypatch):
+    """A copy of the project as the working directory."""
+    shutil.copytree(project, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr(sys, "argv", ["lightning_integration"])
+    return tmp_path / "project"
+
+
+def fit(*options):
+    return main(["fit", "--config", "own.yaml", *options])
+
+
+def steps():
+    return pq.read_table("runs/own/groups.parquet")["step"].to_pylist()
+
+
+def test_a_run_leaves_everything_in_one_folder_and_goes_on_from_there(here, capsys):
+    assert fit() == 0
+    folder = here / "runs/own"
+    assert {"config.yaml", "metrics.csv", "groups.parquet", "beliefs.parquet"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert list(folder.glob("events.out.tfevents.*"))
+    assert (folder / "checkpoints/last.ckpt").is_file()
+    assert steps() == [step for step in range(12) for _ in range(4)]
+
+    capsys.readouterr()
+    assert fit() == 2
+    assert "runs/own holds a run already" in capsys.readouterr().err
+    assert fit("--ckpt_path", "last", "--trainer.max_epochs", "3") == 0
+    assert steps() == [step for step in range(18) for _ in range(4)]
+    resolved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert resolved["trainer"]["default_root_dir"] == "runs/own"
+    assert resolved["data"]["proposer"] == "insight"
+
+
+def test_the_resolved_configuration_is_one(here):
+    assert fit() == 0
+    shutil.move("runs/own", "runs/first")
+    assert main(["fit", "--config", "runs/first/config.yaml"]) == 0
+    assert pq.read_table("runs/own/groups.parquet").equals(
+        pq.read_table("runs/first/groups.parquet")
+    )
+
+
+def test_a_rehearsal_writes_nothing(here):
+    assert fit("--trainer.fast_dev_run", "true") == 0
+    assert not (here / "runs").exists()
+
+
+def test_validation_leaves_the_run_alone(here):
+    assert fit("--trainer.max_epochs", "1") == 0
+    before = {p: p.read_bytes() for p in (here / "runs").glob("**/*") if p.is_file()}
+    assert main(["validate", "--config", "own.yaml", "--ckpt_path", "last"]) == 0
+    assert {p: p.read_bytes() for p in (here / "runs").glob("**/*") if p.is_file()} == before
+
+
+def test_a_pool_may_come_from_a_function(here):
+    pool = {
+        "class_path": "insight_ext.PromptPool.from_jsonl",
+        "init_args": {"path": "prompts.jsonl"},
+    }
+    assert fit("--data.pool", json.dumps(pool), "--trainer.fast_dev_run", "true") == 0
+
+
+def broken_line(folder):
+    with (folder / "prompts.jsonl").open("a") as file:
+        file.write('{"id": "q99", "prompt": \n')
+
+
+def twice(folder):
+    with (folder / "prompts.jsonl").open("a") as file:
+        file.write('{"id": "q7", "prompt": "7+1=", "answer": "8"}\n')
+
+
+def no_tokenizer(folder):
+    for path in (folder / "model").glob("*token*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "expected"),
+    [
+        (broken_line, (), "prompts.jsonl:31"),
+        (twice, (), "'q7'"),
+        (lambda folder: (folder / "prompts.jsonl").write_text(""), (), "empty"),
+        (lambda folder: (folder / "prompts.jsonl").unlink(), (), "prompts.jsonl"),
+        (no_tokenizer, (), "tokenizer"),
+        (None, ("--model.model", "nowhere"), "nowhere"),
+        (None, ("--data.proposer", "nobody"), "insight"),
+        (None, ("--data.prompts_per_step", "31"), "[1, 30]"),
+        (None, ("--data.proposer_options", "{mu: 3.0}"), "mu"),
+        (None, ("--model.rollouts", "1"), "rollouts"),
+        (None, ("--ckpt_path", "nowhere.ckpt"), "nowhere.ckpt"),
+        (None, ("--ckpt_path", "last"), "last.ckpt"),
+        (None, ("--ckpt_path", "prompts.jsonl"), "prompts.jsonl"),
+    ],
+)
+def test_bad_input_is_one_line(here, capsys, spoil, options, expected):
+    if spoil:
+        spoil(here)
+    assert fit(*options) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("lightning_integration: ")
+    assert expected in message
+    assert not (here / "runs").exists()
+
+
+def test_another_pool_is_refused_and_the_run_is_left_as_it_was(here, capsys):
+    assert fit("--trainer.max_epochs", "1") == 0
+    before = {p: p.read_bytes() for p in (here / "runs").glob("**/*") if p.is_file()}
+    with (here / "prompts.jsonl").open("a") as file:
+        file.write('{"id": "new", "prompt": "1+1=", "answer": "2"}\n')
+    assert fit("--ckpt_path", "last") == 2
+    assert "another pool: expected fingerprint" in capsys.readouterr().err.splitlines()[-1]
+    after = {p: p.read_bytes() for p in (here / "runs").glob("**/*") if p.is_file()}
+    assert {p: after[p] for p in before} == before
+
+
+def test_the_program_ends_with_status_2_and_without_a_traceback(here):
+    program = [sys.executable, "-m", "lightning_integration", "fit", "--config", "own.yaml"]
+    done = subprocess.run(
+        [*program, "--model.model", "nowhere"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
