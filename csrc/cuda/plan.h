@@ -23,7 +23,8 @@ struct Plan {
 inline Plan make_plan(int64_t size, int64_t k, const Tuning& tuning) {
   Plan plan;
   plan.capacity = size;
-  if (size <= tuning.unsampled || k > size / tuning.capacity_factor) return plan;
+  const int64_t unsampled = std::max(tuning.unsampled, int64_t{Tuning::kSortable});
+  if (size <= unsampled || k > size / tuning.capacity_factor) return plan;
   const double wanted = std::min({double(size) / double(tuning.sample_share),
                                   double(tuning.sample_most),
                                   double(size) / double(k) * double(tuning.sample_expected)});

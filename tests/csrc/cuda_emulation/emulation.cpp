@@ -54,4 +54,14 @@ void emulated_select_top_k(int kind, const double* parameters, uint64_t score_se
     if (*end != char(0xa5)) std::abort();
   }
 }
+
+// Whether an index and its score survive the way into a Standing and back, in both forms.
+bool emulated_recovers(uint64_t key, int64_t index) {
+  const float score = -1.5f;
+  const cuda::Standing item = cuda::standing(score, tie_hash(key, index));
+  const cuda::Standing falling = cuda::by_index(item, key);
+  return cuda::index_of(key, cuda::hash_of(item)) == index && cuda::score_of(item) == score &&
+         static_cast<int64_t>(~static_cast<uint64_t>(falling >> 32)) == index &&
+         cuda::from_rising(static_cast<uint32_t>(falling)) == score;
+}
 }

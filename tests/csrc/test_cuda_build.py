@@ -1,0 +1,44 @@
+"""The CUDA sources compile without warnings, and the report of what they use is kept."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+REPORT = ROOT / "build" / "ptxas.txt"
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+def test_the_kernels_compile_and_the_streaming_pass_fits_two_blocks_a_multiprocessor(
+    tmp_path: Path,
+) -> None:
+    report = ""
+    for name in ("select", "score"):
+        command = [
+            "nvcc",
+            "-std=c++17",
+            "-O3",
+            "-gencode=arch=compute_90,code=sm_90",
+            "--fmad=false",
+            "-Werror=all-warnings",
+            "-Xcompiler=-Wall,-Wextra,-ffp-contract=off",
+            "-Xptxas=-v",
+            "-c",
+            str(ROOT / "csrc" / "cuda" / f"{name}.cu"),
+            "-o",
+            str(tmp_path / f"{name}.o"),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        report += done.stderr
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(report)
+    registers = [int(count) for count in re.findall(r"Used (\d+) registers", report)]
+    spilled = [int(count) for count in re.findall(r"(\d+) bytes spill stores", report)]
+    assert max(registers) <= 128
+    assert sum(spilled) <= 128, "spills belong around the rare calls, not in the streaming loop"
