@@ -14,6 +14,8 @@ from insight_ext.errors import InsightError
 from insight_ext.logs import GroupLog, read_log
 from insight_ext.pool import PromptPool
 from insight_ext.rank import parsed_options, rank
+from insight_ext.simulate.command import add_arguments as add_compare_arguments
+from insight_ext.simulate.command import run as compare
 from insight_ext.tables import checked_ending
 
 
@@ -59,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     ranking.set_defaults(run=_rank)
 
+    comparing = commands.add_parser(
+        "compare", help="every strategy on learners whose truth is known"
+    )
+    add_compare_arguments(comparing)
+    comparing.set_defaults(run=compare)
+
     build = commands.add_parser("build-info", help="how this build was made and what it found")
     build.set_defaults(run=_build_info)
     return parser
@@ -100,18 +108,18 @@ def _curate(options: argparse.Namespace) -> None:
     names = ("keep", "count", "steps_per_epoch")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     curation = curate(options.method, log, **given)
-    print(curation.report())
     if options.output:
         curation.write(options.output, pool)
+    print(curation.report())
 
 
 def _rank(options: argparse.Namespace) -> None:
     log, pool = _read_log(options)
     strategy_options = parsed_options(options.option)
     ranking = rank(log, options.strategy, options.top, seed=options.seed, options=strategy_options)
-    ranking.show()
     if options.output:
         ranking.write(options.output, pool)
+    ranking.show()
 
 
 def _build_info(options: argparse.Namespace) -> None:

@@ -70,7 +70,10 @@ def lim(
     notes = [f"{curves.shape[1]} epochs"]
     if unused:
         notes.append(f"the last {unused:,} visits, less than an epoch, are not used")
-    dropped = {"for gaps in their curve": np.flatnonzero(~whole)}
+    visited = np.bincount(log.prompt, minlength=len(log.ids)) > 0
+    dropped = {"for gaps in their curve": np.flatnonzero(visited & ~whole)}
+    if not visited.all():
+        dropped["never rolled out"] = np.flatnonzero(~visited)
     return Curation(log.ids, scores, kept, dropped, rule, tuple(notes))
 
 

@@ -35,6 +35,15 @@ def test_the_report_tells_what_was_kept_and_dropped(log):
     assert "note     2 epochs" in report
 
 
+def test_prompts_of_the_pool_without_a_visit_are_listed(log):
+    larger = PromptPool([*POOL, Prompt("e", "e?", "x")])
+    result = lim(read_log(log, pool=larger))
+    assert {reason: rows.tolist() for reason, rows in result.dropped.items()} == {
+        "for gaps in their curve": [3],
+        "never rolled out": [4],
+    }
+
+
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
 def test_with_the_pool_the_output_is_a_pool(log, tmp_path, ending):
     result = lim(read_log(log, pool=POOL), count=2)
