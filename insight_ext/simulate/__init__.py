@@ -1,0 +1,21 @@
+"""A referee for strategies: learners whose truth is known, and a comparison over seeds."""
+
+from __future__ import annotations
+
+from insight_ext.simulate.compare import ARMS, Row, Setting, compare
+from insight_ext.simulate.learners import LEARNERS, Learner, LearnerSettings, make_learner
+from insight_ext.simulate.trial import Oracle, Trial, run_trial
+
+__all__ = [
+    "ARMS",
+    "LEARNERS",
+    "Learner",
+    "LearnerSettings",
+    "Oracle",
+    "Row",
+    "Setting",
+    "Trial",
+    "compare",
+    "make_learner",
+    "run_trial",
+]

@@ -1,0 +1,64 @@
+"""`python -m insight_ext compare`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from insight_ext.errors import ArgumentError
+from insight_ext.simulate.compare import ARMS, Setting, compare, markdown, write_rows
+from insight_ext.simulate.learners import LEARNERS
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The options of `compare`."""
+    command.add_argument(
+        "--learner", default="all", help=f"all, or some of {','.join(LEARNERS)}, by comma"
+    )
+    command.add_argument("--strategies", default="all", help=f"all, or some of: {'; '.join(ARMS)}")
+    command.add_argument("--pool", default="2000,40000", help="pool sizes (2000,40000)")
+    command.add_argument("--correlation", type=float, default=0.7, help="of the feature (0.7)")
+    command.add_argument("--seeds", type=int, default=10, help="how many (10)")
+    command.add_argument("--steps", type=int, default=100, help="updates (100)")
+    command.add_argument("--prompts", type=int, default=256, help="prompts per step (256)")
+    command.add_argument("--rollouts", type=int, default=8, help="answers per prompt (8)")
+    command.add_argument("--workers", type=int, default=1, help="processes (1)")
+    command.add_argument(
+        "--output", type=Path, default=Path("runs/compare"), help="folder (runs/compare)"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compare, print the tables, write them and the figures."""
+    learners = list(LEARNERS) if options.learner == "all" else options.learner.split(",")
+    # Options of an arm hold commas, so arms are separated by semicolons where there are any.
+    separator = ";" if ";" in options.strategies or ":" in options.strategies else ","
+    arms = list(ARMS) if options.strategies == "all" else options.strategies.split(separator)
+    try:
+        pools = [int(size) for size in options.pool.split(",")]
+    except ValueError:
+        raise ArgumentError(
+            f"pool: expected sizes such as 2000,40000, got {options.pool}"
+        ) from None
+    settings = [
+        Setting(
+            learner, pool, options.correlation, options.steps, options.prompts, options.rollouts
+        )
+        for learner in learners
+        for pool in pools
+    ]
+    rows, trials = compare(
+        settings, [arm.strip() for arm in arms], options.seeds, workers=options.workers
+    )
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_rows(rows, options.output / "compare.csv")
+    text = markdown(rows)
+    (options.output / "compare.md").write_text(text, encoding="utf-8")
+    print(text)
+    try:
+        from insight_ext.simulate.figures import write_figures
+    except ImportError as error:
+        print(f"no figures: {error}; install the lightning extra")
+        return
+    for path in write_figures(rows, trials, options.output):
+        print(path)

@@ -1,0 +1,270 @@
+"""The referee: every strategy on the same learners with the same seeds, against random sampling."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from insight_ext.errors import ArgumentError
+from insight_ext.proposers import PROPOSERS, make_proposer
+from insight_ext.simulate.learners import LEARNERS, make_learner
+from insight_ext.simulate.statistics import Floats, Interval, interval, paired_p
+from insight_ext.simulate.trial import Chooser, Oracle, Trial, run_trial
+
+RANDOM, ORACLE = "random", "oracle"
+
+# Arms by name: a proposer and its options. "features": True hands it the learner's features.
+ARMS: dict[str, tuple[str, dict[str, Any]]] = {
+    RANDOM: ("uniform", {}),
+    ORACLE: (ORACLE, {}),
+    "insight": ("insight", {}),
+    "insight (paper)": ("insight", {"decay": 1.0, "candidate_ratio": 16}),
+    "insight_prior": ("insight_prior", {"features": True}),
+    "insight_prior (novelty 1)": ("insight_prior", {"features": True, "novelty": 1.0}),
+    "insight_prior (no features)": ("insight_prior", {}),
+    "mopps": ("mopps", {}),
+    "mopps (threshold)": ("mopps", {"rule": "threshold"}),
+    "expected_difficulty": ("expected_difficulty", {"decay": 0.5}),
+    "inverse_evidence": ("inverse_evidence", {}),
+    "mixed_group": ("mixed_group", {}),
+    **({"gps": ("gps", {"features": True})} if "gps" in PROPOSERS else {}),
+    "dps": ("dps", {}),
+    "bots": ("bots", {}),
+    "greso": ("greso", {}),
+    "adarft": ("adarft", {"decay": 0.5}),
+    "prioritized": ("prioritized", {"decay": 0.5}),
+    "difficulty_pools": ("difficulty_pools", {}),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A learner and the length of its training."""
+
+    learner: str
+    pool: int
+    correlation: float = 0.7
+    steps: int = 100
+    prompts: int = 256
+    rollouts: int = 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm on one learner, over all seeds.
+
+    Attributes:
+        fraction: of random's steps, to reach random's final skill; mean and 95 % interval. An arm
+            that does not get there within its steps counts as `1 + what is missing`, relative to
+            random's whole gain.
+        share: of the oracle's saving.
+        gain: final skill above random's, same seed; p: of its paired sign-flip test.
+        rollouts: to random's final skill.
+    """
+
+    learner: str
+    pool: int
+    arm: str
+    seeds: int
+    fraction: float
+    fraction_low: float
+    fraction_high: float
+    share: float
+    rollouts: float
+    skill: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    p: float
+    mixed: float
+    distinct: float
+    milliseconds: float
+    calibration: float
+
+
+def compare(
+    settings: Sequence[Setting], arms: Sequence[str], seeds: int, *, workers: int = 1
+) -> tuple[list[Row], dict[tuple[Setting, str], list[Trial]]]:
+    """Run every arm on every learner with every seed.
+
+    Args:
+        settings: the learners.
+        arms: names in `ARMS`, or names of proposers with options: `mopps:decay=1,rule=threshold`.
+            Random and the oracle are always among them.
+        seeds: how many; seed i draws the same learner for every arm.
+        workers: processes.
+
+    Returns:
+        The table, and the trials by learner and arm, in the order of the seeds.
+
+    Raises:
+        ArgumentError: unknown learner or arm, fewer than 2 seeds.
+    """
+    if seeds < 2:
+        raise ArgumentError(f"seeds: expected at least 2 to say how far they differ, got {seeds}")
+    for setting in settings:
+        if setting.learner not in LEARNERS:
+            raise ArgumentError(
+                f"unknown learner {setting.learner!r}: expected one of {', '.join(LEARNERS)}"
+            )
+    arms = list(dict.fromkeys((RANDOM, ORACLE, *arms)))
+    for arm in arms:
+        parse_arm(arm)
+    jobs = [(s, arm, seed) for s in settings for arm in arms for seed in range(seeds)]
+    trials: dict[tuple[Setting, str], list[Trial]] = {}
+    for (setting, arm, _), trial in zip(jobs, _run(jobs, workers), strict=True):
+        trials.setdefault((setting, arm), []).append(trial)
+    rows = [
+        _row(s, arm, trials[s, arm], trials[s, RANDOM], trials[s, ORACLE])
+        for s in settings
+        for arm in arms
+    ]
+    return rows, trials
+
+
+def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
+    """(proposer, options) of an arm: a name in `ARMS`, or `proposer:option=value,option=value`."""
+    if arm in ARMS:
+        return ARMS[arm]
+    name, _, text = arm.partition(":")
+    if name not in PROPOSERS:
+        raise ArgumentError(
+            f"unknown strategy {arm!r}: expected one of {', '.join(ARMS)}, or a proposer with "
+            f"options such as 'mopps:decay=1'; the proposers are {', '.join(PROPOSERS)}"
+        )
+    options = {}
+    for part in text.split(",") if text else []:
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ArgumentError(f"strategy {arm!r}: expected option=value, got {part!r}")
+        try:
+            options[key] = json.loads(value)
+        except json.JSONDecodeError:
+            options[key] = value
+    return name, options
+
+
+def _run(jobs: Sequence[tuple[Setting, str, int]], workers: int) -> Iterator[Trial]:
+    if workers == 1:
+        yield from map(_trial, jobs)
+        return
+    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield from pool.map(_trial, jobs)
+
+
+def _trial(job: tuple[Setting, str, int]) -> Trial:
+    setting, arm, seed = job
+    learner = make_learner(
+        setting.learner, seed=seed, prompts=setting.pool, correlation=setting.correlation
+    )
+    name, options = parse_arm(arm)
+    proposer: Chooser
+    if name == ORACLE:
+        proposer = Oracle(learner)
+    else:
+        if options.get("features") is True:
+            options = {**options, "features": learner.features}
+        proposer = make_proposer(name, setting.pool, seed=seed, **options)
+    return run_trial(
+        learner,
+        proposer,
+        steps=setting.steps,
+        prompts=setting.prompts,
+        rollouts=setting.rollouts,
+    )
+
+
+def fraction_of_steps(skill: Floats, target: float) -> float:
+    """Steps to the target, as a share of all; beyond 1 by what is missing of the whole climb.
+
+    Example:
+        >>> fraction_of_steps(np.array([0.0, 1.0, 2.0]), 1.5), fraction_of_steps(np.zeros(3), 2.0)
+        (0.75, 2.0)
+    """
+    steps = len(skill) - 1
+    reached = np.flatnonzero(skill >= target)
+    if len(reached) == 0:
+        return float(1.0 + (target - skill[-1]) / (target - skill[0]))
+    at = int(reached[0])
+    if at == 0:
+        return 0.0
+    return float((at - 1 + (target - skill[at - 1]) / (skill[at] - skill[at - 1])) / steps)
+
+
+def _row(
+    setting: Setting, arm: str, own: list[Trial], random: list[Trial], oracle: list[Trial]
+) -> Row:
+    def fractions(trials: list[Trial]) -> Floats:
+        pairs = zip(trials, random, strict=True)
+        return np.array([fraction_of_steps(t.skill, r.skill[-1]) for t, r in pairs])
+
+    fraction: Interval = interval(fractions(own))
+    gains = np.array([t.skill[-1] - r.skill[-1] for t, r in zip(own, random, strict=True)])
+    gain = interval(gains)
+    possible = 1.0 - float(fractions(oracle).mean())
+    per_step = setting.prompts * setting.rollouts
+    return Row(
+        learner=setting.learner,
+        pool=setting.pool,
+        arm=arm,
+        seeds=len(own),
+        fraction=fraction.mean,
+        fraction_low=fraction.low,
+        fraction_high=fraction.high,
+        # Where the oracle's own rule is no better than random there is no saving to share.
+        share=(1.0 - fraction.mean) / possible if possible > 0.0 else float("nan"),
+        rollouts=fraction.mean * setting.steps * per_step,
+        skill=float(np.mean([t.skill[-1] for t in own])),
+        gain=gain.mean,
+        gain_low=gain.low,
+        gain_high=gain.high,
+        p=paired_p(gains),
+        mixed=float(np.mean([t.mixed.mean() for t in own])),
+        distinct=float(np.mean([t.distinct for t in own])),
+        milliseconds=float(np.median(np.concatenate([t.milliseconds for t in own]))),
+        calibration=float(np.mean([t.calibration for t in own])),
+    )
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """The table as CSV, every number in full."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """One table per learner, the fastest first."""
+    parts = []
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.learner, row.pool), []).append(row)
+    for (learner, pool), group in groups.items():
+        parts.append(
+            f"### {learner}, {pool:,} prompts, {group[0].seeds} seeds\n\n"
+            "| strategy | steps / random's | share of oracle's saving | final skill - random's "
+            "(95 %) | p | mixed groups | distinct prompts | ms a step | calibration error |\n"
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+        )
+        for row in sorted(group, key=lambda row: row.fraction):
+            parts.append(
+                f"| {row.arm} | {row.fraction:.3f} ({row.fraction_low:.3f} to "
+                f"{row.fraction_high:.3f}) | {_percent(row.share)} | {row.gain:+.2f} "
+                f"({row.gain_low:+.2f} to {row.gain_high:+.2f}) | {row.p:.3f} | {row.mixed:.3f} | "
+                f"{row.distinct:,.0f} | {row.milliseconds:.1f} | {row.calibration:.3f} |"
+            )
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _percent(share: float) -> str:
+    return "-" if np.isnan(share) else f"{100 * share:.1f} %"

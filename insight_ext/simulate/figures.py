@@ -1,0 +1,66 @@
+"""The referee's figures. Needs matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from insight_ext.report.charts.style import LIGHT, new_figure, style_axes
+from insight_ext.simulate.compare import ORACLE, RANDOM, Row, Setting
+from insight_ext.simulate.trial import Trial
+
+SHOWN = 4
+
+
+def write_figures(
+    rows: Sequence[Row], trials: Mapping[tuple[Setting, str], list[Trial]], folder: Path
+) -> list[Path]:
+    """Two figures per learner: steps needed by every arm, and the skill's climb of the best."""
+    paths = []
+    for setting in dict.fromkeys(setting for setting, _ in trials):
+        mine = [r for r in rows if (r.learner, r.pool) == (setting.learner, setting.pool)]
+        mine.sort(key=lambda row: row.fraction)
+        name = f"{setting.learner}-{setting.pool}"
+        paths.append(folder / f"{name}-steps.png")
+        _steps(mine, setting, paths[-1])
+        paths.append(folder / f"{name}-skill.png")
+        _skill(mine, trials, setting, paths[-1])
+    return paths
+
+
+def _steps(rows: Sequence[Row], setting: Setting, path: Path) -> None:
+    height = 0.8 + 0.24 * len(rows)
+    figure = new_figure(LIGHT, f"{setting.learner}, {setting.pool:,} prompts", height)
+    figure.subplots_adjust(left=0.42)
+    axes = figure.add_subplot()
+    style_axes(axes, LIGHT, "steps to random's final skill, as a share of random's")
+    axes.grid(axis="x", color=LIGHT.grid, linewidth=0.8)
+    for y, row in enumerate(reversed(rows)):
+        baseline = row.arm in (RANDOM, ORACLE)
+        colour = LIGHT.baseline if baseline else LIGHT.arms[0]
+        axes.plot([row.fraction_low, row.fraction_high], [y, y], color=colour, linewidth=3)
+        axes.plot(row.fraction, y, "o", color=colour, markersize=5)
+    axes.axvline(1.0, color=LIGHT.muted, linewidth=0.9, linestyle=(0, (2, 2)))
+    axes.set_yticks(range(len(rows)), [row.arm for row in reversed(rows)])
+    figure.savefig(path, dpi=150)
+
+
+def _skill(
+    rows: Sequence[Row],
+    trials: Mapping[tuple[Setting, str], list[Trial]],
+    setting: Setting,
+    path: Path,
+) -> None:
+    best = [row.arm for row in rows if row.arm not in (RANDOM, ORACLE)][:SHOWN]
+    figure = new_figure(LIGHT, f"{setting.learner}, {setting.pool:,} prompts: mean skill")
+    axes = figure.add_subplot()
+    style_axes(axes, LIGHT, "step", "skill (logits)")
+    styles = {RANDOM: (LIGHT.baseline, "-"), ORACLE: (LIGHT.baseline, ":")}
+    styles |= {arm: (LIGHT.arms[i], "-") for i, arm in enumerate(best)}
+    for arm, (colour, line) in styles.items():
+        skill = np.mean([trial.skill for trial in trials[setting, arm]], axis=0)
+        axes.plot(skill, line, color=colour, label=arm)
+    axes.legend(fontsize=8, frameon=False, labelcolor=LIGHT.ink)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,104 @@
+"""One strategy training one learner: the loop, and what it measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from insight_ext.proposers import BeliefProposer
+from insight_ext.report.measures import expected_calibration_error, is_mixed, reliability
+from insight_ext.simulate.learners import Learner
+
+
+class Chooser(Protocol):
+    """What the loop needs of a strategy."""
+
+    def select(self, k: int) -> Tensor: ...
+    def observe(self, indices: Tensor, successes: Tensor, rollouts: int) -> None: ...
+
+
+class Oracle:
+    """Selects the prompts whose true success rate is nearest to 1/2. It sees into the learner."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+
+    def select(self, k: int) -> Tensor:
+        """The best `k` of the whole pool."""
+        distance = np.abs(self._learner.success_rate() - 0.5)
+        return torch.from_numpy(np.argpartition(distance, k - 1)[:k])
+
+    def observe(self, indices: Tensor, successes: Tensor, rollouts: int) -> None:
+        """Nothing to learn."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one strategy did to one learner.
+
+    Attributes:
+        skill: shape (steps + 1,): the mean skill before each step and after the last.
+        mixed: shape (steps,): share of groups that hold right and wrong answers.
+        distinct: number of different prompts trained on.
+        milliseconds: shape (steps,): time of selection and observation.
+        calibration: mean distance of predicted and observed success rates; NaN without beliefs.
+    """
+
+    skill: NDArray[np.float64]
+    mixed: NDArray[np.float64]
+    distinct: int
+    milliseconds: NDArray[np.float64]
+    calibration: float
+
+
+def run_trial(
+    learner: Learner, proposer: Chooser, *, steps: int = 100, prompts: int = 256, rollouts: int = 8
+) -> Trial:
+    """Alternate selection, training and observation.
+
+    Args:
+        learner, proposer: fresh; both are changed.
+        steps: number of updates.
+        prompts: prompts per step.
+        rollouts: answers per prompt.
+
+    Example:
+        >>> from insight_ext.simulate.learners import make_learner
+        >>> learner = make_learner("logistic", prompts=300)
+        >>> trial = run_trial(learner, Oracle(learner), steps=2, prompts=16)
+        >>> len(trial.skill), bool(trial.mixed.mean() > 0.9)
+        (3, True)
+    """
+    skill, mixed, milliseconds = [learner.mean_skill], [], []
+    predicted, observed = [], []
+    for _ in range(steps):
+        start = perf_counter()
+        chosen = proposer.select(prompts)
+        selecting = perf_counter() - start
+        if isinstance(proposer, BeliefProposer):
+            predicted.append(proposer.predict(chosen).double().numpy())
+        successes = learner.train(chosen, rollouts)
+        observed.append(successes.numpy())
+        start = perf_counter()
+        proposer.observe(chosen, successes, rollouts)
+        milliseconds.append(1e3 * (selecting + perf_counter() - start))
+        mixed.append(is_mixed(observed[-1], np.full(prompts, rollouts)).mean())
+        skill.append(learner.mean_skill)
+    calibration = float("nan")
+    if predicted:
+        counts = np.concatenate(observed)
+        curve = reliability(np.concatenate(predicted), counts, np.full_like(counts, rollouts))
+        calibration = expected_calibration_error(curve)
+    return Trial(
+        skill=np.array(skill),
+        mixed=np.array(mixed),
+        distinct=int((learner.visits > 0).sum()),
+        milliseconds=np.array(milliseconds),
+        calibration=calibration,
+    )
