@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu/cpu.h"
+#include "cpu/pool_index.h"
 
 namespace py = pybind11;
 using namespace insight;
@@ -84,6 +85,26 @@ py::tuple cpu_select_top_k(int kind, const std::vector<double>& parameters, uint
   return as_tuple(outcome);
 }
 
+py::tuple index_select(cpu::PoolIndex& index, int64_t k, bool sorted, uintptr_t excluded,
+                       int64_t excluded_size, uintptr_t indices, uintptr_t scores) {
+  Outcome outcome;
+  {
+    py::gil_scoped_release released;
+    outcome = index.select(k, sorted, at<const int64_t>(excluded), excluded_size,
+                           {at<int64_t>(indices), at<float>(scores)});
+  }
+  return as_tuple(outcome);
+}
+
+py::tuple index_rebuild(cpu::PoolIndex& index) {
+  Outcome outcome;
+  {
+    py::gil_scoped_release released;
+    outcome = index.rebuild();
+  }
+  return as_tuple(outcome);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
@@ -92,6 +113,21 @@ PYBIND11_MODULE(_C, module) {
   cpu_module.def("select_top_k", &cpu_select_top_k);
   cpu_module.def("best_instruction_set",
                  [] { return static_cast<int>(cpu::best_instruction_set()); });
+  py::class_<cpu::PoolIndex>(cpu_module, "PoolIndex")
+      .def(py::init([](int kind, const std::vector<double>& parameters, uintptr_t alpha,
+                       uintptr_t beta, int64_t size, uint64_t seed, int threads,
+                       int instruction_set) {
+        return std::make_unique<cpu::PoolIndex>(
+            any_score(kind, parameters, 0, 0),
+            Beliefs{at<const float>(alpha), at<const float>(beta), size}, seed,
+            cpu_settings(threads, instruction_set));
+      }))
+      .def("rebuild", &index_rebuild)
+      .def("update", [](cpu::PoolIndex& index, uintptr_t indices, int64_t count) {
+        return as_tuple(index.update(at<const int64_t>(indices), count));
+      })
+      .def("select", &index_select)
+      .def("visited", &cpu::PoolIndex::visited);
   module.attr("compiler") = "g++ " __VERSION__;
   module.attr("version") = INSIGHT_VERSION;
   module.attr("cuda_architectures") = INSIGHT_CUDA_ARCHITECTURES;

@@ -47,6 +47,33 @@ class cpu:  # noqa: N801
     @staticmethod
     def best_instruction_set() -> int: ...
 
+    class PoolIndex:
+        def __init__(
+            self,
+            kind: int,
+            parameters: list[float],
+            alpha: int,
+            beta: int,
+            size: int,
+            seed: int,
+            threads: int,
+            instruction_set: int,
+            /,
+        ) -> None: ...
+        def rebuild(self) -> tuple[int, int]: ...
+        def update(self, indices: int, count: int, /) -> tuple[int, int]: ...
+        def select(
+            self,
+            k: int,
+            sorted: bool,
+            excluded: int,
+            excluded_size: int,
+            indices: int,
+            scores: int,
+            /,
+        ) -> tuple[int, int]: ...
+        def visited(self) -> int: ...
+
 class cuda:  # noqa: N801
     @staticmethod
     def score(

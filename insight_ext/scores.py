@@ -10,6 +10,18 @@ from insight_ext.errors import ArgumentError
 
 MAX_ROLLOUTS = 512
 
+# The kernel's names for the formulas (csrc/score/any.h).
+(
+    WEIGHTED_INFORMATION,
+    WEIGHT_ALONE,
+    INFORMATION_ALONE,
+    DRAWN_WEIGHT_INFORMATION,
+    THOMPSON,
+    EXPECTED_DIFFICULTY,
+    INVERSE_EVIDENCE,
+    MIXED_GROUP,
+) = range(8)
+
 
 def check_rollouts(rollouts: int) -> None:
     if isinstance(rollouts, bool) or not isinstance(rollouts, int):
@@ -44,6 +56,11 @@ class Score:
     def stream(self) -> tuple[int, int]:
         """Seed and draw of the scores that are random, (0, 0) of the others."""
         return (0, 0)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the score draws, so that it changes from draw to draw."""
+        return self.kind in (DRAWN_WEIGHT_INFORMATION, THOMPSON)
 
 
 @dataclass(frozen=True)
@@ -100,8 +117,13 @@ class WeightedInformation(Score):
     @property
     def kind(self) -> int:
         if not self.information:
-            return 1
-        return {"mean": 0, "none": 2, "draw": 3}[self.weight]
+            return WEIGHT_ALONE
+        kinds = {
+            "mean": WEIGHTED_INFORMATION,
+            "none": INFORMATION_ALONE,
+            "draw": DRAWN_WEIGHT_INFORMATION,
+        }
+        return kinds[self.weight]
 
     def parameters(self) -> list[float]:
         return [float(self.rollouts), float(self.eta), float(self.mu)]
@@ -140,7 +162,7 @@ class Thompson(Score):
 
     @property
     def kind(self) -> int:
-        return 4
+        return THOMPSON
 
     def parameters(self) -> list[float]:
         return [float(self.target)]
@@ -163,7 +185,7 @@ class ExpectedDifficulty(Score):
 
     @property
     def kind(self) -> int:
-        return 5
+        return EXPECTED_DIFFICULTY
 
     def parameters(self) -> list[float]:
         return [float(self.target)]
@@ -178,7 +200,7 @@ class InverseEvidence(Score):
 
     @property
     def kind(self) -> int:
-        return 6
+        return INVERSE_EVIDENCE
 
     def parameters(self) -> list[float]:
         return []
@@ -200,7 +222,7 @@ class MixedGroup(Score):
 
     @property
     def kind(self) -> int:
-        return 7
+        return MIXED_GROUP
 
     def parameters(self) -> list[float]:
         return [float(self.rollouts)]

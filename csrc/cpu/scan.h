@@ -83,7 +83,12 @@ struct Pass {
 
 class Scan {
  public:
-  Scan(Pass& pass, Survivors& survivors) : pass_(pass), survivors_(survivors) {}
+  // Nothing after `lowest_wanted` is kept.
+  Scan(Pass& pass, Survivors& survivors, const Ranked& lowest_wanted = kLowest)
+      : pass_(pass), survivors_(survivors), worst_(lowest_wanted) {
+    cut_.score = lowest_wanted.score;
+    cut_.hash = lowest_wanted.hash;
+  }
 
   void visit(int64_t begin, int64_t end) {
     for (int64_t place = begin; place < end; place += kChunk) {

@@ -1,160 +1,131 @@
-// Exact selection in one streaming pass: a threshold from a sample, a cheap upper bound to pass
-// over nearly every candidate, the reference score for the rest, and a cut that rises as better
-// candidates are met. No N-sized array; docs/kernel.md has the argument for exactness.
+#include "selector.h"
+
 #include <cmath>
 
-#include "cpu.h"
-#include "scan.h"
 #include "threads.h"
 
 namespace insight::cpu {
-namespace {
 
-class Selector {
- public:
-  Selector(const Scorer& scorer, const Candidates& candidates, const SelectionRequest& request,
-           const Settings& settings)
-      : scorer_(scorer),
-        candidates_(candidates),
-        k_(request.k),
-        key_(hash_key(request.seed)),
-        settings_(settings) {}
+Outcome Selector::select(std::vector<Ranked>& best) const {
+  const Ranked guess = sampled_cut();
+  Outcome outcome = pass(guess, best);
+  const bool too_high = static_cast<int64_t>(best.size()) < k_ && before(guess, kLowest);
+  if (outcome.code == Outcome::kDone && too_high) outcome = pass(kLowest, best);
+  return outcome;
+}
 
-  // The k best in no particular order, or all if fewer are eligible.
-  Outcome select(std::vector<Ranked>& best) const {
-    const Ranked guess = sampled_cut();
-    Outcome outcome = pass(guess, best);
-    const bool too_high = static_cast<int64_t>(best.size()) < k_ && before(guess, kLowest);
-    if (outcome.code == Outcome::kDone && too_high) outcome = pass(kLowest, best);
-    return outcome;
-  }
-
- private:
-  // A cut that k candidates probably pass, and not many more: the worst of the `rank` most
-  // promising of a sample, with rank so large that fewer than k pass only by rare chance (then
-  // the pass is repeated without it). The sample is strips, jittered within equal strata.
-  Ranked sampled_cut() const {
-    const Tuning& tuning = settings_.tuning;
-    const int64_t size = candidates_.size();
-    const int64_t wanted =
-        std::clamp(size / tuning.sample_share, tuning.sample_least, tuning.sample_most);
-    const bool whole = size <= 2 * wanted;
-    if (k_ > (whole ? size / 2 : size / 8)) return kLowest;
-    const int64_t stride = whole ? kStrip : size / (wanted / kStrip);
-    const int64_t rank = tuning.sample_rank > 0 ? tuning.sample_rank
-                                                : sample_rank(whole ? 1.0 : double(wanted) / double(size));
-    Survivors promising(rank, 2 * rank + kStrip, candidates_.is_list());
-    float least = -kUnbounded;
-    FirstFault fault;
-    float gathered[2 * kChunk], bounds[kStrip];
-    const auto place_of = [&](int64_t stratum) {
-      if (whole) return stratum;
-      const uint64_t jitter = tie_hash(key_, ~stratum) % static_cast<uint64_t>(stride);
-      return (stratum + static_cast<int64_t>(jitter)) / kStrip * kStrip;
-    };
-    for (int64_t stratum = 0; stratum < size; stratum += stride) {
-      const int64_t place = place_of(stratum);
-      if (place >= size) break;
-      candidates_.prefetch(place_of(stratum + stride), kStrip);
-      const int count = static_cast<int>(std::min<int64_t>(kStrip, size - place));
-      const Chunk chunk = candidates_.load(place, count, gathered, fault);
-      scorer_.bounds(chunk.a, chunk.b, chunk.count, bounds);
-      for (int i = 0; i < chunk.count; ++i) {
-        if (bounds[i] <= least || !candidates_.is_eligible(chunk.index(i))) continue;
-        if (!is_belief(chunk.a[i], chunk.b[i])) return kLowest;  // the pass will report it
-        const float bound = bounds[i] == bounds[i] ? bounds[i] : kUnbounded;
-        if (promising.add({bound, 0, chunk.index(i)}) && promising.shrink()) {
-          least = promising.worst().score;
-        }
+// A cut that k candidates probably pass, and not many more: the worst of the `rank` most
+// promising of a sample, with rank so large that fewer than k pass only by rare chance (then
+// the pass is repeated without it). The sample is strips, jittered within equal strata.
+Ranked Selector::sampled_cut() const {
+  const Tuning& tuning = settings_.tuning;
+  const int64_t size = candidates_.size();
+  const int64_t wanted =
+      std::clamp(size / tuning.sample_share, tuning.sample_least, tuning.sample_most);
+  const bool whole = size <= 2 * wanted;
+  if (k_ > (whole ? size / 2 : size / 8)) return kLowest;
+  const int64_t stride = whole ? kStrip : size / (wanted / kStrip);
+  const int64_t rank = tuning.sample_rank > 0 ? tuning.sample_rank
+                                              : sample_rank(whole ? 1.0 : double(wanted) / double(size));
+  Survivors promising(rank, 2 * rank + kStrip, candidates_.is_list());
+  float least = -kUnbounded;
+  FirstFault fault;
+  float gathered[2 * kChunk], bounds[kStrip];
+  const auto place_of = [&](int64_t stratum) {
+    if (whole) return stratum;
+    const uint64_t jitter = tie_hash(key_, ~stratum) % static_cast<uint64_t>(stride);
+    return (stratum + static_cast<int64_t>(jitter)) / kStrip * kStrip;
+  };
+  for (int64_t stratum = 0; stratum < size; stratum += stride) {
+    const int64_t place = place_of(stratum);
+    if (place >= size) break;
+    candidates_.prefetch(place_of(stratum + stride), kStrip);
+    const int count = static_cast<int>(std::min<int64_t>(kStrip, size - place));
+    const Chunk chunk = candidates_.load(place, count, gathered, fault);
+    scorer_.bounds(chunk.a, chunk.b, chunk.count, bounds);
+    for (int i = 0; i < chunk.count; ++i) {
+      if (bounds[i] <= least || !candidates_.is_eligible(chunk.index(i))) continue;
+      if (!is_belief(chunk.a[i], chunk.b[i])) return kLowest;  // the pass will report it
+      const float bound = bounds[i] == bounds[i] ? bounds[i] : kUnbounded;
+      if (promising.add({bound, 0, chunk.index(i)}) && promising.shrink()) {
+        least = promising.worst().score;
       }
     }
-    if (fault.found() || !promising.shrink()) return kLowest;
-    return worst_of(promising.items());
   }
+  if (fault.found() || !promising.shrink()) return kLowest;
+  return worst_of(promising.items());
+}
 
-  int64_t sample_rank(double share) const {
-    if (share == 1.0) return k_;
-    const double expected = double(k_) * share;
-    return static_cast<int64_t>(std::ceil(expected + 4.0 * std::sqrt(expected) + 4.0));
-  }
+int64_t Selector::sample_rank(double share) const {
+  if (share == 1.0) return k_;
+  const double expected = double(k_) * share;
+  return static_cast<int64_t>(std::ceil(expected + 4.0 * std::sqrt(expected) + 4.0));
+}
 
-  // By score, of candidates known by their index.
-  Ranked worst_of(const std::vector<Ranked>& some) const {
-    Ranked worst{kUnbounded, 0, 0};
-    for (size_t start = 0; start < some.size(); start += kStrip) {
-      const size_t count = std::min<size_t>(kStrip, some.size() - start);
-      float a[kStrip], b[kStrip], scores[kStrip];
-      int64_t indices[kStrip];
-      for (size_t i = 0; i < kStrip; ++i) {
-        indices[i] = some[start + (i < count ? i : 0)].index;
-        a[i] = candidates_.beliefs().alpha[indices[i]];
-        b[i] = candidates_.beliefs().beta[indices[i]];
-      }
-      scorer_.score(a, b, indices, (static_cast<int64_t>(count) + kLanes - 1) / kLanes * kLanes,
-                    scores);
-      for (size_t i = 0; i < count; ++i) {
-        const Ranked other{scores[i], tie_hash(key_, indices[i]), indices[i]};
-        if (before(worst, other)) worst = other;
-      }
+// By score, of candidates known by their index.
+Ranked Selector::worst_of(const std::vector<Ranked>& some) const {
+  Ranked worst{kUnbounded, 0, 0};
+  for (size_t start = 0; start < some.size(); start += kStrip) {
+    const size_t count = std::min<size_t>(kStrip, some.size() - start);
+    float a[kStrip], b[kStrip], scores[kStrip];
+    int64_t indices[kStrip];
+    for (size_t i = 0; i < kStrip; ++i) {
+      indices[i] = some[start + (i < count ? i : 0)].index;
+      a[i] = candidates_.beliefs().alpha[indices[i]];
+      b[i] = candidates_.beliefs().beta[indices[i]];
     }
-    return worst;
+    scorer_.score(a, b, indices, (static_cast<int64_t>(count) + kLanes - 1) / kLanes * kLanes,
+                  scores);
+    for (size_t i = 0; i < count; ++i) {
+      const Ranked other{scores[i], tie_hash(key_, indices[i]), indices[i]};
+      if (before(worst, other)) worst = other;
+    }
   }
+  return worst;
+}
 
-  Outcome pass(const Ranked& cut, std::vector<Ranked>& best) const {
-    const Tuning& tuning = settings_.tuning;
-    const int64_t size = candidates_.size();
-    const int64_t blocks = (size + tuning.block - 1) / tuning.block;
-    const int64_t useful = std::max<int64_t>(size / tuning.least_per_thread, 1);
-    const int threads = static_cast<int>(std::min<int64_t>(settings_.threads, useful));
-    const int64_t capacity = tuning.capacity > 0 ? std::max(tuning.capacity, k_ + 1)
-                                                 : 2 * k_ + 1024;
-    Pass pass(scorer_, candidates_, key_, cut);
-    Survivors merged(k_, capacity, candidates_.is_list());
-    std::mutex merging;
-    std::atomic<int64_t> next{0};
-    on_threads(threads, [&](int) {
-      Survivors own(k_, capacity, candidates_.is_list());
-      Scan scan(pass, own);
-      for (int64_t block; (block = next.fetch_add(1, std::memory_order_relaxed)) < blocks;) {
-        scan.visit(block * tuning.block, std::min(size, (block + 1) * tuning.block));
-      }
-      scan.finish();
-      own.shrink();
-      const std::lock_guard<std::mutex> lock(merging);
-      merged.items().insert(merged.items().end(), own.items().begin(), own.items().end());
-    });
-    const int64_t bad_belief = pass.bad_belief.place(), bad_candidate = pass.bad_candidate.place();
-    if (bad_candidate < bad_belief) return {Outcome::kBadCandidate, bad_candidate};
-    if (pass.bad_belief.found()) return {Outcome::kBadBelief, candidates_.index(bad_belief)};
-    merged.shrink();
-    best.swap(merged.items());
-    return {};
+Outcome Selector::pass(const Ranked& cut, std::vector<Ranked>& best) const {
+  const Tuning& tuning = settings_.tuning;
+  const int64_t size = candidates_.size();
+  const int64_t blocks = (size + tuning.block - 1) / tuning.block;
+  const int64_t useful = std::max<int64_t>(size / tuning.least_per_thread, 1);
+  const int threads = static_cast<int>(std::min<int64_t>(settings_.threads, useful));
+  const int64_t capacity = tuning.capacity > 0 ? std::max(tuning.capacity, k_ + 1)
+                                               : 2 * k_ + 1024;
+  Pass pass(scorer_, candidates_, key_, cut);
+  Survivors merged(k_, capacity, candidates_.is_list());
+  std::mutex merging;
+  std::atomic<int64_t> next{0};
+  on_threads(threads, [&](int) {
+    Survivors own(k_, capacity, candidates_.is_list());
+    Scan scan(pass, own);
+    for (int64_t block; (block = next.fetch_add(1, std::memory_order_relaxed)) < blocks;) {
+      scan.visit(block * tuning.block, std::min(size, (block + 1) * tuning.block));
+    }
+    scan.finish();
+    own.shrink();
+    const std::lock_guard<std::mutex> lock(merging);
+    merged.items().insert(merged.items().end(), own.items().begin(), own.items().end());
+  });
+  const int64_t bad_belief = pass.bad_belief.place(), bad_candidate = pass.bad_candidate.place();
+  if (bad_candidate < bad_belief) return {Outcome::kBadCandidate, bad_candidate};
+  if (pass.bad_belief.found()) return {Outcome::kBadBelief, candidates_.index(bad_belief)};
+  merged.shrink();
+  best.swap(merged.items());
+  return {};
+}
+
+int64_t first_outside(const int64_t* indices, int64_t count, int64_t size) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (indices[i] < 0 || indices[i] >= size) return i;
   }
+  return -1;
+}
 
-  const Scorer& scorer_;
-  const Candidates& candidates_;
-  const int64_t k_;
-  const uint64_t key_;
-  const Settings& settings_;
-};
-
-}  // namespace
-
-Outcome select_top_k(const AnyScore& any, const Beliefs& beliefs, const Eligible& eligible,
-                     const SelectionRequest& request, const Settings& settings,
-                     const Selection& selection) {
-  for (int64_t i = 0; i < eligible.excluded_size; ++i) {
-    const int64_t index = eligible.excluded[i];
-    if (index < 0 || index >= beliefs.size) return {Outcome::kBadExclusion, i};
-  }
-  const Candidates candidates(beliefs, eligible);
-  std::vector<Ranked> best;
-  const Scorer scorer(any, settings.instruction_set);
-  const Outcome outcome = Selector(scorer, candidates, request, settings).select(best);
-  if (outcome.code != Outcome::kDone) return outcome;
-  if (static_cast<int64_t>(best.size()) < request.k) {
-    return {Outcome::kTooFewEligible, static_cast<int64_t>(best.size())};
-  }
+Outcome deliver(std::vector<Ranked>& best, const SelectionRequest& request,
+                const Selection& selection) {
+  const int64_t found = static_cast<int64_t>(best.size());
+  if (found < request.k) return {Outcome::kTooFewEligible, found};
   const auto by_index = [](const Ranked& x, const Ranked& y) { return x.index < y.index; };
   if (request.sorted) {
     std::sort(best.begin(), best.end(), Before{});
@@ -166,6 +137,19 @@ Outcome select_top_k(const AnyScore& any, const Beliefs& beliefs, const Eligible
     selection.scores[i] = best[static_cast<size_t>(i)].score;
   }
   return {};
+}
+
+Outcome select_top_k(const AnyScore& any, const Beliefs& beliefs, const Eligible& eligible,
+                     const SelectionRequest& request, const Settings& settings,
+                     const Selection& selection) {
+  const int64_t bad = first_outside(eligible.excluded, eligible.excluded_size, beliefs.size);
+  if (bad >= 0) return {Outcome::kBadExclusion, bad};
+  const Candidates candidates(beliefs, eligible);
+  const Scorer scorer(any, settings.instruction_set);
+  std::vector<Ranked> best;
+  const Outcome outcome = Selector(scorer, candidates, request, settings).select(best);
+  if (outcome.code != Outcome::kDone) return outcome;
+  return deliver(best, request, selection);
 }
 
 }  // namespace insight::cpu

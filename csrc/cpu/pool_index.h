@@ -1,0 +1,54 @@
+// Selection from a pool of which little changes between two calls.
+//
+// The pool is cut into blocks. For each the index keeps an upper bound of its best candidate's
+// place in THE order: exactly that candidate's score and hash, or after an update only the largest
+// cheap bound. The k-th best of the exact ones is a cut that k candidates pass, so only blocks at
+// or above it are read: about k, whatever the pool's size.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "cpu.h"
+#include "selector.h"
+
+namespace insight::cpu {
+
+class PoolIndex {
+ public:
+  // `beliefs` are the caller's: they must outlive the index, and change only as update is told.
+  PoolIndex(const AnyScore& score, const Beliefs& beliefs, uint64_t seed,
+            const Settings& settings);
+
+  // Reads every belief. To be called first, and after changes that no list describes.
+  Outcome rebuild();
+
+  // The beliefs at these indices have changed. Nothing is updated if one is invalid or outside.
+  Outcome update(const int64_t* indices, int64_t count);
+
+  // As select_top_k over the whole pool less the excluded, with the same answer.
+  Outcome select(int64_t k, bool sorted, const int64_t* excluded, int64_t excluded_size,
+                 const Selection& selection);
+
+  // How many beliefs the latest select looked at.
+  int64_t visited() const { return visited_; }
+
+ private:
+  static constexpr int64_t kBlock = 128;
+  static constexpr uint64_t kInexact = ~uint64_t{0};  // hash of a block known by a bound alone
+
+  int64_t block_end(int64_t block) const;
+  void bound_block(int64_t block);
+  void settle_block(int64_t block);
+  Ranked cut_of_blocks(int64_t rank) const;
+
+  Scorer scorer_;
+  Beliefs beliefs_;
+  uint64_t seed_;
+  Settings settings_;
+  std::vector<float> score_;    // of each block's best
+  std::vector<uint64_t> hash_;  // of each block's best, or kInexact
+  int64_t visited_ = 0;
+};
+
+}  // namespace insight::cpu

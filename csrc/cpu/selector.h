@@ -1,0 +1,46 @@
+// Exact selection in one streaming pass: a threshold from a sample, a cheap upper bound to pass
+// over nearly every candidate, the reference score for the rest, and a cut that rises as better
+// candidates are met. No N-sized array; docs/kernel.md has the argument for exactness.
+#pragma once
+
+#include <vector>
+
+#include "cpu.h"
+#include "scan.h"
+
+namespace insight::cpu {
+
+class Selector {
+ public:
+  Selector(const Scorer& scorer, const Candidates& candidates, const SelectionRequest& request,
+           const Settings& settings)
+      : scorer_(scorer),
+        candidates_(candidates),
+        k_(request.k),
+        key_(hash_key(request.seed)),
+        settings_(settings) {}
+
+  // The k best in no particular order, or all if fewer are eligible.
+  Outcome select(std::vector<Ranked>& best) const;
+
+ private:
+  Ranked sampled_cut() const;
+  int64_t sample_rank(double share) const;
+  Ranked worst_of(const std::vector<Ranked>& some) const;
+  Outcome pass(const Ranked& cut, std::vector<Ranked>& best) const;
+
+  const Scorer& scorer_;
+  const Candidates& candidates_;
+  const int64_t k_;
+  const uint64_t key_;
+  const Settings& settings_;
+};
+
+// The first position among excluded that is outside a pool of this size, or -1.
+int64_t first_outside(const int64_t* indices, int64_t count, int64_t size);
+
+// Writes the best, in the requested order, unless there are too few.
+Outcome deliver(std::vector<Ranked>& best, const SelectionRequest& request,
+                const Selection& selection);
+
+}  // namespace insight::cpu
