@@ -1,0 +1,34 @@
+#!/bin/bash
+# Builds tests/csrc/driver.cpp with a sanitizer and runs it.
+#   tests/csrc/run.sh plain|address|undefined|thread [check|brief|fuzz SECONDS]
+# `brief` is `check` without the pool of 2^31 beliefs, which is too much for a sanitizer.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+kind=$1
+shift
+build=build/csrc-$kind
+mkdir -p "$build"
+flags="-std=c++17 -g -Wall -Wextra -Wno-psabi -ffp-contract=off -fno-math-errno -fno-trapping-math"
+case $kind in
+  plain) flags+=" -O3" ;;
+  address | undefined | thread) flags+=" -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=$kind" ;;
+  *) echo "expected plain, address, undefined or thread, got $kind" >&2; exit 2 ;;
+esac
+kernels() { # name, then the instruction set's flags
+  g++ $flags "${@:2}" -DINSIGHT_KERNELS="$1" -Dinsight="insight_$1" \
+    -c csrc/cpu/kernels.cpp -o "$build/$1.o"
+}
+kernels portable
+objects="$build/portable.o"
+if [ "$(uname -m)" = x86_64 ]; then
+  kernels avx2 -mavx2
+  kernels avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+  objects+=" $build/avx2.o $build/avx512.o"
+  # What a newer processor's code defines must be its own, or an older one may come to run it.
+  for object in avx2 avx512; do
+    strangers=$(nm -C --defined-only "$build/$object.o" | grep ' [TWV] ' | grep -v "insight_$object\|insight_kernels" || true)
+    if [ -n "$strangers" ]; then echo "$object.o defines: $strangers" >&2; exit 1; fi
+  done
+fi
+g++ $flags tests/csrc/driver.cpp csrc/cpu/{score,select,pool_index}.cpp $objects -pthread -o "$build/driver"
+exec "$build/driver" "${@:-brief}"

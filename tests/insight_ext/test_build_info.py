@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from insight_ext import _C
+from insight_ext.build_info import build_info
+
+
+def test_build_info_tells_what_was_built_and_found():
+    info = build_info()
+    assert info["version"]
+    assert info["compiler"].startswith("g++")
+    assert info["instruction_sets"][0] == "portable"
+    assert info["cuda"] == hasattr(_C, "cuda")
+    assert bool(info["cuda_architectures"]) == info["cuda"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads ELF symbols with nm")
+def test_the_library_does_not_link_torch():
+    linked = subprocess.run(["ldd", str(_C.__file__)], capture_output=True, text=True, check=True)
+    assert "torch" not in linked.stdout
+    assert Path(str(_C.__file__)).suffix == ".so"
