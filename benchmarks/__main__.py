@@ -1,0 +1,47 @@
+"""`python -m benchmarks`: measures, prints, appends to results/cpu.jsonl, draws the plot."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks import bench_select, plot
+from benchmarks.timing import Figure, record
+
+
+def measure(quick: bool) -> list[Figure]:
+    threads = bench_select.THREADS
+    figures: list[Figure] = []
+    sizes = (1_000, 100_000, 1_000_000, 10_000_000) if quick else (
+        1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000
+    )  # fmt: skip
+    for n in sizes:
+        for pool in ("settled", "unseen", "half unseen"):
+            for count in sorted({1, threads}):
+                figures += bench_select.against_the_sum(n, min(256, n // 10), pool, count)
+    for k in (64, 4_096, 65_536):
+        figures += bench_select.against_the_sum(1_000_000, k, "settled", threads)
+    for rollouts in (1, 16):
+        figures += bench_select.against_the_sum(1_000_000, 256, "settled", threads, rollouts)
+    for rollouts in (1, 8, 16):
+        figures += bench_select.scores(1_000_000, rollouts, threads)
+    figures += bench_select.against_peers(1_000_000, 256)
+    figures += bench_select.incremental(10_000_000, 256, 256)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer sizes, nothing above 1e7")
+    figures = measure(parser.parse_args().quick)
+    print(f"{'what':34} {'pool':12} {'N':>11} {'k':>6} {'K':>3} {'thr':>3} {'median ms':>11} /sum")
+    for f in figures:
+        ratio = "" if f.ratio_to_sum is None else f"{f.ratio_to_sum:.2f}"
+        print(
+            f"{f.what:34} {f.pool:12} {f.n:11d} {f.k:6d} {f.rollouts:3d} {f.threads:3d} "
+            f"{f.median_seconds * 1e3:11.4f} {ratio}"
+        )
+    print(f"recorded in {record(figures)}; plot in {plot.draw(figures)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""How a figure is taken: warm up, repeat, report the median and the spread."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from insight_ext import build_info
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measurement. Times are seconds; `ratio` is to the limit measured in the same run."""
+
+    bench: str
+    what: str
+    n: int
+    k: int
+    rollouts: int
+    pool: str
+    threads: int
+    median_seconds: float
+    spread_seconds: float
+    repeats: int
+    ratio_to_sum: float | None = None
+
+
+def seconds(work: Callable[[], object], budget: float = 0.5, most: int = 200) -> list[float]:
+    """Times of repeated calls, at least 5, until the budget is spent."""
+    work()
+    times: list[float] = []
+    end = time.perf_counter() + budget
+    while len(times) < 5 or (time.perf_counter() < end and len(times) < most):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def summary(times: list[float]) -> tuple[float, float]:
+    """Median, and the distance between the quartiles."""
+    quartiles = statistics.quantiles(times, n=4)
+    return statistics.median(times), quartiles[2] - quartiles[0]
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def record(figures: list[Figure]) -> Path:
+    """Appends to results/cpu.jsonl, each line with the machine and the build."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / "cpu.jsonl"
+    info = build_info()
+    context = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": processor(),
+        "instruction_set": info["instruction_sets"][-1],
+        "compiler": info["compiler"],
+        "torch": torch.__version__,
+    }
+    with path.open("a") as file:
+        for figure in figures:
+            file.write(json.dumps(asdict(figure) | context) + "\n")
+    return path
