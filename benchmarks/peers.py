@@ -80,4 +80,4 @@ def numpy_textbook(a: np.ndarray, b: np.ndarray, k: int, rollouts: int) -> np.nd
 
 def mopps_draw(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
     """What MoPPS code does: a Beta draw for every prompt, the k nearest to 1/2."""
-    return np.argpartition((np.random.beta(a, b) - 0.5) ** 2, k)[:k]  # noqa: NPY002
+    return np.argpartition((np.random.beta(a, b) - 0.5) ** 2, k)[:k]

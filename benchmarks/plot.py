@@ -28,7 +28,8 @@ def draw(figures: list[Figure]) -> Path:
     limit = sorted(
         (f.n, f.median_seconds)
         for f in figures
-        if (f.bench, f.pool, f.threads) == ("limit", "settled", threads) and f.rollouts == 8
+        if (f.bench, f.pool, f.threads, f.rollouts) == ("limit", "settled", threads, 8)
+        and f.k == min(256, f.n // 10)
     )
     axes.loglog(*zip(*limit, strict=True), "k--", label="limit: sum of the same bytes")
     for marker, f in zip("sv^Dp*", [f for f in figures if f.bench == "peers"][2:], strict=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 import time
@@ -71,6 +72,7 @@ def record(figures: list[Figure]) -> Path:
         "instruction_set": info["instruction_sets"][-1],
         "compiler": info["compiler"],
         "torch": torch.__version__,
+        "load_average": os.getloadavg()[0],  # above the thread count the figures are contended
     }
     with path.open("a") as file:
         for figure in figures:
