@@ -93,22 +93,45 @@ def completion_logprobs(
     completion_ids: Tensor,
     completion_mask: Tensor,
     temperature: float = 1.0,
+    samples: int = 1,
 ) -> Tensor:
     """Log-probability of each completion token at this temperature: float32, shape (G, T).
 
     Args:
         prompt_ids, prompt_mask, completion_ids, completion_mask: as in `Rollouts`.
         temperature: positive.
+        samples: adjacent rows with the same prompt. Above 1, the prompt is read once for all of
+            them, in the backward pass too; the model's cache has to be one that can be repeated.
     """
-    mask = torch.cat((prompt_mask, completion_mask), dim=1)
-    logits = model(
-        input_ids=torch.cat((prompt_ids, completion_ids), dim=1),
-        attention_mask=mask.long(),
-        position_ids=positions(mask),
-        use_cache=False,
-        logits_to_keep=completion_ids.shape[1] + 1,
-    ).logits[:, :-1]
-    logprobs = (logits.float() / temperature).log_softmax(dim=-1)
+    ids, mask = torch.cat((prompt_ids, completion_ids), dim=1), (prompt_mask, completion_mask)
+    mask = torch.cat(mask, dim=1).long()
+    start = 0
+    heads: tuple[Tensor, ...] = ()
+    cache = None
+    if samples > 1:
+        read = model(
+            input_ids=prompt_ids[::samples],
+            attention_mask=prompt_mask[::samples].long(),
+            position_ids=positions(prompt_mask[::samples]),
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        cache = read.past_key_values
+        cache.batch_repeat_interleave(samples)
+        heads = (read.logits.repeat_interleave(samples, dim=0),)
+        start = prompt_ids.shape[1]
+    kept = completion_ids.shape[1] - len(heads)
+    if kept:
+        read = model(
+            input_ids=ids[:, start:-1],
+            attention_mask=mask[:, :-1],
+            position_ids=positions(mask)[:, start:-1],
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=kept,
+        )
+        heads = (*heads, read.logits)
+    logprobs = (torch.cat(heads, dim=1).float() / temperature).log_softmax(dim=-1)
     return logprobs.gather(-1, completion_ids.unsqueeze(-1)).squeeze(-1)
 
 
@@ -129,7 +152,9 @@ class GRPOModule(LightningModule):
         max_new_tokens, temperature: of the rollouts.
         learning_rate, betas, weight_decay: of AdamW.
         updates_per_batch: gradient steps on each batch of rollouts.
-        sequences_per_pass: completions in one forward and backward pass, to bound memory.
+        groups_per_pass: prompts whose rollouts share one forward and backward pass; bounds memory.
+        share_prompts: read each prompt once for all its rollouts, in drawing and in the update;
+            turn it off for models whose cache cannot be repeated, or under gradient checkpointing.
         clip_low, clip_high: of the probability ratio.
         standardize: divide advantages by the group's standard deviation.
         kl_coefficient: weight of the KL divergence to the initial policy; 0 keeps no copy of it.
@@ -159,7 +184,8 @@ class GRPOModule(LightningModule):
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.0,
         updates_per_batch: int = 1,
-        sequences_per_pass: int = 64,
+        groups_per_pass: int = 8,
+        share_prompts: bool = True,
         clip_low: float = 0.2,
         clip_high: float = 0.28,
         standardize: bool = True,
@@ -173,7 +199,7 @@ class GRPOModule(LightningModule):
         for name, value, least in (
             ("rollouts", rollouts, 2),
             ("updates_per_batch", updates_per_batch, 1),
-            ("sequences_per_pass", sequences_per_pass, 1),
+            ("groups_per_pass", groups_per_pass, 1),
             ("kl_coefficient", kl_coefficient, 0),
         ):
             if not value >= least:
@@ -187,7 +213,7 @@ class GRPOModule(LightningModule):
         self.automatic_optimization = False
         self.model = model.train()
         self.tokenizer = tokenizer
-        self.engine = engine or TransformersEngine(model, tokenizer)
+        self.engine = engine or TransformersEngine(model, tokenizer, share_prompts)
         self.reward = make_reward(reward) if isinstance(reward, str) else reward
         self.rollouts = rollouts
         self.max_new_tokens = max_new_tokens
@@ -196,7 +222,8 @@ class GRPOModule(LightningModule):
         self.betas = betas
         self.weight_decay = weight_decay
         self.updates_per_batch = updates_per_batch
-        self.sequences_per_pass = sequences_per_pass
+        self.groups_per_pass = groups_per_pass
+        self.share_prompts = share_prompts
         self.clip_low = clip_low
         self.clip_high = clip_high
         self.standardize = standardize
@@ -230,7 +257,7 @@ class GRPOModule(LightningModule):
             [prompt.prompt for prompt in batch["prompts"]], self.rollouts, sampling
         )
         rewards = self._rewards(batch, rollouts)
-        advantages = group_advantages(rewards, self.standardize).flatten()
+        advantages = group_advantages(rewards, self.standardize)
         for _ in range(self.updates_per_batch):
             loss, metrics = self._update(rollouts, advantages)
         self.engine.sync(self.model)
@@ -254,17 +281,20 @@ class GRPOModule(LightningModule):
         return torch.tensor(rows, dtype=torch.float32, device=self.device)
 
     def _update(self, rollouts: Rollouts, advantages: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """One gradient step; returns the loss, a mean over all tokens, and what to log."""
+        """One gradient step; returns the loss, a mean over all tokens, and what to log.
+
+        `advantages` has shape (B, K).
+        """
         optimizer = self.optimizers()
         optimizer.zero_grad()
         tokens = rollouts.completion_mask.sum()
-        rows = torch.arange(len(advantages), device=advantages.device)
+        rows = torch.arange(advantages.numel(), device=advantages.device).view_as(advantages)
         if self.reference is None:
-            rows = rows[advantages != 0]
+            rows = rows[(advantages != 0).any(dim=1)]
         loss = torch.zeros((), device=advantages.device)
         clipped = torch.zeros((), device=advantages.device)
-        for part in rows.split(self.sequences_per_pass) if len(rows) else ():
-            part_loss, part_clipped = self._loss(rollouts, advantages, part)
+        for part in rows.split(self.groups_per_pass) if len(rows) else ():
+            part_loss, part_clipped = self._loss(rollouts, advantages.flatten(), part.flatten())
             self.manual_backward(part_loss / tokens)
             loss += part_loss.detach() / tokens
             clipped += part_clipped / tokens
@@ -288,7 +318,8 @@ class GRPOModule(LightningModule):
             mask,
         )
         old = rollouts.logprobs[rows, :length]
-        logprobs = completion_logprobs(self.model, *texts, self.temperature)
+        samples = self.rollouts if self.share_prompts else 1
+        logprobs = completion_logprobs(self.model, *texts, self.temperature, samples)
         loss = clipped_policy_loss(
             logprobs, old, advantages[rows, None], self.clip_low, self.clip_high
         )
@@ -296,7 +327,7 @@ class GRPOModule(LightningModule):
         outside = (ratio < 1 - self.clip_low) | (ratio > 1 + self.clip_high)
         if self.reference is not None:
             with torch.no_grad():
-                reference = completion_logprobs(self.reference, *texts, self.temperature)
+                reference = completion_logprobs(self.reference, *texts, self.temperature, samples)
             loss = loss + self.kl_coefficient * kl_to_reference(logprobs, reference)
         return (loss * mask).sum(), (outside & mask).sum()
 

@@ -37,8 +37,8 @@ def test_rows_are_prompt_major_and_padded(engine, policy):
         assert rollouts.texts[row] == tokenizer.decode(ids, skip_special_tokens=True)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.5])
-def test_log_probabilities_are_those_of_a_plain_forward_pass(engine, policy, temperature):
+@pytest.mark.parametrize(("temperature", "samples"), [(1.0, 1), (0.5, 1), (1.0, 4)])
+def test_log_probabilities_are_those_of_a_forward_pass(engine, policy, temperature, samples):
     rollouts = engine.generate(PROMPTS, 4, Sampling(6, temperature))
     with torch.no_grad():
         expected = completion_logprobs(
@@ -48,6 +48,7 @@ def test_log_probabilities_are_those_of_a_plain_forward_pass(engine, policy, tem
             rollouts.completion_ids,
             rollouts.completion_mask,
             temperature,
+            samples,
         )
     mask = rollouts.completion_mask
     torch.testing.assert_close(rollouts.logprobs[mask], expected[mask], atol=1e-4, rtol=1e-4)
