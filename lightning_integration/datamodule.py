@@ -182,7 +182,7 @@ class PromptDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.pool = _pool(pool)
-        self.proposer = _proposer(proposer, proposer_options, len(self.pool), seed)
+        self.proposer = _proposer(proposer, proposer_options, self.pool, seed)
         if steps_per_epoch is None:
             steps_per_epoch = -(-len(self.pool) // max(prompts_per_step, 1))
         self.loader = PromptLoader(self.pool, self.proposer, prompts_per_step, steps_per_epoch)
@@ -219,10 +219,11 @@ def _pool(pool: PromptPool | str | Path) -> PromptPool:
 
 
 def _proposer(
-    proposer: Proposer | str, options: dict[str, Any] | None, pool_size: int, seed: int
+    proposer: Proposer | str, options: dict[str, Any] | None, pool: PromptPool, seed: int
 ) -> Proposer:
+    pool_size = len(pool)
     if isinstance(proposer, str):
-        return make_proposer(proposer, pool_size, seed=seed, **(options or {}))
+        return make_proposer(proposer, pool_size, seed=seed, pool=pool, **(options or {}))
     if options:
         raise ArgumentError(
             f"proposer_options: expected none beside a proposer object, got {options}; "

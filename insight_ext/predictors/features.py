@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from insight_ext.errors import ArgumentError
+from insight_ext.errors import ArgumentError, InsightError
+from insight_ext.pool import PromptPool
+
+NGRAM = 3
 
 
 def check_features(features: Tensor, pool_size: int) -> None:
@@ -31,3 +39,150 @@ def checksum(features: Tensor) -> str:
     digest = hashlib.sha256(f"{features.dtype} {tuple(features.shape)} ".encode())
     digest.update(features.contiguous().cpu().numpy().data)
     return digest.hexdigest()
+
+
+def features_of(pool: PromptPool, source: str) -> Tensor:
+    """The features that a configuration names.
+
+    Args:
+        pool: the prompts.
+        source: `ngrams` or `ngrams:D` (hashed n-grams of the text in D dimensions, 64);
+            `meta:a,b` (numbers in the prompts' own fields; a field of texts becomes one column
+            per text); a `.npy` file, or `file.parquet:column`, with a row per prompt in the pool's
+            order; `model:FOLDER` (a sentence-transformers model).
+
+    Returns:
+        float32 tensor of shape (prompts, d).
+
+    Raises:
+        ArgumentError: an unknown source, a missing field, or a file that does not fit the pool.
+
+    Example:
+        >>> from insight_ext.pool import Prompt
+        >>> pool = PromptPool([Prompt("a", "1+1=", "2", {"digits": 1}),
+        ...                    Prompt("b", "12+34=", "46", {"digits": 2})])
+        >>> features_of(pool, "meta:digits").tolist()
+        [[1.0], [2.0]]
+    """
+    kind, _, rest = source.partition(":")
+    if kind == "ngrams":
+        if rest and not rest.isdecimal():
+            raise ArgumentError(f"features: expected ngrams:DIMENSIONS, got {source!r}")
+        return hashed_ngrams([prompt.prompt for prompt in pool], int(rest or 64))
+    if kind == "meta":
+        return _from_fields(pool, rest.split(","))
+    if kind == "model":
+        return sentence_embeddings([prompt.prompt for prompt in pool], Path(rest))
+    path, _, column = source.partition(".parquet:")
+    if source.endswith(".npy") or column:
+        features = (
+            _from_numpy(Path(source))
+            if source.endswith(".npy")
+            else _from_parquet(Path(f"{path}.parquet"), column)
+        )
+        check_features(features, len(pool))
+        return features
+    raise ArgumentError(
+        f"features: expected ngrams[:D], meta:FIELD,..., FILE.npy, FILE.parquet:COLUMN or "
+        f"model:FOLDER, got {source!r}"
+    )
+
+
+def hashed_ngrams(texts: Sequence[str], dimensions: int = 64) -> Tensor:
+    """Signed counts of character trigrams, hashed into a fixed number of columns.
+
+    Args:
+        texts: the prompts; each is padded with one space on either side.
+        dimensions: columns, at least 1.
+
+    Returns:
+        float32 of shape (texts, dimensions), each row scaled to unit length (zero stays zero).
+
+    Determinism: the hash is BLAKE2b, the same everywhere.
+
+    Cost: O(characters).
+
+    Source: Weinberger et al. (2009), feature hashing.
+
+    Example:
+        >>> rows = hashed_ngrams(["1+1=", "1+1=", "a sentence"])
+        >>> bool((rows[0] == rows[1]).all()), bool((rows[0] == rows[2]).all())
+        (True, False)
+    """
+    if dimensions < 1:
+        raise ArgumentError(f"dimensions: expected at least 1, got {dimensions}")
+    places: dict[str, tuple[int, float]] = {}
+    rows = np.zeros((len(texts), dimensions), dtype=np.float32)
+    for row, text in zip(rows, texts, strict=True):
+        padded = f" {text} "
+        for i in range(len(padded) - NGRAM + 1):
+            gram = padded[i : i + NGRAM]
+            if gram not in places:
+                digest = hashlib.blake2b(gram.encode(), digest_size=8).digest()
+                value = int.from_bytes(digest, "little")
+                places[gram] = ((value >> 1) % dimensions, 1.0 if value & 1 else -1.0)
+            column, sign = places[gram]
+            row[column] += sign
+    lengths = np.sqrt((rows**2).sum(1, keepdims=True))
+    return torch.from_numpy(rows / np.where(lengths > 0.0, lengths, 1.0))
+
+
+def sentence_embeddings(texts: Sequence[str], folder: Path) -> Tensor:
+    """Embeddings by a sentence-transformers model in a local folder; nothing is downloaded."""
+    if not folder.is_dir():
+        raise ArgumentError(f"features: expected the folder of a model, got {folder}")
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise InsightError(
+            "features from a model need the package sentence-transformers: "
+            "pip install sentence-transformers"
+        ) from error
+    model = SentenceTransformer(str(folder), local_files_only=True)
+    return torch.from_numpy(np.asarray(model.encode(list(texts)), dtype=np.float32))
+
+
+def _from_fields(pool: PromptPool, names: Sequence[str]) -> Tensor:
+    columns = []
+    for name in names:
+        values = [_field(pool, i, name) for i in range(len(pool))]
+        if all(isinstance(value, (int, float)) for value in values):
+            columns.append(np.array(values, dtype=np.float32)[:, None])
+        else:
+            kinds, place = np.unique([str(value) for value in values], return_inverse=True)
+            columns.append(np.eye(len(kinds), dtype=np.float32)[place])
+    features = torch.from_numpy(np.hstack(columns))
+    check_features(features, len(pool))
+    return features
+
+
+def _field(pool: PromptPool, position: int, name: str) -> Any:
+    prompt = pool[position]
+    if name not in prompt.meta:
+        raise ArgumentError(
+            f"features: prompt {prompt.id!r} has no field {name!r}; "
+            f"its fields are {', '.join(prompt.meta) or 'none'}"
+        )
+    value = prompt.meta[name]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ArgumentError(f"features: {name} of prompt {prompt.id!r} is {value}")
+    return value
+
+
+def _from_numpy(path: Path) -> Tensor:
+    try:
+        return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"features: cannot read {path}: {error}") from error
+
+
+def _from_parquet(path: Path, column: str) -> Tensor:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise InsightError("reading Parquet needs pyarrow: pip install pyarrow") from error
+    try:
+        values = pq.read_table(path, columns=[column]).column(column).to_pylist()
+        return torch.from_numpy(np.array(values, dtype=np.float32))
+    except (OSError, ValueError, KeyError) as error:
+        raise ArgumentError(f"features: cannot read {column} of {path}: {error}") from error

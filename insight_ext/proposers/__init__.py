@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from insight_ext.errors import ArgumentError
+from insight_ext.pool import PromptPool
+from insight_ext.predictors import features_of
 from insight_ext.proposers.adarft import AdaRft
 from insight_ext.proposers.bots import Bots
 from insight_ext.proposers.difficulty_pools import DifficultyPools
 from insight_ext.proposers.dps import Dps
 from insight_ext.proposers.expected_difficulty import ExpectedDifficulty
+from insight_ext.proposers.gps import Gps
 from insight_ext.proposers.greso import Greso
 from insight_ext.proposers.insight import InSight
 from insight_ext.proposers.insight_prior import InSightPrior
@@ -28,6 +31,7 @@ PROPOSERS: dict[str, type[BeliefProposer]] = {
     "expected_difficulty": ExpectedDifficulty,
     "inverse_evidence": InverseEvidence,
     "mixed_group": MixedGroup,
+    "gps": Gps,
     "dps": Dps,
     "bots": Bots,
     "greso": Greso,
@@ -44,6 +48,7 @@ __all__ = [
     "DifficultyPools",
     "Dps",
     "ExpectedDifficulty",
+    "Gps",
     "Greso",
     "InSight",
     "InSightPrior",
@@ -57,8 +62,20 @@ __all__ = [
 ]
 
 
-def make_proposer(name: str, pool_size: int, *, seed: int = 0, **options: Any) -> Proposer:
+def make_proposer(
+    name: str,
+    pool_size: int,
+    *,
+    seed: int = 0,
+    pool: PromptPool | None = None,
+    **options: Any,
+) -> Proposer:
     """The proposer with this name in `PROPOSERS`, or at this import path (`module:Class`).
+
+    Args:
+        name, pool_size, seed, options: see there.
+        pool: the prompts; with them the option `features` may be text, see
+            `insight_ext.predictors.features_of`: `"meta:digits"`, `"ngrams"`, `"vectors.npy"`.
 
     Raises:
         ArgumentError: an unknown name (the known ones listed), a path that does not lead to a
@@ -68,6 +85,13 @@ def make_proposer(name: str, pool_size: int, *, seed: int = 0, **options: Any) -
         >>> type(make_proposer("insight", 100, decay=0.5)).__name__
         'InSight'
     """
+    if isinstance(options.get("features"), str):
+        if pool is None:
+            raise ArgumentError(
+                f"proposer {name!r}: features {options['features']!r} can only be worked out from "
+                "a pool; pass pool=..., or a tensor of features"
+            )
+        options["features"] = features_of(pool, options["features"])
     kind = _imported(name) if ":" in name else PROPOSERS.get(name)
     if kind is None:
         raise ArgumentError(

@@ -24,7 +24,7 @@ class Dps(BeliefProposer):
     Args:
         pool_size, seed, common: see `BeliefProposer`.
         persistence: prior count of staying in a state; every other transition has count 1.
-        error: probability that a visit shows another state than the prompt is in.
+        error: probability that a visit shows another state than the prompt is in, in (0, 0.5).
 
     Deviation: the paper's matrix is kept per prompt; with a few visits each there is little to
     learn a matrix from, so ours is shared.
@@ -50,8 +50,8 @@ class Dps(BeliefProposer):
         super().__init__(pool_size, seed=seed, **common)
         if persistence <= 0.0:
             raise ArgumentError(f"persistence: expected a positive count, got {persistence}")
-        if not 0.0 <= error < 0.5:
-            raise ArgumentError(f"error: expected in [0, 0.5), got {error}")
+        if not 0.0 < error < 0.5:
+            raise ArgumentError(f"error: expected in (0, 0.5), got {error}")
         # counts[new, old]
         self.counts = torch.ones(3, 3) + (persistence - 1.0) * torch.eye(3)
         self.states = torch.full((pool_size, 3), 1.0 / 3.0)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.predictors import FeatureRegression
-from insight_ext.proposers.proposer import BeliefProposer
+from insight_ext.proposers.predicted import PredictedProposer
 from insight_ext.proposers.ranking import best
 
 # How fast the worth of evidence falls with the novelty; 6 to 12 do equally well.
@@ -20,7 +20,7 @@ WAITING = 1e-2
 ALWAYS_NEW = 0.97
 
 
-class InSightPrior(BeliefProposer):
+class InSightPrior(PredictedProposer):
     """Weighted information on beliefs that a regression predicts, for prompts seen and unseen.
 
         A = E[4 phi (1 - phi)] exp(-eta (p - mu)^2) * novelty^visits * I_K^power,
@@ -75,7 +75,6 @@ class InSightPrior(BeliefProposer):
         ready: float = 0.44,
         **common: Any,
     ) -> None:
-        super().__init__(pool_size, seed=seed, **common)
         for name, value in (("information", information), ("mu", mu), ("ready", ready)):
             if not 0.0 <= value <= 1.0:
                 raise ArgumentError(f"{name}: expected in [0, 1], got {value}")
@@ -83,19 +82,20 @@ class InSightPrior(BeliefProposer):
             raise ArgumentError(
                 f"expected rollouts >= 1 and eta >= 0, got rollouts {rollouts} and eta {eta}"
             )
-        self.predictor = FeatureRegression(pool_size, features, novelty=novelty)
+        self._regression = FeatureRegression(pool_size, features, novelty=novelty)
+        super().__init__(pool_size, self._regression, seed=seed, **common)
         self.information, self.rollouts, self.ready = information, rollouts, ready
         self.eta, self.mu = eta, mu
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
         self._metrics.update(self.predictor.metrics())
-        scores = self._scores(*self.predictor.beliefs(), self.predictor.visits)
+        scores = self._scores(*self.predictor.beliefs(), self.posterior.visits)
         return best(scores, k, self._generator(), exclude)
 
     def _scores(self, alpha: Tensor, beta: Tensor, visits: Tensor) -> Tensor:
         strength = alpha + beta
         mean = alpha / strength
-        novelty = self.predictor.novelty
+        novelty = self._regression.novelty
         scores = 4.0 * mean * beta / (strength + 1.0)
         if self.eta:
             scores *= torch.exp(-self.eta * (mean - self.mu) ** 2)
@@ -108,36 +108,7 @@ class InSightPrior(BeliefProposer):
             scores *= torch.where((visits > 0) & (mean < self.ready), WAITING, 1.0)
         return scores
 
-    def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
-        """Update beliefs and predictor; see `BetaPosteriors.observe`."""
-        counted = self.posterior.counted(indices, successes, rollouts)
-        super().observe(indices, successes, rollouts)
-        if len(counted[0]):
-            self.predictor.observe(*counted)
-
-    def predict(self, indices: Tensor) -> Tensor:
-        """The expected success rate of these prompts, float32, shape of `indices`."""
-        alpha, beta = (side[indices] for side in self.predictor.beliefs())
-        return alpha / (alpha + beta)
-
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
-        alpha, beta = (side[indices] for side in self.predictor.beliefs())
-        return {
-            "alpha": alpha,
-            "beta": beta,
-            "score": self._scores(alpha, beta, self.predictor.visits[indices]),
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """The shared state and the predictor's."""
-        return {**super().state_dict(), "predictor": self.predictor.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved."""
-        before = self.predictor.state_dict()
-        self.predictor.load_state_dict(state["predictor"])
-        try:
-            super().load_state_dict(state)
-        except Exception:
-            self.predictor.load_state_dict(before)
-            raise
+        terms = super()._terms(indices)
+        visits = self.posterior.visits[indices]
+        return {**terms, "score": self._scores(terms["alpha"], terms["beta"], visits)}

@@ -35,7 +35,7 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "expected_difficulty": ("expected_difficulty", {"decay": 0.5}),
     "inverse_evidence": ("inverse_evidence", {}),
     "mixed_group": ("mixed_group", {}),
-    **({"gps": ("gps", {"features": True})} if "gps" in PROPOSERS else {}),
+    "gps": ("gps", {"features": True}),
     "dps": ("dps", {}),
     "bots": ("bots", {}),
     "greso": ("greso", {}),

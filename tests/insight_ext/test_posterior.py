@@ -166,3 +166,53 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, error,
         beliefs.load_state_dict({**BetaPosteriors(2).state_dict(), **change})
     for name in ("alpha", "beta", "visits"):
         assert torch.equal(getattr(beliefs, name), before[name])
+
+
+def test_evidence_halves_with_each_half_life_by_hand():
+    beliefs = BetaPosteriors(2, half_life=10.0)
+    beliefs.observe([0], [8], 8)
+    beliefs.step = 20
+    alpha, beta = beliefs.current()
+    assert alpha.tolist() == [1.0 + 8.0 / 4.0, 1.0]  # two half-lives
+    assert beta.tolist() == [1.0, 1.0]
+    assert beliefs.current(torch.tensor([0]))[0].tolist() == [3.0]
+
+
+def test_a_visit_adds_to_what_time_has_left():
+    beliefs = BetaPosteriors(1, half_life=10.0)
+    beliefs.observe([0], [8], 8)
+    beliefs.step = 10
+    beliefs.observe([0], [0], 8)
+    assert (beliefs.alpha.tolist(), beliefs.beta.tolist()) == ([5.0], [9.0])
+
+
+def test_without_a_half_life_time_changes_nothing():
+    beliefs = BetaPosteriors(1)
+    beliefs.observe([0], [8], 8)
+    beliefs.step = 1000
+    assert beliefs.current()[0] is beliefs.alpha
+
+
+def test_each_prompt_may_have_its_own_prior():
+    prior = (torch.tensor([1.0, 25.0]), torch.tensor([1.0, 1.0]))
+    beliefs = BetaPosteriors(2, prior=prior, decay=0.5)
+    beliefs.observe([0, 1], [4, 4], 8)
+    assert beliefs.alpha.tolist() == [5.0, 29.0]
+    resumed = BetaPosteriors(2, prior=prior, decay=0.5)
+    resumed.load_state_dict(beliefs.state_dict())
+    assert torch.equal(resumed.alpha, beliefs.alpha)
+    with pytest.raises(CheckpointError, match="expected prior"):
+        BetaPosteriors(2, decay=0.5).load_state_dict(beliefs.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("prior", "error"),
+    [
+        ((torch.ones(3), torch.ones(2)), ArgumentError),
+        ((torch.ones(2), 1.0), ArgumentError),
+        ((torch.tensor([1.0, 0.0]), torch.ones(2)), BeliefError),
+    ],
+)
+def test_a_bad_prior_of_prompts_is_refused(prior, error):
+    with pytest.raises(error, match="prior"):
+        BetaPosteriors(2, prior=prior)

@@ -10,12 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_ext import ArgumentError, CheckpointError, ObservationError
-from insight_ext.proposers import PROPOSERS, Proposer, make_proposer
+from insight_ext.proposers import PROPOSERS, BeliefProposer, make_proposer
 
 NAMES = pytest.mark.parametrize("name", PROPOSERS)
+PREDICTIVE = ("gps", "insight_prior")
 
 
-def step(proposer: Proposer, k: int, rollouts: int = 8) -> list[int]:
+def make(name: str, pool_size: int, **options) -> BeliefProposer:
+    """The proposer, with features where it can use them."""
+    if name in PREDICTIVE:
+        options["features"] = torch.randn(pool_size, 3, generator=torch.Generator().manual_seed(1))
+    return make_proposer(name, pool_size, **options)
+
+
+def step(proposer: BeliefProposer, k: int, rollouts: int = 8) -> list[int]:
     """One turn of the loop with outcomes that depend on the prompt alone."""
     chosen = proposer.select(k)
     proposer.observe(chosen, chosen % (rollouts + 1), rollouts)
@@ -27,7 +35,7 @@ def step(proposer: Proposer, k: int, rollouts: int = 8) -> list[int]:
 @given(data=st.data())
 def test_a_selection_is_k_distinct_prompts_of_the_pool(name, data):
     n = data.draw(st.integers(1, 50))
-    proposer = make_proposer(name, n, seed=data.draw(st.integers(0, 5)))
+    proposer = make(name, n, seed=data.draw(st.integers(0, 5)))
     for _ in range(4):
         k = data.draw(st.integers(1, n))
         chosen = step(proposer, k)
@@ -38,20 +46,20 @@ def test_a_selection_is_k_distinct_prompts_of_the_pool(name, data):
 
 @NAMES
 def test_equal_seeds_choose_equally_and_others_do_not(name):
-    one, same, other = (make_proposer(name, 1000, seed=s) for s in (1, 1, 2))
+    one, same, other = (make(name, 1000, seed=s) for s in (1, 1, 2))
     chosen = [[step(p, 16) for _ in range(5)] for p in (one, same, other)]
     assert chosen[0] == chosen[1] != chosen[2]
 
 
 @NAMES
 def test_a_resumed_proposer_goes_on_bit_for_bit(name):
-    proposer = make_proposer(name, 40, seed=3, decay=0.75)
+    proposer = make(name, 40, seed=3, decay=0.75)
     for _ in range(7):
         step(proposer, 7)
     file = io.BytesIO()
     torch.save(proposer.state_dict(), file)
     file.seek(0)
-    resumed = make_proposer(name, 40, seed=3, decay=0.75)
+    resumed = make(name, 40, seed=3, decay=0.75)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     for _ in range(7):
         assert step(proposer, 7) == step(resumed, 7)
@@ -62,12 +70,12 @@ def test_a_resumed_proposer_goes_on_bit_for_bit(name):
 @pytest.mark.parametrize("k", [0, -1, 11])
 def test_k_outside_the_pool_is_refused(name, k):
     with pytest.raises(ArgumentError, match=rf"k: expected an integer in \[1, 10\], got {k}"):
-        make_proposer(name, 10).select(k)
+        make(name, 10).select(k)
 
 
 @NAMES
 def test_the_share_of_unseen_prompts_is_reported(name):
-    proposer = make_proposer(name, 10)
+    proposer = make(name, 10)
     step(proposer, 10)
     assert proposer.metrics()["frac_unseen"] == 1.0
     step(proposer, 10)
@@ -76,7 +84,7 @@ def test_the_share_of_unseen_prompts_is_reported(name):
 
 @NAMES
 def test_a_bad_observation_changes_nothing(name):
-    proposer = make_proposer(name, 10)
+    proposer = make(name, 10)
     before = proposer.posterior.state_dict()
     with pytest.raises(ObservationError):
         proposer.observe([1, 2], [3, 9], 8)
@@ -86,12 +94,106 @@ def test_a_bad_observation_changes_nothing(name):
 @NAMES
 @pytest.mark.parametrize("change", [{"seed": 1}, {"pool_size": 9}, {"decay": 0.25}])
 def test_a_state_of_other_settings_is_refused_and_changes_nothing(name, change):
-    saved = make_proposer(name, **{"pool_size": 10, "seed": 0, **change})
+    saved = make(name, **{"pool_size": 10, "seed": 0, **change})
     step(saved, 4)
-    proposer, untouched = (make_proposer(name, 10, seed=0) for _ in range(2))
+    proposer, untouched = (make(name, 10, seed=0) for _ in range(2))
     with pytest.raises(CheckpointError, match="expected"):
         proposer.load_state_dict(saved.state_dict())
     assert [step(proposer, 3) for _ in range(4)] == [step(untouched, 3) for _ in range(4)]
+
+
+@NAMES
+def test_prompts_in_flight_are_not_selected_again(name):
+    proposer = make(name, 40, in_flight=2)
+    step(proposer, 10)
+    first, second = proposer.select(10), proposer.select(10)
+    assert not set(first.tolist()) & set(second.tolist())
+    if name != "uniform":
+        third = proposer.select(20)
+        assert set(third.tolist()) | set(first.tolist()) | set(second.tolist()) == set(range(40))
+
+
+def test_a_prompt_whose_results_are_in_may_come_again():
+    proposer = make("expected_difficulty", 10)
+    chosen = proposer.select(9)
+    proposer.observe(chosen, [4] * 9, 8)
+    assert len(proposer.select(9)) == 9
+
+
+def test_prompts_in_flight_give_way_where_the_pool_is_too_small():
+    proposer = make("insight", 5)
+    proposer.select(3)
+    assert len(set(proposer.select(3).tolist())) == 3
+
+
+@NAMES
+def test_exploration_reaches_prompts_that_the_strategy_would_not(name):
+    proposer = make(name, 50, exploration=1.0)
+    seen = {i for _ in range(60) for i in step(proposer, 5)}
+    assert seen == set(range(50))
+
+
+@NAMES
+def test_exploration_is_a_share_of_the_selection(name):
+    proposer = make(name, 30, exploration=0.4)
+    for _ in range(5):
+        assert len(set(step(proposer, 10))) == 10
+
+
+@NAMES
+def test_a_choice_is_explained_by_one_number_per_prompt(name):
+    proposer = make(name, 20)
+    step(proposer, 8)
+    step(proposer, 8)
+    columns = proposer.explain([3, 5, 3])
+    assert {"success_rate", "alpha", "beta", "visits", "age"} <= set(columns)
+    for column in columns.values():
+        assert column.shape == (3,)
+        assert column[0] == column[2]
+
+
+@NAMES
+def test_a_half_life_is_taken(name):
+    proposer = make(name, 20, half_life=5.0)
+    for _ in range(5):
+        step(proposer, 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exploration": 1.5}, "exploration: expected a share in"),
+        ({"in_flight": -1}, "in_flight: expected 0 or more"),
+        ({"half_life": 0.0}, "half_life: expected a positive"),
+        ({"seed": -1}, "seed: expected a non-negative"),
+    ],
+)
+@NAMES
+def test_bad_common_options_are_refused(name, options, message):
+    with pytest.raises(ArgumentError, match=message):
+        make(name, 10, **options)
+
+
+@pytest.mark.parametrize("name", PREDICTIVE)
+def test_bad_features_are_refused_with_the_first_bad_row(name):
+    features = torch.ones(10, 2)
+    features[4, 1] = float("nan")
+    with pytest.raises(ArgumentError, match=r"features\[4\]: expected finite"):
+        make_proposer(name, 10, features=features)
+    with pytest.raises(ArgumentError, match=r"expected shape \(10, d\)"):
+        make_proposer(name, 10, features=torch.ones(9, 2))
+
+
+def test_gps_without_embeddings_is_refused():
+    with pytest.raises(ArgumentError, match="gps: expected embeddings"):
+        make_proposer("gps", 10)
+
+
+@pytest.mark.parametrize("name", PREDICTIVE)
+def test_a_state_of_other_features_is_refused(name):
+    saved = make_proposer(name, 10, features=torch.ones(10, 2))
+    with pytest.raises(CheckpointError, match="checksum"):
+        make(name, 10).load_state_dict(saved.state_dict())
 
 
 def test_a_state_of_another_strategy_is_refused():

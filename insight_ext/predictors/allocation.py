@@ -1,0 +1,56 @@
+"""Test-time allocation: which prompt gets the next sample."""
+
+from __future__ import annotations
+
+import heapq
+
+import torch
+from torch import Tensor
+
+from insight_ext.errors import ArgumentError
+
+
+def allocate_samples(success_rates: Tensor, budget: int) -> Tensor:
+    """Deal `budget` samples, each to the prompt that gains most from one more.
+
+    After m samples a prompt of success rate gamma is still unsolved with probability
+    (1 - gamma)^m, so one more sample solves it with probability gamma (1 - gamma)^m.
+
+    Args:
+        success_rates: floats of shape (n,), in [0, 1].
+        budget: samples to deal, at least 0.
+
+    Returns:
+        int64 counts of shape (n,) that sum to the budget. Ties go to the earlier prompt.
+
+    Raises:
+        ArgumentError: a rate outside [0, 1], no prompt, or a negative budget.
+
+    Cost: O(budget log n).
+
+    Source: GPS (arXiv 2602.01970), test-time allocation.
+
+    Example:
+        >>> allocate_samples(torch.tensor([0.9, 0.5, 0.0]), 4)   # .9, .5, .25, .125
+        tensor([1, 3, 0])
+    """
+    if budget < 0 or len(success_rates) == 0:
+        raise ArgumentError(
+            f"expected at least one prompt and a budget >= 0, got {len(success_rates)} prompts and "
+            f"a budget of {budget}"
+        )
+    bad = ~((success_rates >= 0.0) & (success_rates <= 1.0))
+    if bad.any():
+        at = int(bad.nonzero()[0])
+        raise ArgumentError(
+            f"success_rates[{at}]: expected in [0, 1], got {float(success_rates[at])}"
+        )
+    rates = success_rates.tolist()
+    queue = [(-rate, i) for i, rate in enumerate(rates)]
+    heapq.heapify(queue)
+    counts = torch.zeros(len(rates), dtype=torch.int64)
+    for _ in range(budget):
+        gain, i = queue[0]
+        counts[i] += 1
+        heapq.heapreplace(queue, (gain * (1.0 - rates[i]), i))
+    return counts

@@ -1,0 +1,263 @@
+"""GPS: predicted difficulty from embeddings, through a latent context inferred from the history."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Binomial, Normal, kl_divergence
+
+from insight_ext.errors import ArgumentError, CheckpointError
+from insight_ext.predictors.features import check_features, checksum
+from insight_ext.predictors.predictor import Predictor
+
+# Prompts decoded at a time: their hidden layer stays in the processor's cache.
+CHUNK = 16_384
+
+
+class History(NamedTuple):
+    """One step's results: embeddings (m, d), successes and rollouts (m,)."""
+
+    embeddings: Tensor
+    successes: Tensor
+    rollouts: Tensor
+
+
+class ContextModel(nn.Module):
+    """Set encoder of a step's results, two Gaussian heads over the context z, and a decoder.
+
+    Args:
+        dimensions: of the embeddings.
+        width: of every hidden layer.
+        context: dimensions of z.
+    """
+
+    def __init__(self, dimensions: int, width: int, context: int) -> None:
+        super().__init__()
+        self.lift = nn.Linear(dimensions + 1, width)
+        self.set_encoder = nn.TransformerEncoderLayer(
+            width, nhead=4, dim_feedforward=2 * width, dropout=0.0, batch_first=True
+        )
+        self.posterior_head = nn.Linear(width, 2 * context)
+        self.prior_head = nn.Linear(width, 2 * context)
+        self.from_context = nn.Linear(context, width)
+        self.from_embedding = nn.Linear(dimensions, width, bias=False)
+        self.to_logit = nn.Linear(width, 1)
+        self.context = context
+
+    def encode(self, history: History | None, head: nn.Linear) -> Normal:
+        """The Gaussian over z that a step's results imply; standard normal before the first."""
+        if history is None:
+            zeros = torch.zeros(self.context)
+            return Normal(zeros, torch.ones_like(zeros))
+        rates = history.successes / history.rollouts
+        tokens = self.lift(torch.cat((history.embeddings, rates[:, None]), dim=1))
+        pooled = self.set_encoder(tokens[None]).mean(1)[0]
+        mean, scale = head(pooled).chunk(2)
+        return Normal(mean, nn.functional.softplus(scale) + 1e-3)
+
+    def decode(self, embeddings: Tensor, contexts: Tensor) -> Tensor:
+        """The logit of every prompt (n) under every context (c): shape (c, n)."""
+        fixed = self.from_embedding(embeddings)
+        moved = self.from_context(contexts)
+        logits = [self.to_logit(torch.relu(fixed + each))[:, 0] for each in moved]
+        return torch.stack(logits)
+
+
+class Gps(Predictor):
+    """The generalizable predictor: one small model, shared by all prompts, learning as they train.
+
+    At each step a latent context is inferred from the step's results (embedding, success rate);
+    the prior of the context is inferred from the step before. One gradient step maximises
+
+        E_q[ sum log Binomial(s | K, gamma(x, z)) ] - kl_weight KL(q(z | H_t) || p(z | H_{t-1}))
+
+    and predictions are the decoder's mean over contexts drawn from the prior. The strength of a
+    prediction, as a Beta prior of kappa pseudo-answers, is fitted to how well earlier predictions
+    of first visits came true. A prompt's own results are added to it.
+
+    Args:
+        pool_size: number of prompts.
+        embeddings: float tensor of shape (pool_size, d), finite.
+        seed: of the initial weights and of every draw.
+        width, context: see `ContextModel`.
+        samples: contexts averaged over in a prediction.
+        kl_weight: see above.
+        learning_rate: of Adam.
+        updates: gradient steps per observed step; the paper takes one.
+        decay: share of a prompt's own results that its next visit keeps.
+
+    Raises:
+        ArgumentError: embeddings of the wrong shape, missing or not finite.
+
+    Determinism: draws depend on the seed and the number of steps alone.
+
+    Cost: `beliefs` O(n width (d + samples)).
+
+    Source: arXiv 2602.01970. Widths, samples and the diversity weight are not published; these are
+    ours. The two encoders share the set encoder and differ in their heads (deviation).
+
+    Example:
+        >>> model = Gps(10, torch.eye(10), seed=1)
+        >>> model.observe(torch.arange(5), torch.full((5,), 8), torch.full((5,), 8))
+        >>> [side.shape for side in model.beliefs()]
+        [torch.Size([10]), torch.Size([10])]
+    """
+
+    def __init__(
+        self,
+        pool_size: int,
+        embeddings: Tensor | None,
+        *,
+        seed: int = 0,
+        width: int = 32,
+        context: int = 8,
+        samples: int = 8,
+        kl_weight: float = 0.1,
+        learning_rate: float = 1e-2,
+        updates: int = 1,
+        decay: float = 0.5,
+    ) -> None:
+        if embeddings is None:
+            raise ArgumentError("gps: expected embeddings or features of the prompts, got none")
+        check_features(embeddings, pool_size)
+        if min(width // 4, context, samples, updates) < 1:
+            raise ArgumentError(
+                f"gps: expected width >= 4 and context, samples, updates >= 1, got {width}, "
+                f"{context}, {samples}, {updates}"
+            )
+        self._checksum = checksum(embeddings)
+        self.embeddings = embeddings.float()
+        self.seed, self.samples, self.kl_weight = seed, samples, kl_weight
+        self.updates, self.decay = updates, decay
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model = ContextModel(embeddings.shape[1], width, context)
+        self._optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate)
+        self._history: Tensor = torch.empty(0, 3, dtype=torch.int64)  # index, successes, rollouts
+        self._step = 0
+        self.results = torch.zeros(2, pool_size)  # decayed successes and failures
+        self.visits = torch.zeros(pool_size, dtype=torch.int32)
+        self._strengths = torch.logspace(math.log10(0.5), math.log10(64.0), 15)
+        self._evidence = torch.zeros(15)
+
+    @property
+    def strength(self) -> float:
+        """Pseudo-answers that a prediction is worth."""
+        return float(self._evidence.softmax(0) @ self._strengths)
+
+    @torch.no_grad()
+    def success_rates(self, indices: Tensor | None = None) -> Tensor:
+        """The predicted success rates, own results not counted, of these prompts or of all."""
+        embeddings = self.embeddings if indices is None else self.embeddings[indices]
+        prior = self.model.encode(self._past(), self.model.prior_head)
+        noise = torch.randn(self.samples, self.model.context, generator=self._generator(0))
+        contexts = prior.mean + prior.stddev * noise
+        chunks = embeddings.split(CHUNK)
+        return torch.cat([self.model.decode(c, contexts).sigmoid().mean(0) for c in chunks])
+
+    def beliefs(self) -> tuple[Tensor, Tensor]:
+        """See `Predictor.beliefs`."""
+        rates, strength = self.success_rates().clamp(1e-4, 1.0 - 1e-4), self.strength
+        return strength * rates + self.results[0], strength * (1.0 - rates) + self.results[1]
+
+    def observe(self, indices: Tensor, successes: Tensor, rollouts: Tensor) -> None:
+        """See `Predictor.observe`."""
+        self._weigh_strengths(indices, successes, rollouts)
+        past = self._past()
+        present = History(self.embeddings[indices], successes.float(), rollouts.float())
+        for update in range(self.updates):
+            prior = self.model.encode(past, self.model.prior_head)
+            posterior = self.model.encode(present, self.model.posterior_head)
+            noise = torch.randn(1, self.model.context, generator=self._generator(1 + update))
+            contexts = posterior.mean + posterior.stddev * noise
+            logits = self.model.decode(present.embeddings, contexts)[0]
+            likelihood = Binomial(present.rollouts, logits=logits).log_prob(present.successes)
+            divergence = kl_divergence(posterior, prior).sum()
+            loss = -likelihood.mean() + self.kl_weight * divergence / len(indices)
+            self._optimizer.zero_grad()
+            loss.backward()
+            self._optimizer.step()
+        self._history = torch.stack((indices, successes, rollouts), dim=1)
+        counts = torch.stack((successes, rollouts - successes)).float()
+        self.results[:, indices] = self.decay * self.results[:, indices] + counts
+        self.visits[indices] += 1
+        self._step += 1
+
+    def _past(self) -> History | None:
+        if not len(self._history):
+            return None
+        indices, successes, rollouts = self._history.unbind(1)
+        return History(self.embeddings[indices], successes.float(), rollouts.float())
+
+    def _weigh_strengths(self, indices: Tensor, successes: Tensor, rollouts: Tensor) -> None:
+        """Add the Beta-Binomial likelihood of these first visits under each strength."""
+        first = self.visits[indices] == 0
+        if not first.any():
+            return
+        rates = self.success_rates(indices[first]).clamp(1e-4, 1.0 - 1e-4)[:, None]
+        wins, tries = successes[first, None].float(), rollouts[first, None].float()
+        a, b = rates * self._strengths, (1.0 - rates) * self._strengths
+        log_likelihood = (
+            torch.lgamma(a + wins)
+            - torch.lgamma(a)
+            + torch.lgamma(b + tries - wins)
+            - torch.lgamma(b)
+            + torch.lgamma(a + b)
+            - torch.lgamma(a + b + tries)
+        )
+        self._evidence = self._evidence + log_likelihood.sum(0)
+        self._evidence = self._evidence - self._evidence.max()
+
+    def _generator(self, stream: int) -> torch.Generator:
+        mixed = (self.seed * 1_000_003 + self._step) * 1009 + stream
+        return torch.Generator().manual_seed(mixed % (1 << 63))
+
+    def metrics(self) -> dict[str, float]:
+        """`strength`: pseudo-answers that a prediction is worth."""
+        return {"strength": self.strength}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimiser, the latest step's results and every prompt's own."""
+        return {
+            "embeddings": self._checksum,
+            "step": self._step,
+            "model": {name: value.clone() for name, value in self.model.state_dict().items()},
+            "moments": _moments(self._optimizer),
+            "history": self._history.clone(),
+            "results": self.results.clone(),
+            "visits": self.visits.clone(),
+            "evidence": self._evidence.clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` saved.
+
+        Raises:
+            CheckpointError: other embeddings, or a model of another size.
+        """
+        if state.get("embeddings") != self._checksum:
+            raise CheckpointError(
+                f"gps: expected embeddings with checksum {self._checksum}, the checkpoint was made "
+                f"with {state.get('embeddings')}"
+            )
+        shapes = {name: value.shape for name, value in self.model.state_dict().items()}
+        if {name: value.shape for name, value in state["model"].items()} != shapes:
+            raise CheckpointError("gps: the checkpoint's model has other widths than this one")
+        self.model.load_state_dict(state["model"])
+        optimizer = self._optimizer.state_dict()
+        optimizer["state"] = {
+            i: {name: value.clone() for name, value in moments.items()}
+            for i, moments in state["moments"].items()
+        }
+        self._optimizer.load_state_dict(optimizer)
+        self._step = int(state["step"])
+        self._history, self.results = state["history"].clone(), state["results"].clone()
+        self.visits, self._evidence = state["visits"].clone(), state["evidence"].clone()
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+    state = optimizer.state_dict()["state"]
+    return {i: {name: value.clone() for name, value in m.items()} for i, m in state.items()}

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from insight_ext import ArgumentError, Prompt, PromptPool
+from insight_ext.predictors import features_of, hashed_ngrams
+from insight_ext.proposers import make_proposer
+
+POOL = PromptPool(
+    [
+        Prompt("a", "1+1=", "2", {"digits": 1, "kind": "sum"}),
+        Prompt("b", "12*34=", "408", {"digits": 2, "kind": "product"}),
+        Prompt("c", "12+34=", "46", {"digits": 2, "kind": "sum"}),
+    ]
+)
+
+
+def test_numbers_are_columns_and_texts_are_one_hot():
+    expected = [[1.0, 0.0, 1.0], [2.0, 1.0, 0.0], [2.0, 0.0, 1.0]]
+    assert features_of(POOL, "meta:digits,kind").tolist() == expected
+
+
+def test_a_missing_field_is_named():
+    with pytest.raises(ArgumentError, match="prompt 'a' has no field 'level'.*digits, kind"):
+        features_of(POOL, "meta:level")
+
+
+def test_files_of_vectors_are_read(tmp_path):
+    vectors = np.arange(6, dtype=np.float32).reshape(3, 2)
+    np.save(tmp_path / "v.npy", vectors)
+    pq.write_table(pa.table({"e": vectors.tolist()}), tmp_path / "v.parquet")
+    for source in (f"{tmp_path}/v.npy", f"{tmp_path}/v.parquet:e"):
+        assert features_of(POOL, source).tolist() == vectors.tolist()
+
+
+def test_vectors_of_another_pool_are_refused(tmp_path):
+    np.save(tmp_path / "v.npy", np.zeros((2, 2)))
+    with pytest.raises(ArgumentError, match=r"expected shape \(3, d\)"):
+        features_of(POOL, f"{tmp_path}/v.npy")
+
+
+@pytest.mark.parametrize("source", ["nothing", "ngrams:x", "missing.npy", "model:/no/such/folder"])
+def test_a_bad_source_is_refused(source):
+    with pytest.raises(ArgumentError, match="features"):
+        features_of(POOL, source)
+
+
+def test_ngrams_have_unit_length_and_tell_texts_apart():
+    rows = hashed_ngrams(["12+34=", "12+35=", "what is love?", ""], 256)
+    torch.testing.assert_close(rows[:3].norm(dim=1), torch.ones(3))
+    assert float(rows[0] @ rows[1]) > 0.5 > float(rows[0] @ rows[2])
+
+
+def test_ngrams_are_the_same_everywhere():
+    # By hand: the only trigram of " a " is itself, so one column is 1 or -1.
+    row = hashed_ngrams(["a"], 16)[0]
+    assert row.nonzero().tolist() == [[int(row.abs().argmax())]]
+    assert torch.equal(row, hashed_ngrams(["a"], 16)[0])
+
+
+def test_a_proposer_takes_its_features_by_name():
+    proposer = make_proposer("insight_prior", 3, pool=POOL, features="meta:digits")
+    assert len(proposer.select(2)) == 2
+    with pytest.raises(ArgumentError, match="only be worked out from a pool"):
+        make_proposer("insight_prior", 3, features="meta:digits")

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from insight_ext.proposers.ranking import best, draw_candidates
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.data())
+def test_the_best_are_the_best_and_come_in_order(values, data):
+    scores = torch.tensor(values, dtype=torch.float32)
+    excluded = data.draw(st.sets(st.integers(0, len(values) - 1), max_size=len(values) - 1))
+    k = data.draw(st.integers(1, len(values) - len(excluded)))
+    chosen = best(
+        scores.clone(),
+        k,
+        np.random.default_rng(0),
+        torch.tensor(sorted(excluded), dtype=torch.int64),
+    )
+    allowed = sorted((v for i, v in enumerate(values) if i not in excluded), reverse=True)
+    assert [values[i] for i in chosen.tolist()] == allowed[:k]
+    assert len(set(chosen.tolist())) == k
+    assert not set(chosen.tolist()) & excluded
+
+
+def test_ties_fall_by_lot():
+    chosen = {
+        int(best(torch.zeros(5), 1, np.random.default_rng(s), torch.tensor([], dtype=torch.int64)))
+        for s in range(60)
+    }
+    assert chosen == set(range(5))
+
+
+@given(st.integers(1, 40), st.data())
+def test_candidates_are_distinct_and_allowed(n, data):
+    excluded = data.draw(st.sets(st.integers(0, n - 1), max_size=n - 1))
+    at_least = data.draw(st.integers(1, n - len(excluded)))
+    count = data.draw(st.integers(at_least, n))
+    drawn = draw_candidates(
+        np.random.default_rng(1),
+        n,
+        count,
+        torch.tensor(sorted(excluded), dtype=torch.int64),
+        at_least=at_least,
+    ).tolist()
+    assert at_least <= len(drawn) == len(set(drawn))
+    assert not set(drawn) & excluded

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+from insight_ext import ArgumentError
+from insight_ext.cli import main
+from insight_ext.simulate import ARMS, Setting, compare
+from insight_ext.simulate.compare import fraction_of_steps, markdown, parse_arm, write_rows
+from insight_ext.simulate.statistics import interval, paired_p
+
+SMALL = Setting("logistic", pool=200, steps=12, prompts=16)
+
+
+def test_the_oracle_has_all_of_its_own_saving_and_random_none():
+    rows, _ = compare([SMALL], ["insight"], 3)
+    by_arm = {row.arm: row for row in rows}
+    assert by_arm["oracle"].share == pytest.approx(1.0)
+    assert by_arm["random"].share == pytest.approx(0.0)
+    assert by_arm["random"].fraction == pytest.approx(1.0)
+    assert by_arm["random"].p == 1.0
+    assert by_arm["random"].mixed < by_arm["insight"].mixed < by_arm["oracle"].mixed
+    assert by_arm["oracle"].rollouts < by_arm["random"].rollouts == 12 * 16 * 8
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_runs(arm):
+    rows, _ = compare([Setting("topics_novelty", pool=60, steps=4, prompts=8)], [arm], 2)
+    row = rows[-1] if arm not in ("random", "oracle") else rows[0]
+    assert 8 <= row.distinct <= 32
+    assert np.isfinite(row.skill)
+
+
+def test_arms_take_options():
+    name, options = parse_arm("mopps:decay=1,rule=threshold")
+    assert (name, options) == ("mopps", {"decay": 1, "rule": "threshold"})
+
+
+@pytest.mark.parametrize("arm", ["magic", "mopps:decay"])
+def test_a_bad_arm_is_refused(arm):
+    with pytest.raises(ArgumentError, match="strategy"):
+        compare([SMALL], [arm], 2)
+
+
+def test_one_seed_is_not_a_comparison():
+    with pytest.raises(ArgumentError, match="seeds: expected at least 2"):
+        compare([SMALL], [], 1)
+
+
+def test_the_fraction_is_where_the_line_crosses():
+    assert fraction_of_steps(np.array([0.0, 1.0, 3.0, 3.5]), 2.0) == pytest.approx(1.5 / 3)
+
+
+def test_sign_flips_count_the_assignments_as_extreme():
+    assert paired_p(np.array([1.0, 1.0, 1.0, 1.0])) == 2 / 16
+    assert paired_p(np.array([1.0, -1.0])) == 1.0
+    assert paired_p(np.full(20, 0.3)) < 0.01
+
+
+def test_the_interval_holds_the_mean():
+    values = np.random.default_rng(0).normal(3.0, 1.0, 40)
+    mean, low, high = interval(values)
+    assert low < mean == pytest.approx(values.mean()) < high
+    assert high - low == pytest.approx(2 * 1.96 / 40**0.5, rel=0.25)
+
+
+def test_the_table_is_written(tmp_path):
+    rows, _ = compare([SMALL], [], 2)
+    write_rows(rows, tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open() as file:
+        read = list(csv.DictReader(file))
+    assert [row["arm"] for row in read] == ["random", "oracle"]
+    assert "| oracle |" in markdown(rows)
+
+
+def test_the_command_writes_tables_and_figures(tmp_path, capsys):
+    arguments = ["compare", "--learner", "logistic", "--strategies", "insight", "--pool", "100"]
+    arguments += ["--seeds", "2", "--steps", "3", "--prompts", "8", "--output", str(tmp_path)]
+    assert main(arguments) == 0
+    assert "| insight |" in capsys.readouterr().out
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        "compare.csv",
+        "compare.md",
+        "logistic-100-skill.png",
+        "logistic-100-steps.png",
+    }
+
+
+def test_the_command_names_what_it_does_not_know(capsys):
+    assert main(["compare", "--learner", "genius"]) == 2
+    assert "unknown learner 'genius'" in capsys.readouterr().err
