@@ -45,7 +45,8 @@ class Settings:
     Args:
         pool, held_out: problems of each kind, see `tasks.make_pools`.
         warm_start: see `WarmStart`; names the task.
-        arms: by name, the options of `PromptDataModule` in which the arms differ.
+        arms: by name, the options of `PromptDataModule` in which the arms differ; and `seeds`, where
+            an arm does not run all of them.
         seeds: of which each arm has one run. A seed decides the warm start, the problems, the
             selection and the sampling; runs of one seed share the first two.
         fit: the configuration that all runs share, as the command line takes it;
@@ -58,6 +59,16 @@ class Settings:
     arms: Mapping[str, Mapping[str, Any]]
     seeds: Sequence[int]
     fit: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """Arm and seed of each run."""
+        return [
+            (arm, seed)
+            for seed in self.seeds
+            for arm, options in self.arms.items()
+            if seed in options.get("seeds", self.seeds)
+        ]
 
     @property
     def steps(self) -> int:
@@ -101,19 +112,15 @@ def run(settings: Settings, folder: Path, models: Path, workers: int, console: C
         InsightError: a run failed (its log named).
     """
     _claim(folder, settings)
-    total = len(settings.seeds) * (settings.warm_start.steps + len(settings.arms) * settings.steps)
+    before = len(settings.seeds) * settings.warm_start.steps
+    total = before + len(settings.runs) * settings.steps
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), Remaining(), console=console) as progress:
         bar = progress.add_task("warm start", total=total)
-        before = len(settings.seeds) * settings.warm_start.steps
         show = partial(progress.update, bar)
         starts = _warm_starts(settings, models, workers, lambda steps: show(completed=steps))
         show(description="training", completed=before)
-        jobs = [
-            _job(settings, folder, arm, seed, starts[seed])
-            for seed in settings.seeds
-            for arm in settings.arms
-        ]
+        jobs = [_job(settings, folder, arm, seed, starts[seed]) for arm, seed in settings.runs]
         _train(jobs, settings.steps, workers, lambda steps: show(completed=before + steps))
         show(description="report")
         return write_report(folder)
@@ -172,7 +179,7 @@ def _job(settings: Settings, folder: Path, arm: str, seed: int, model: Path) -> 
             "pool": str(files[0]),
             "validation": str(files[1]),
             "seed": seed,
-            **settings.arms[arm],
+            **{key: value for key, value in settings.arms[arm].items() if key != "seeds"},
         },
         "trainer": {"default_root_dir": str(place)},
     }

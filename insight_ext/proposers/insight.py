@@ -30,11 +30,11 @@ class InSight(BeliefProposer):
 
     Source: arXiv 2603.01907, eq. 13, 15, 16 and the selection procedure. The paper's runs use
     `decay=1, candidate_ratio=16`. The defaults are the settings that we recommend: old results
-    fade, since the model improves between two visits, and the kernel scores the whole pool in less
-    time than a draw of candidates takes.
+    fade, since the model improves between two visits; fewer candidates spread the rollouts over
+    more prompts, since a few dozen repeated often are memorised rather than learned from.
 
     Example:
-        >>> proposer = InSight(4)
+        >>> proposer = InSight(4, candidate_ratio=None)
         >>> proposer.observe([0, 1, 2], successes=[8, 3, 0], rollouts=8)
         >>> proposer.select(2).tolist()   # the unseen prompt, then the one of useful difficulty
         [3, 1]
@@ -49,7 +49,7 @@ class InSight(BeliefProposer):
         rollouts: int = 8,
         eta: float = 3.0,
         mu: float = 0.3,
-        candidate_ratio: int | None = None,
+        candidate_ratio: int | None = 8,
         **common: Any,
     ) -> None:
         super().__init__(pool_size, seed=seed, decay=decay, **common)

@@ -8,13 +8,13 @@ from insight_ext.proposers import InSight
 
 
 def test_unseen_prompts_come_before_visited_ones():
-    proposer = InSight(6)
+    proposer = InSight(6, candidate_ratio=None)
     proposer.observe([0, 1, 2], [3, 3, 3], 8)
     assert set(proposer.select(3).tolist()) == {3, 4, 5}
 
 
 def test_the_whole_pool_is_selected_as_the_kernel_selects():
-    proposer = InSight(100, seed=5)
+    proposer = InSight(100, candidate_ratio=None, seed=5)
     visited = torch.arange(100)
     proposer.observe(visited, visited % 9, 8)
     posterior = proposer.posterior
@@ -34,7 +34,7 @@ def test_candidates_are_drawn_anew_and_the_best_of_them_win():
 
 
 def test_ties_fall_differently_at_every_selection():
-    proposer = InSight(1000)
+    proposer = InSight(1000, candidate_ratio=None)
     assert proposer.select(10).tolist() != proposer.select(10).tolist()
 
 
