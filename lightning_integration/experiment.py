@@ -45,8 +45,8 @@ class Settings:
     Args:
         pool, held_out: problems of each kind, see `tasks.make_pools`.
         warm_start: see `WarmStart`; names the task.
-        arms: by name, the options of `PromptDataModule` in which the arms differ; and `seeds`, where
-            an arm does not run all of them.
+        arms: by name, the options of `PromptDataModule` in which the arms differ; and `seeds`,
+            where an arm does not run all of them.
         seeds: of which each arm has one run. A seed decides the warm start, the problems, the
             selection and the sampling; runs of one seed share the first two.
         fit: the configuration that all runs share, as the command line takes it;
