@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from insight_ext import reference
-from insight_ext.scores import WeightedInformation
 
 TABLE = Path(__file__).parents[1] / "data" / "weighted_information.csv"
 
@@ -17,21 +16,24 @@ def rows() -> list[dict[str, float]]:
         return [{name: float(x) for name, x in row.items()} for row in csv.DictReader(file)]
 
 
-def beliefs(row: dict[str, float]) -> tuple[torch.Tensor, torch.Tensor]:
-    return (
-        torch.tensor([row["alpha"]], dtype=torch.float64),
-        torch.tensor([row["beta"]], dtype=torch.float64),
-    )
+def column(some: list[dict[str, float]], name: str) -> torch.Tensor:
+    return torch.tensor([row[name] for row in some], dtype=torch.float64)
 
 
 def test_the_reference_agrees_with_the_30_digit_table():
-    for row in rows():
-        alpha, beta = beliefs(row)
-        rollouts = int(row["rollouts"])
-        information = reference.information(alpha, beta, rollouts).item()
-        assert information == pytest.approx(row["information_nats"], rel=2e-12), row
-        chosen = WeightedInformation(rollouts, row["eta"], row["mu"])
-        assert reference.score(alpha, beta, chosen).item() == pytest.approx(row["score"], rel=2e-12)
+    for rollouts in sorted({int(row["rollouts"]) for row in rows()}):
+        some = [row for row in rows() if row["rollouts"] == rollouts]
+        alpha, beta = column(some, "alpha"), column(some, "beta")
+        information = reference.information(alpha, beta, rollouts)
+        assert information.tolist() == pytest.approx(
+            column(some, "information_nats").tolist(), rel=2e-12
+        )
+        weighted = [
+            reference.weight(p, row["eta"], row["mu"])
+            for p, row in zip(alpha / (alpha + beta), some, strict=True)
+        ]
+        scores = torch.stack(weighted) * information
+        assert scores.tolist() == pytest.approx(column(some, "score").tolist(), rel=2e-12)
 
 
 def test_the_tie_hash_is_splitmix64_over_the_mixed_seed():
