@@ -112,13 +112,17 @@ class FeatureRegression(Predictor):
         mean = self._inputs[chosen] @ self.skill.coefficients.float() + self.own[chosen]
         return mean, self._variance(chosen)
 
+    def shrunk(self, indices: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(c m, c) of these prompts or of all: logistic(c m) is the expected success rate."""
+        mean, variance = self.logits(indices)
+        shrink = variance.mul_(math.pi / 8.0).add_(1.0).rsqrt_()
+        return mean.mul_(shrink), shrink
+
     def beliefs(self) -> tuple[Tensor, Tensor]:
         """See `Predictor.beliefs`."""
-        mean, variance = self.logits()
-        shrink = variance.mul_(math.pi / 8.0).add_(1.0).rsqrt_()
+        logit, shrink = self.shrunk()
         strength = shrink / (1.0 - shrink)
-        mean.mul_(shrink)
-        return mean.sigmoid() * strength, mean.neg().sigmoid() * strength
+        return logit.sigmoid() * strength, logit.neg().sigmoid() * strength
 
     def observe(self, indices: Tensor, successes: Tensor, rollouts: Tensor) -> None:
         """See `Predictor.observe`."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Binomial, Normal, kl_divergence
+from torch.distributions import Normal, kl_divergence
 
 from insight_ext.errors import ArgumentError, CheckpointError
 from insight_ext.predictors.features import check_features, checksum
@@ -155,7 +155,7 @@ class Gps(Predictor):
         prior = self.model.encode(self._past(), self.model.prior_head)
         noise = torch.randn(self.samples, self.model.context, generator=self._generator(0))
         contexts = prior.mean + prior.stddev * noise
-        chunks = embeddings.split(CHUNK)
+        chunks = torch.split(embeddings, CHUNK)
         return torch.cat([self.model.decode(c, contexts).sigmoid().mean(0) for c in chunks])
 
     def beliefs(self) -> tuple[Tensor, Tensor]:
@@ -174,11 +174,13 @@ class Gps(Predictor):
             noise = torch.randn(1, self.model.context, generator=self._generator(1 + update))
             contexts = posterior.mean + posterior.stddev * noise
             logits = self.model.decode(present.embeddings, contexts)[0]
-            likelihood = Binomial(present.rollouts, logits=logits).log_prob(present.successes)
+            # Less the binomial coefficient, which no parameter touches.
+            likelihood = present.successes * nn.functional.logsigmoid(logits)
+            likelihood += (present.rollouts - present.successes) * nn.functional.logsigmoid(-logits)
             divergence = kl_divergence(posterior, prior).sum()
             loss = -likelihood.mean() + self.kl_weight * divergence / len(indices)
             self._optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
         self._history = torch.stack((indices, successes, rollouts), dim=1)
         counts = torch.stack((successes, rollouts - successes)).float()

@@ -17,9 +17,9 @@ WRONG, MIXED, RIGHT = range(3)
 class Dps(BeliefProposer):
     """Select by the probability of a mixed group, predicted by a three-state Markov model.
 
-    Every prompt's distribution over the states moves by the transition matrix at each step,
-    visited or not; a visit shows the state. The matrix is shared, its columns sum to 1, and its
-    counts grow by the transitions that visits make likely.
+    Every prompt's distribution over the states moves by the transition matrix at each observed
+    step, visited or not; a visit shows the state. The matrix is shared, its columns sum to 1, and
+    its counts grow by the transitions that visits make likely.
 
     Args:
         pool_size, seed, common: see `BeliefProposer`.
@@ -63,26 +63,29 @@ class Dps(BeliefProposer):
         return self.counts / self.counts.sum(0)
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        self.states = self.states @ self.transition.T
-        return best(self.states[:, MIXED].clone(), k, self._generator(), exclude)
+        return best(self._mixed(self.states), k, self._generator(), exclude)
+
+    def _mixed(self, states: Tensor) -> Tensor:
+        """P(the next group is mixed), one step on from these distributions."""
+        return states @ self.transition[MIXED]
 
     def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
         """Update beliefs, states and transition counts; see `BetaPosteriors.observe`."""
         visited, wins, tries = self.posterior.counted(indices, successes, rollouts)
         super().observe(indices, successes, rollouts)
         shown = torch.where(wins == 0, WRONG, torch.where(wins == tries, RIGHT, MIXED))
-        likelihood, before = self.emission[shown], self.states[visited]
-        after = likelihood * before
-        after /= after.sum(1, keepdim=True)
-        known = self.posterior.visits[visited] > 1
-        joint = after[:, :, None] * self.transition * before[:, None, :]
+        # [prompt, new, old]
+        joint = self.emission[shown][:, :, None] * self.transition * self.states[visited][:, None]
         joint /= joint.sum((1, 2), keepdim=True)
+        self.states = self.states @ self.transition.T
+        self.states[visited] = joint.sum(2)
+        known = self.posterior.visits[visited] > 1
         self.counts += joint[known].sum(0)
-        self.states[visited] = after
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
         wrong, mixed, right = self.states[indices].unbind(1)
-        return {"score": mixed, "wrong": wrong, "right": right}
+        score = self._mixed(self.states[indices])
+        return {"score": score, "wrong": wrong, "mixed": mixed, "right": right}
 
     def state_dict(self) -> dict[str, Any]:
         """The shared state, the states' distributions and the transition counts."""

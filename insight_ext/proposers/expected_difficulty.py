@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
-from insight_ext.proposers.ranking import RankingProposer
-from insight_ext.proposers.target import check_target
+from insight_ext import scores
+from insight_ext.proposers.scored import ScoredProposer
 
 
-class ExpectedDifficulty(RankingProposer):
+class ExpectedDifficulty(ScoredProposer):
     """Select by the smallest |p - target|, p the posterior mean.
 
     Greedy in the mean: nothing brings it back to a prompt that one unlucky visit put aside, except
     a decay or half-life below the defaults.
 
     Args:
-        pool_size, seed, common: see `RankingProposer`.
+        pool_size, seed, common: see `ScoredProposer`.
         target: success rate that teaches most, in [0, 1].
 
     Source: a baseline of InSight (arXiv 2603.01907).
@@ -33,8 +31,9 @@ class ExpectedDifficulty(RankingProposer):
         self, pool_size: int, *, seed: int = 0, target: float = 0.5, **common: Any
     ) -> None:
         super().__init__(pool_size, seed=seed, **common)
-        self.target = check_target(target)
+        self._score = scores.ExpectedDifficulty(target)
 
-    def _scores(self, indices: Tensor | None) -> Tensor:
-        alpha, beta = self.posterior.current(indices)
-        return -(alpha / (alpha + beta) - self.target).abs()
+    @property
+    def score(self) -> scores.ExpectedDifficulty:
+        """The score of every selection."""
+        return self._score

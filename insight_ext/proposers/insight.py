@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
-from insight_ext.errors import ArgumentError
-from insight_ext.ops import score, select_top_k
-from insight_ext.proposers.proposer import BeliefProposer
-from insight_ext.proposers.ranking import draw_candidates
+from insight_ext.proposers.scored import ScoredProposer
 from insight_ext.scores import WeightedInformation
 
 
-class InSight(BeliefProposer):
+class InSight(ScoredProposer):
     """Select the prompts with the largest weighted mutual information.
 
-    Each selection scores the prompts by `w(p) * I_K` (the information that K rollouts give about
-    the success rate, weighted towards useful difficulty) and takes the best k. Ties, which are the
-    normal state among unseen prompts, are broken by a hash of seed and selection number, never by
-    the order of the data.
+    Prompts are scored by `w(p) * I_K`, the information that K rollouts give about the success rate,
+    weighted towards useful difficulty.
 
     Args:
-        pool_size, seed, decay, common: see `BeliefProposer`.
-        rollouts, eta, mu: of the score, see `WeightedInformation`.
-        candidate_ratio: candidates per selected prompt, at least 1, drawn uniformly without
-            replacement; None scores the whole pool.
+        pool_size, seed, candidate_ratio, common: see `ScoredProposer`.
+        decay: see `BeliefProposer`.
+        rollouts, eta, mu, weight, information: of the score, see `WeightedInformation`; the last
+            two are the paper's ablations.
 
     Source: arXiv 2603.01907, eq. 13, 15, 16 and the selection procedure. The paper's runs use
     `decay=1, candidate_ratio=16`. The defaults are the settings that we recommend: old results
@@ -49,42 +41,18 @@ class InSight(BeliefProposer):
         rollouts: int = 8,
         eta: float = 3.0,
         mu: float = 0.3,
-        candidate_ratio: int | None = 8,
+        weight: Literal["mean", "draw", "none"] = "mean",
+        information: bool = True,
+        candidate_ratio: int | None = None,
         **common: Any,
     ) -> None:
-        super().__init__(pool_size, seed=seed, decay=decay, **common)
-        if candidate_ratio is not None and candidate_ratio < 1:
-            raise ArgumentError(f"candidate_ratio: expected at least 1, got {candidate_ratio}")
-        self.score = WeightedInformation(rollouts=rollouts, eta=eta, mu=mu)
-        self.candidate_ratio = candidate_ratio
-
-    def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        candidates = self._candidates(k, exclude)
-        available = self.pool_size - len(exclude) if candidates is None else len(candidates)
-        alpha, beta = self.posterior.current()
-        # One more than asked for tells whether the cut goes through a tie.
-        best = select_top_k(
-            alpha,
-            beta,
-            min(k + 1, available),
-            self.score,
-            seed=self.seed + self.selections,
-            candidates=candidates,
-            exclude=exclude if candidates is None else None,
+        super().__init__(
+            pool_size, seed=seed, decay=decay, candidate_ratio=candidate_ratio, **common
         )
-        cut = best.scores[k - 1]
-        straddles = bool((best.scores[k:] == cut).any())
-        tied = int(torch.count_nonzero(best.scores[:k] == cut)) if straddles else 0
-        self._metrics["frac_tied_at_cut"] = tied / k
-        return best.indices[:k].clone()
+        self._settings = (rollouts, eta, mu, weight, information)
+        WeightedInformation(*self._settings)
 
-    def _candidates(self, k: int, exclude: Tensor) -> Tensor | None:
-        if self.candidate_ratio is None or self.candidate_ratio * k >= self.pool_size:
-            return None
-        return draw_candidates(
-            self._generator(), self.pool_size, self.candidate_ratio * k, exclude, at_least=k
-        )
-
-    def _terms(self, indices: Tensor) -> dict[str, Tensor]:
-        alpha, beta = self.posterior.current(indices)
-        return {"score": score(alpha, beta, self.score)}
+    @property
+    def score(self) -> WeightedInformation:
+        """The score of the present selection."""
+        return WeightedInformation(*self._settings, seed=self.seed, draw=self.selections)

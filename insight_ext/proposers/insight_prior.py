@@ -89,26 +89,27 @@ class InSightPrior(PredictedProposer):
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
         self._metrics.update(self.predictor.metrics())
-        scores = self._scores(*self.predictor.beliefs(), self.posterior.visits)
-        return best(scores, k, self._generator(), exclude)
+        return best(self._scores(None), k, self._generator(), exclude)
 
-    def _scores(self, alpha: Tensor, beta: Tensor, visits: Tensor) -> Tensor:
-        strength = alpha + beta
-        mean = alpha / strength
-        novelty = self._regression.novelty
-        scores = 4.0 * mean * beta / (strength + 1.0)
+    def _scores(self, indices: Tensor | None) -> Tensor:
+        # A belief of mean p and strength n = c / (1 - c) has E[phi (1 - phi)] = p (1 - p) c and
+        # K / n = K (1 / c - 1).
+        logit, shrink = self._regression.shrunk(indices)
+        visits = self.posterior.visits if indices is None else self.posterior.visits[indices]
+        mean, novelty = logit.sigmoid_(), self._regression.novelty
+        scores = (1.0 - mean).mul_(mean).mul_(shrink).mul_(4.0)
         if self.eta:
             scores *= torch.exp(-self.eta * (mean - self.mu) ** 2)
         power = self.information * novelty**EVIDENCE_FADES
-        scores *= (self.rollouts / strength).log1p_().mul_(0.5).pow_(power)
+        information = shrink.reciprocal_().sub_(1.0).mul_(self.rollouts).log1p_().mul_(0.5)
+        scores *= information.pow_(power)
         # A power for every visit number there is, looked up: cheaper than a power for each prompt.
         powers = novelty ** torch.arange(int(visits.max()) + 1, dtype=torch.float32)
         scores *= powers[visits]
         if novelty < ALWAYS_NEW:
-            scores *= torch.where((visits > 0) & (mean < self.ready), WAITING, 1.0)
+            waits = (mean < self.ready) & (visits > 0)
+            scores.mul_(torch.where(waits, WAITING, 1.0))
         return scores
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
-        terms = super()._terms(indices)
-        visits = self.posterior.visits[indices]
-        return {**terms, "score": self._scores(terms["alpha"], terms["beta"], visits)}
+        return {**super()._terms(indices), "score": self._scores(indices)}

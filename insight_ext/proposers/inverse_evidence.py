@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from insight_ext import scores
+from insight_ext.proposers.scored import ScoredProposer
 
-from insight_ext.proposers.ranking import RankingProposer
 
-
-class InverseEvidence(RankingProposer):
+class InverseEvidence(ScoredProposer):
     """Select by the smallest evidence alpha + beta, whatever the success rate.
 
     Args:
-        pool_size, seed, common: see `RankingProposer`.
+        pool_size, seed, common: see `ScoredProposer`.
 
     Source: a baseline of InSight (arXiv 2603.01907).
 
@@ -22,6 +21,7 @@ class InverseEvidence(RankingProposer):
         [2, 1]
     """
 
-    def _scores(self, indices: Tensor | None) -> Tensor:
-        alpha, beta = self.posterior.current(indices)
-        return -(alpha + beta)
+    @property
+    def score(self) -> scores.InverseEvidence:
+        """The score of every selection."""
+        return scores.InverseEvidence()

@@ -8,23 +8,24 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.proposers.ranking import RankingProposer
-from insight_ext.proposers.target import check_target
+from insight_ext.proposers.ranking import best
+from insight_ext.proposers.scored import ScoredProposer
+from insight_ext.scores import Thompson
 
 INTERVAL = (0.3, 0.7)
 
 
-class Mopps(RankingProposer):
+class Mopps(ScoredProposer):
     """Thompson sampling towards a target success rate: draw g ~ Beta(alpha, beta), compare with it.
 
     `top_k` takes the smallest (g - target)^2. `threshold` takes candidates with g in [0.3, 0.7] by
     lot, and the nearest to that interval if there are too few.
 
     Args:
-        pool_size, seed, common: see `RankingProposer`.
+        pool_size, seed, common: see `ScoredProposer`.
         decay: see `BeliefProposer`; the paper takes 0.5 or 1. Under decay the evidence of a prompt
             settles at 2 + K / (1 - decay).
-        candidate_ratio: see `RankingProposer`; the paper takes 8 or 16.
+        candidate_ratio: see `ScoredProposer`; the paper takes 8 or 16.
         target: success rate to draw near to, in [0, 1].
         rule: "top_k" or "threshold".
 
@@ -57,16 +58,24 @@ class Mopps(RankingProposer):
         )
         if rule not in ("top_k", "threshold"):
             raise ArgumentError(f"rule: expected 'top_k' or 'threshold', got {rule!r}")
-        self.target = check_target(target)
         self.rule = rule
+        self.target = target
+        Thompson(target)
 
-    def _scores(self, indices: Tensor | None) -> Tensor:
-        alpha, beta = self.posterior.current(indices)
-        drawn = torch.from_numpy(self._generator(3).beta(alpha.numpy(), beta.numpy())).float()
+    @property
+    def score(self) -> Thompson:
+        """The score of the present selection, a draw."""
+        return Thompson(self.target, seed=self.seed, draw=self.selections)
+
+    def _choose(self, k: int, exclude: Tensor) -> Tensor:
         if self.rule == "top_k":
-            return -((drawn - self.target) ** 2)
+            return super()._choose(k, exclude)
+        candidates = self._candidates(k, exclude)
+        alpha, beta = self.posterior.current(candidates)
+        drawn = torch.from_numpy(self._generator(1).beta(alpha.numpy(), beta.numpy()))
         low, high = INTERVAL
-        return -torch.maximum(low - drawn, drawn - high).clamp(min=0.0)
-
-    def _terms(self, indices: Tensor) -> dict[str, Tensor]:
-        return {}  # the score was a draw
+        nearness = -torch.maximum(low - drawn, drawn - high).clamp(min=0.0)
+        if candidates is None:
+            return best(nearness, k, self._generator(2), exclude)
+        nothing = torch.empty(0, dtype=torch.int64)
+        return candidates[best(nearness, k, self._generator(2), nothing)]

@@ -24,7 +24,7 @@ def test_a_visit_shows_the_state_by_hand():
 def test_unvisited_prompts_drift_by_the_transition_matrix():
     proposer = Dps(2, persistence=8.0, error=1e-7)
     proposer.observe([0], [3], 8)
-    proposer.select(1)
+    proposer.observe([1], [3], 8)
     # Columns are (1, 8, 1) / 10 around the diagonal.
     torch.testing.assert_close(proposer.states[0], torch.tensor([0.1, 0.8, 0.1]))
 

@@ -54,3 +54,12 @@ def test_ties_at_the_cut_are_counted():
 def test_a_candidate_ratio_below_one_is_refused():
     with pytest.raises(ArgumentError, match="candidate_ratio: expected at least 1, got 0"):
         InSight(10, candidate_ratio=0)
+
+
+def test_after_a_visit_each_the_mixed_prompts_come_first():
+    proposer = InSight(300, candidate_ratio=None, decay=1.0)
+    solved, failed, mixed = torch.arange(300).split(100)
+    proposer.observe(solved, torch.full((100,), 8), 8)
+    proposer.observe(failed, torch.full((100,), 0), 8)
+    proposer.observe(mixed, 1 + torch.arange(100) % 6, 8)
+    assert set(proposer.select(100).tolist()) == set(mixed.tolist())
