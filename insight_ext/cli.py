@@ -116,7 +116,14 @@ def _curate(options: argparse.Namespace) -> None:
 def _rank(options: argparse.Namespace) -> None:
     log, pool = _read_log(options)
     strategy_options = parsed_options(options.option)
-    ranking = rank(log, options.strategy, options.top, seed=options.seed, options=strategy_options)
+    ranking = rank(
+        log,
+        options.strategy,
+        options.top,
+        seed=options.seed,
+        options=strategy_options,
+        pool=pool,
+    )
     if options.output:
         ranking.write(options.output, pool)
     ranking.show()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,14 @@ def rank(
     *,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
+    pool: PromptPool | None = None,
 ) -> Ranking:
     """The prompts that a strategy would choose next after what a log holds.
 
     The strategy observes the log step by step, then selects once. Before each step it makes a
     selection that is set aside, since for a strategy time passes with its selections: beliefs fade,
-    hidden states drift. Prompts of the log's pool that were never visited count as unseen.
+    hidden states drift. Every prompt is a candidate, also where the strategy would draw some by
+    default (`candidate_ratio`). Prompts of the log's pool that were never visited count as unseen.
 
     Args:
         log: the past, see `read_log`; read it with a pool to have unseen prompts ranked too.
@@ -99,9 +102,12 @@ def rank(
         top: how many prompts, in [1, prompts].
         seed: of the strategy's draws and ties.
         options: the strategy's settings.
+        pool: the pool that the log was read with, for options that need its texts
+            (`features="ngrams"`, see `make_proposer`).
 
     Raises:
-        ArgumentError: an unknown strategy, an option it does not take, top outside its domain.
+        ArgumentError: an unknown strategy, an option it does not take, top outside its domain, a
+            pool of other prompts than the log's.
 
     Determinism: equal logs, settings and seeds give equal rankings.
 
@@ -112,9 +118,13 @@ def rank(
         ['b']
     """
     n = len(log.ids)
-    # The selections set aside are not in flight.
-    common = {"in_flight": 0} if strategy in PROPOSERS else {}
-    proposer = make_proposer(strategy, n, seed=seed, **{**common, **(options or {})})
+    if pool is not None and pool.ids != log.ids:
+        raise ArgumentError(
+            f"rank: expected a log read with this pool of {len(pool)} prompts, got one of {n} "
+            "others; pass the pool to read_log too"
+        )
+    settings = {**_whole_pool(strategy), **(options or {})}
+    proposer = make_proposer(strategy, n, seed=seed, pool=pool, **settings)
     for moment in log.moments():
         proposer.select(1)
         proposer.observe(log.prompt[moment], log.successes[moment], log.rollouts[moment])
@@ -130,6 +140,16 @@ def rank(
         rollouts=_totals(log.prompt, log.rollouts, n)[at],
         predicted=predicted,
     )
+
+
+def _whole_pool(strategy: str) -> dict[str, Any]:
+    if strategy not in PROPOSERS:
+        return {}
+    # The selections set aside are not in flight.
+    settings: dict[str, Any] = {"in_flight": 0}
+    if "candidate_ratio" in signature(PROPOSERS[strategy]).parameters:
+        settings["candidate_ratio"] = None
+    return settings
 
 
 def parsed_options(texts: Sequence[str]) -> dict[str, Any]:

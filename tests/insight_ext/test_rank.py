@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from inspect import signature
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -28,7 +30,8 @@ def log(tmp_path):
 
 def test_the_strategy_has_seen_the_log_step_by_step(log):
     options = {"decay": 0.5, "half_life": 3.0}
-    proposer = make_proposer("insight", 3, seed=5, in_flight=0, **options)
+    whole = {"in_flight": 0, "candidate_ratio": None}
+    proposer = make_proposer("insight", 3, seed=5, **whole, **options)
     for visited, successes in (([0, 1, 2], [1, 8, 0]), ([0], [3])):
         proposer.select(1)
         proposer.observe(visited, successes, 8)
@@ -46,11 +49,27 @@ def test_prompts_of_the_pool_that_were_never_visited_are_ranked_too(log):
     assert ranking.visits.tolist() == [0, 2]
 
 
+def test_every_prompt_is_a_candidate(tmp_path):
+    successes = [8] * 500
+    successes[77] = 3
+    columns = {"id": [str(i) for i in range(500)], "step": [0] * 500, "successes": successes}
+    write_columns(tmp_path / "log.csv", {**columns, "rollouts": [8] * 500})
+    log = read_log(tmp_path / "log.csv")
+    assert [rank(log, "insight", top=1, seed=seed).ids for seed in range(5)] == [["77"]] * 5
+
+
 @pytest.mark.parametrize("name", PROPOSERS)
 def test_every_strategy_ranks(log, name):
-    ranking = rank(read_log(log, pool=POOL), name, top=4)
+    needs = "features" in signature(PROPOSERS[name]).parameters
+    options = {"features": "ngrams"} if needs else {}
+    ranking = rank(read_log(log, pool=POOL), name, top=4, options=options, pool=POOL)
     assert sorted(ranking.ids) == list("abcd")
     assert ((ranking.predicted >= 0) & (ranking.predicted <= 1)).all()
+
+
+def test_a_log_read_without_the_pool_is_refused_beside_it(log):
+    with pytest.raises(ArgumentError, match="pass the pool to read_log too"):
+        rank(read_log(log), top=1, pool=POOL)
 
 
 def test_more_prompts_than_there_are_is_refused(log):
