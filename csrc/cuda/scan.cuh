@@ -84,6 +84,7 @@ class Scan {
  private:
   static constexpr int kLoads = Tuning::kLoads;
   static constexpr int64_t kStep = 4 * kWarp * kLoads;  // candidates a warp looks at together
+  static constexpr unsigned kAllOpen = (1u << (4 * kLoads - 1) << 1) - 1u;  // of one lane
 
   // Where every candidate needs its reference score, each lane takes one.
   __device__ void visit_row(int64_t first) {
@@ -102,18 +103,31 @@ class Scan {
 
   // Where few are expected to need it, each lane takes four neighbours kLoads times.
   __device__ void visit_step(int64_t first) {
-    unsigned open = 0;
+    const bool whole = first + kStep <= in_.beliefs.size;
+    unsigned open = kAllOpen;
+    if (!whole || is_restricted(in_)) {
+      open = 0;
 #pragma unroll
-    for (int load = 0; load < kLoads; ++load) {
-      open |= four_eligible(in_, first + offset(4 * load)) << (4 * load);
+      for (int load = 0; load < kLoads; ++load) {
+        open |= four_eligible(in_, first + offset(4 * load)) << (4 * load);
+      }
     }
     eligible_ += __popc(open);
     if (in_.memory.listed && !__any_sync(kAllLanes, open)) return;
     float4 a[kLoads], b[kLoads];
+    if (whole) {
 #pragma unroll
-    for (int load = 0; load < kLoads; ++load) {
-      a[load] = load_four(in_.beliefs.alpha, first + offset(4 * load));
-      b[load] = load_four(in_.beliefs.beta, first + offset(4 * load));
+      for (int load = 0; load < kLoads; ++load) {
+        const int64_t i = first + offset(4 * load);
+        a[load] = *reinterpret_cast<const float4*>(in_.beliefs.alpha + i);
+        b[load] = *reinterpret_cast<const float4*>(in_.beliefs.beta + i);
+      }
+    } else {
+#pragma unroll
+      for (int load = 0; load < kLoads; ++load) {
+        a[load] = load_four(in_.beliefs.alpha, first + offset(4 * load));
+        b[load] = load_four(in_.beliefs.beta, first + offset(4 * load));
+      }
     }
     unsigned promising = 0, invalid = 0;
     const auto look = [&](float x, float y, int i) {
@@ -146,11 +160,11 @@ class Scan {
   // The place, in a step, of this lane's candidate i.
   __device__ int64_t offset(int i) const { return i / 4 * (4 * kWarp) + 4 * lane() + i % 4; }
 
+  // Four neighbours at the pool's end; past it a belief that nothing looks at.
   __device__ float4 load_four(const float* values, int64_t i) const {
     const int64_t left = in_.beliefs.size - i;
-    if (left >= 4) return *reinterpret_cast<const float4*>(values + i);
     return {left > 0 ? values[i] : 1.0f, left > 1 ? values[i + 1] : 1.0f,
-            left > 2 ? values[i + 2] : 1.0f, 1.0f};
+            left > 2 ? values[i + 2] : 1.0f, left > 3 ? values[i + 3] : 1.0f};
   }
 
   __device__ void note_invalid(int64_t index) {
