@@ -165,31 +165,43 @@ class FeatureRegression(Predictor):
     def _linearised(
         self, inputs: Tensor, own: Tensor, variance: Tensor, wins: Tensor, tries: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The batch as observations of x . b, by iteratively reweighted least squares."""
+        """The batch as observations of x . b: Newton's method on the marginal likelihood.
+
+        The prompts' own parts are integrated out by quadrature. Linearising at their mode instead
+        would shrink the coefficients, the more so the wider the spread.
+        """
         prior, center = torch.linalg.inv(self.skill.uncertainty), self.skill.coefficients
-        coefficients, logit = center.clone(), own.clone()
+        coefficients = center.clone()
+        around = own[:, None] + variance.sqrt()[:, None] * self._nodes
+        wins, tries = wins[:, None], tries[:, None]
         for _ in range(JOINT_ITERATIONS):
             shared = inputs @ coefficients
-            p = torch.sigmoid(shared + logit)
-            # Far out the binomial says next to nothing; the floor keeps the step finite.
-            weight = (tries * p * (1.0 - p)).clamp(min=1e-3)
-            targets = shared + logit - own + (wins - tries * p) / weight
-            noise = 1.0 / weight + variance
-            scaled = inputs / noise[:, None]
+            p = torch.sigmoid(shared[:, None] + around)
+            weights = self._log_likelihood(shared[:, None] + around, wins, tries).softmax(1)
+            error = wins - tries * p
+            slope = (weights * error).sum(1)
+            bend = (weights * (tries * p * (1.0 - p) - error**2)).sum(1) + slope**2
+            # Far out an observation says next to nothing; the floor keeps the step finite.
+            precision = bend.clamp(min=1e-3)
+            targets = shared + slope / precision
+            scaled = inputs * precision[:, None]
             solved = torch.linalg.solve(
                 prior + scaled.T @ inputs, prior @ center + scaled.T @ targets
             )
             coefficients += (solved - coefficients).clamp(-2.0, 2.0)
-            residual = targets - inputs @ coefficients
-            logit = own + (variance / noise * residual).clamp(-4.0, 4.0)
-        return targets, noise
+        return targets, 1.0 / precision
+
+    def _log_likelihood(self, logit: Tensor, wins: Tensor, tries: Tensor) -> Tensor:
+        """Of the successes at each quadrature node (last dimension), its weight included."""
+        log_likelihood = wins * torch.nn.functional.logsigmoid(logit)
+        log_likelihood += (tries - wins) * torch.nn.functional.logsigmoid(-logit)
+        return log_likelihood + self._node_weights.log()
 
     def _weigh_spreads(self, shared: Tensor, wins: Tensor, tries: Tensor) -> None:
         """Add the marginal likelihood of these first visits under each spread."""
         logit = shared[:, None, None] + self._spreads[:, None] * self._nodes
-        log_likelihood = wins[:, None, None] * torch.nn.functional.logsigmoid(logit)
-        log_likelihood += (tries - wins)[:, None, None] * torch.nn.functional.logsigmoid(-logit)
-        marginal = torch.logsumexp(log_likelihood + self._node_weights.log(), dim=2)
+        likelihood = self._log_likelihood(logit, wins[:, None, None], tries[:, None, None])
+        marginal = torch.logsumexp(likelihood, dim=2)
         self._evidence += marginal.sum(0)
         self._evidence -= self._evidence.max()
 

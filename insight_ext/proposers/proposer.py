@@ -133,8 +133,10 @@ class BeliefProposer(Proposer):
     def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
         """Update the beliefs; see `BetaPosteriors.observe`."""
         self.posterior.observe(indices, successes, rollouts)
-        if self._pending:
-            back = torch.as_tensor(indices, dtype=torch.int64)
+        back = torch.as_tensor(indices, dtype=torch.int64)
+        if len(self._pending) == 1 and torch.equal(self._pending[0], back):
+            self._pending = []
+        elif self._pending:
             left = [selection[~torch.isin(selection, back)] for selection in self._pending]
             self._pending = [selection for selection in left if len(selection)]
 

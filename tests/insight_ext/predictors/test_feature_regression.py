@@ -84,5 +84,5 @@ def test_beliefs_of_visited_prompts_loosen_with_time():
     model.observe(torch.tensor([0]), torch.tensor([4]), full)
     fresh = float(model.logits(torch.tensor([0]))[1])
     for i in range(1, 10):
-        model.observe(torch.tensor([i]), torch.tensor([4]), full)
+        model.observe(torch.tensor([i]), torch.tensor([8 * (i % 2)]), full)
     assert float(model.logits(torch.tensor([0]))[1]) > fresh

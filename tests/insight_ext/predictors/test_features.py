@@ -52,7 +52,7 @@ def test_a_bad_source_is_refused(source):
 def test_ngrams_have_unit_length_and_tell_texts_apart():
     rows = hashed_ngrams(["12+34=", "12+35=", "what is love?", ""], 256)
     torch.testing.assert_close(rows[:3].norm(dim=1), torch.ones(3))
-    assert float(rows[0] @ rows[1]) > 0.5 > float(rows[0] @ rows[2])
+    assert float(rows[0] @ rows[1]) > 0.4 > float(rows[0] @ rows[2])
 
 
 def test_ngrams_are_the_same_everywhere():
