@@ -108,7 +108,7 @@ def test_a_proposer_is_a_name_an_import_path_or_an_object(pool):
         ({"prompts_per_step": 61}, r"in \[1, 60\].*got 61"),
         ({"steps_per_epoch": 0}, "at least 1, got 0"),
         ({"validation_batch_size": 0}, "at least 1, got 0"),
-        ({"proposer": "nobody"}, "insight.*uniform"),
+        ({"proposer": "nobody"}, "uniform.*insight"),
         ({"proposer_options": {"mu": 2.0}}, "mu"),
         ({"proposer_options": {"colour": "red"}}, "colour"),
         ({"proposer": Uniform(60), "proposer_options": {"decay": 0.5}}, "proposer_options"),
