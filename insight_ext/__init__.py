@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from insight_ext import proposers, reference
 from insight_ext.build_info import build_info
+from insight_ext.dispatch import set_num_threads
 from insight_ext.errors import (
     ArgumentError,
     BeliefError,
@@ -15,8 +16,15 @@ from insight_ext.errors import (
 )
 from insight_ext.ops import Selection, score, select_top_k
 from insight_ext.pool import Prompt, PromptPool
+from insight_ext.pool_index import PoolIndex
 from insight_ext.posterior import BetaPosteriors
-from insight_ext.scores import WeightedInformation
+from insight_ext.scores import (
+    ExpectedDifficulty,
+    InverseEvidence,
+    MixedGroup,
+    Thompson,
+    WeightedInformation,
+)
 
 __version__ = "0.1.0"
 
@@ -26,16 +34,22 @@ __all__ = [
     "BetaPosteriors",
     "CheckpointError",
     "DeviceError",
+    "ExpectedDifficulty",
     "InsightError",
+    "InverseEvidence",
+    "MixedGroup",
     "ObservationError",
     "PoolError",
+    "PoolIndex",
     "Prompt",
     "PromptPool",
     "Selection",
+    "Thompson",
     "WeightedInformation",
     "build_info",
     "proposers",
     "reference",
     "score",
     "select_top_k",
+    "set_num_threads",
 ]
