@@ -45,8 +45,7 @@ class Settings:
     Args:
         pool, held_out: problems of each kind, see `tasks.make_pools`.
         warm_start: see `WarmStart`; names the task.
-        arms: by name, the options of `PromptDataModule` in which the arms differ; and `seeds`,
-            where an arm does not run all of them.
+        arms: by name, the options of `PromptDataModule` in which the arms differ.
         seeds: of which each arm has one run. A seed decides the warm start, the problems, the
             selection and the sampling; runs of one seed share the first two.
         fit: the configuration that all runs share, as the command line takes it;
@@ -63,12 +62,7 @@ class Settings:
     @property
     def runs(self) -> list[tuple[str, int]]:
         """Arm and seed of each run."""
-        return [
-            (arm, seed)
-            for seed in self.seeds
-            for arm, options in self.arms.items()
-            if seed in options.get("seeds", self.seeds)
-        ]
+        return [(arm, seed) for seed in self.seeds for arm in self.arms]
 
     @property
     def steps(self) -> int:
@@ -179,7 +173,7 @@ def _job(settings: Settings, folder: Path, arm: str, seed: int, model: Path) -> 
             "pool": str(files[0]),
             "validation": str(files[1]),
             "seed": seed,
-            **{key: value for key, value in settings.arms[arm].items() if key != "seeds"},
+            **settings.arms[arm],
         },
         "trainer": {"default_root_dir": str(place)},
     }
