@@ -143,7 +143,8 @@ class BetaPosteriors:
         rows = self._checked(indices, successes, rollouts)
         visited, position = np.unique(rows[0], return_inverse=True)
         counts = np.zeros((2, len(visited)), dtype=np.int64)
-        np.add.at(counts, (slice(None), position), rows[1:])
+        for total, column in zip(counts, rows[1:], strict=True):
+            np.add.at(total, position, column)
         device = self.alpha.device
         first, second, third = (torch.from_numpy(x).to(device) for x in (visited, *counts))
         return first, second, third
