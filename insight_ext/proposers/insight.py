@@ -43,7 +43,7 @@ class InSight(ScoredProposer):
         mu: float = 0.3,
         weight: Literal["mean", "draw", "none"] = "mean",
         information: bool = True,
-        candidate_ratio: int | None = None,
+        candidate_ratio: int | None = 8,
         **common: Any,
     ) -> None:
         super().__init__(

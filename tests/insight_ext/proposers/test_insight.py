@@ -39,7 +39,7 @@ def test_ties_fall_differently_at_every_selection():
 
 
 def test_ties_at_the_cut_are_counted():
-    proposer = InSight(10, in_flight=0)
+    proposer = InSight(10, candidate_ratio=None, in_flight=0)
     proposer.observe(list(range(8)), [0, 0, 0, 3, 3, 8, 8, 8], 8)
     proposer.select(1)
     assert proposer.metrics()["frac_tied_at_cut"] == 1.0  # two unseen prompts, one chosen
