@@ -58,7 +58,7 @@ class InSightPrior(PredictedProposer):
         >>> proposer = InSightPrior(5, features=hard)
         >>> proposer.observe([0, 4], successes=[7, 0], rollouts=8)
         >>> proposer.select(1).tolist()   # unseen, and predicted to be solved about half the time
-        [3]
+        [2]
     """
 
     def __init__(
