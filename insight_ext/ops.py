@@ -175,6 +175,9 @@ def select_top_k(
     if not 0 <= seed < WORD:
         raise ArgumentError(f"seed: expected 0 to 2^64 - 1, got {seed}")
     score_seed, draw = score.stream()
+    listed = check_subset("candidates", candidates, a)
+    if listed is not None and not listed.numel():
+        raise ArgumentError(f"candidates: expected at least the {k} prompts to select, got none")
     return Selection(
         *select_operator(
             a,
@@ -186,7 +189,7 @@ def select_top_k(
             signed(draw),
             signed(seed),
             sorted,
-            check_subset("candidates", candidates, a),
+            listed,
             check_subset("exclude", exclude, a),
         )
     )

@@ -278,3 +278,8 @@ def test_numpy_masks_are_accepted():
     alpha, beta = random_pool(100, seed=18)
     mask = np.arange(100) < 10
     assert max(select_top_k(alpha, beta, 10, candidates=mask).indices.tolist()) == 9
+
+
+def test_no_candidates_are_not_all_candidates():
+    with pytest.raises(ArgumentError, match="at least the 2 prompts to select, got none"):
+        select_top_k(torch.ones(5), torch.ones(5), 2, candidates=[])
