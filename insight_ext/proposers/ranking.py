@@ -63,8 +63,8 @@ def best(scores: Tensor, k: int, random: np.random.Generator, exclude: Tensor) -
     return torch.cat((above, level[torch.from_numpy(drawn)]))
 
 
-class RankingProposer(BeliefProposer):
-    """Takes the `k` prompts of the largest score; a strategy adds `_scores`.
+class CandidateProposer(BeliefProposer):
+    """Chooses among candidates drawn from the pool, or among all of it.
 
     Args:
         pool_size, seed, common: see `BeliefProposer`.
@@ -85,17 +85,30 @@ class RankingProposer(BeliefProposer):
             raise ArgumentError(f"candidate_ratio: expected at least 1, got {candidate_ratio}")
         self.candidate_ratio = candidate_ratio
 
+    def _candidates(self, k: int, exclude: Tensor) -> Tensor | None:
+        """The prompts to choose from, none of them excluded; None for the whole pool."""
+        if self.candidate_ratio is None or self.candidate_ratio * k >= self.pool_size:
+            return None
+        return draw_candidates(
+            self._generator(), self.pool_size, self.candidate_ratio * k, exclude, at_least=k
+        )
+
+
+class RankingProposer(CandidateProposer):
+    """Takes the `k` prompts of the largest score; a strategy adds `_scores`.
+
+    Args:
+        pool_size, seed, candidate_ratio, common: see `CandidateProposer`.
+    """
+
     @abstractmethod
     def _scores(self, indices: Tensor | None) -> Tensor:
         """A new float tensor: the score of each of these prompts, or of all; larger is better."""
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        ratio = self.candidate_ratio
-        if ratio is None or ratio * k >= self.pool_size:
+        candidates = self._candidates(k, exclude)
+        if candidates is None:
             return best(self._scores(None), k, self._generator(), exclude)
-        candidates = draw_candidates(
-            self._generator(), self.pool_size, ratio * k, exclude, at_least=k
-        )
         nothing = torch.empty(0, dtype=torch.int64)
         return candidates[best(self._scores(candidates), k, self._generator(2), nothing)]
 

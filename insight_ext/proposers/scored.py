@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from insight_ext.errors import ArgumentError
 from insight_ext.ops import score, select_top_k
-from insight_ext.proposers.proposer import BeliefProposer
-from insight_ext.proposers.ranking import draw_candidates
+from insight_ext.proposers.ranking import CandidateProposer
 from insight_ext.scores import Score
 
 
-class ScoredProposer(BeliefProposer):
+class ScoredProposer(CandidateProposer):
     """Takes the `k` prompts of the largest score, in one pass of the kernel.
 
     Ties, which are the normal state among unseen prompts, are broken by a hash of seed and
     selection number, never by the order of the data.
 
     Args:
-        pool_size, seed, common: see `BeliefProposer`.
-        candidate_ratio: candidates per selected prompt, at least 1, drawn uniformly without
-            replacement; None scores the whole pool.
+        pool_size, seed, candidate_ratio, common: see `CandidateProposer`.
     """
-
-    def __init__(
-        self,
-        pool_size: int,
-        *,
-        seed: int = 0,
-        candidate_ratio: int | None = None,
-        **common: Any,
-    ) -> None:
-        super().__init__(pool_size, seed=seed, **common)
-        if candidate_ratio is not None and candidate_ratio < 1:
-            raise ArgumentError(f"candidate_ratio: expected at least 1, got {candidate_ratio}")
-        self.candidate_ratio = candidate_ratio
 
     @property
     @abstractmethod
@@ -64,13 +46,6 @@ class ScoredProposer(BeliefProposer):
         tied = int(torch.count_nonzero(best.scores[:k] == cut)) if straddles else 0
         self._metrics["frac_tied_at_cut"] = tied / k
         return best.indices[:k].clone()
-
-    def _candidates(self, k: int, exclude: Tensor) -> Tensor | None:
-        if self.candidate_ratio is None or self.candidate_ratio * k >= self.pool_size:
-            return None
-        return draw_candidates(
-            self._generator(), self.pool_size, self.candidate_ratio * k, exclude, at_least=k
-        )
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
         # Of a random score there is nothing to tell: the next selection draws anew.
