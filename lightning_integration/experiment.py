@@ -1,9 +1,9 @@
 """Compare ways of choosing prompts: `python -m lightning_integration.experiment --config FILE`.
 
-Makes the tasks, warm-starts a small model for each seed, trains every arm from it by the ordinary
-command line (`python -m lightning_integration fit`), several runs at once with one thread each, and
-draws the report. What a run has finished is not done again: the same command goes on where the last
-one was stopped.
+Makes the tasks, warm-starts a small model for each seed (`python -m lightning_integration.
+warm_start`), trains every arm from it by the ordinary command line (`python -m
+lightning_integration fit`), several processes at once with one thread each, and draws the report.
+What is finished is not done again: the same command goes on where the last one was stopped.
 """
 
 from __future__ import annotations
@@ -11,19 +11,15 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -33,7 +29,7 @@ from rich.table import Table
 from insight_ext import ArgumentError, InsightError
 from insight_ext.report import summary_rows, write_report
 from lightning_integration.tasks import make_pools
-from lightning_integration.warm_start import WarmStart, warm_started_model
+from lightning_integration.warm_start import WarmStart, model_folder
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -72,10 +68,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """One run: where it goes, and the command that makes it."""
+    """A process: its folder, its command, its steps, and the folder that must be there first."""
 
     folder: Path
     command: list[str]
+    steps: int
+    needs: Path | None = None
 
 
 def read_settings(path: Path) -> Settings:
@@ -106,17 +104,15 @@ def run(settings: Settings, folder: Path, models: Path, workers: int, console: C
         InsightError: a run failed (its log named).
     """
     _claim(folder, settings)
-    before = len(settings.seeds) * settings.warm_start.steps
-    total = before + len(settings.runs) * settings.steps
+    jobs = [
+        *(_warm_start(settings, folder, seed, models) for seed in settings.seeds),
+        *(_run(settings, folder, arm, seed, models) for arm, seed in settings.runs),
+    ]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), Remaining(), console=console) as progress:
-        bar = progress.add_task("warm start", total=total)
-        show = partial(progress.update, bar)
-        starts = _warm_starts(settings, models, workers, lambda steps: show(completed=steps))
-        show(description="training", completed=before)
-        jobs = [_job(settings, folder, arm, seed, starts[seed]) for arm, seed in settings.runs]
-        _train(jobs, settings.steps, workers, lambda steps: show(completed=before + steps))
-        show(description="report")
+        bar = progress.add_task("training", total=sum(job.steps for job in jobs))
+        _do(jobs, workers, lambda steps: progress.update(bar, completed=steps))
+        progress.update(bar, description="report")
         return write_report(folder)
 
 
@@ -133,31 +129,23 @@ def _claim(folder: Path, settings: Settings) -> None:
     file.write_text(text)
 
 
-def _warm_starts(
-    settings: Settings, models: Path, workers: int, on_steps: Callable[[int], None]
-) -> dict[int, Path]:
-    """The warm-started model of each seed, made in parallel by processes of one thread."""
-    with _environment(ONE_THREAD):
-        context = multiprocessing.get_context("spawn")
-        with context.Manager() as manager, context.Pool(min(workers, len(settings.seeds))) as pool:
-            steps = manager.Queue()
-            waiting = {
-                seed: pool.apply_async(_warm_start, (settings.warm_start, seed, models, steps))
-                for seed in settings.seeds
-            }
-            while not all(result.ready() for result in waiting.values()):
-                time.sleep(0.2)
-                on_steps(steps.qsize())
-            return {seed: result.get() for seed, result in waiting.items()}
+def _warm_start(settings: Settings, folder: Path, seed: int, models: Path) -> Job:
+    """The job of a seed's model; finished if the model is there, whichever experiment made it."""
+    options = {"config": folder / "experiment.json", "seed": seed, "models": models}
+    place = folder / "inputs" / f"warm-start-seed{seed}"
+    command = [sys.executable, "-m", "lightning_integration.warm_start"]
+    for name, value in (options | {"metrics": place / "metrics.csv"}).items():
+        command += [f"--{name}", str(value)]
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "finished").unlink(missing_ok=True)
+    if model_folder(settings.warm_start, seed, models).exists():
+        (place / "finished").touch()
+    return Job(place, command, settings.warm_start.steps)
 
 
-def _warm_start(settings: WarmStart, seed: int, models: Path, steps: Any) -> Path:
-    torch.set_num_threads(1)
-    return warm_started_model(settings, seed, models, on_step=lambda: steps.put(None))
-
-
-def _job(settings: Settings, folder: Path, arm: str, seed: int, model: Path) -> Job:
-    """Write a run's prompts and configuration."""
+def _run(settings: Settings, folder: Path, arm: str, seed: int, models: Path) -> Job:
+    """The job of a run; its prompts and its configuration are written here."""
+    model = model_folder(settings.warm_start, seed, models)
     inputs = folder / "inputs" / f"seed{seed}"
     inputs.mkdir(parents=True, exist_ok=True)
     files = [inputs / "pool.jsonl", inputs / "held_out.jsonl"]
@@ -182,7 +170,7 @@ def _job(settings: Settings, folder: Path, arm: str, seed: int, model: Path) -> 
     command = [sys.executable, "-m", "lightning_integration", "fit", "--config", str(config)]
     if (place / "checkpoints/last.ckpt").exists():
         command += ["--ckpt_path", "last"]
-    return Job(place, command)
+    return Job(place, command, settings.steps, needs=model)
 
 
 def _merged(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,14 +181,16 @@ def _merged(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _train(jobs: list[Job], steps: int, workers: int, on_steps: Callable[[int], None]) -> None:
-    """Run the jobs that are not finished, `workers` at a time."""
+def _do(jobs: list[Job], workers: int, on_steps: Callable[[int], None]) -> None:
+    """Do the jobs that are not finished, `workers` at a time, in order as far as needs allow."""
     waiting = [job for job in jobs if not (job.folder / "finished").exists()]
     running: list[tuple[Job, subprocess.Popen[bytes]]] = []
     try:
         while waiting or running:
-            while waiting and len(running) < workers:
-                running.append((waiting[0], _start(waiting.pop(0))))
+            for job in [job for job in waiting if job.needs is None or job.needs.exists()]:
+                if len(running) < workers:
+                    waiting.remove(job)
+                    running.append((job, _start(job)))
             time.sleep(0.5)
             for job, process in list(running):
                 if process.poll() is None:
@@ -213,7 +203,7 @@ def _train(jobs: list[Job], steps: int, workers: int, on_steps: Callable[[int], 
                         + "\n".join(log.read_text().splitlines()[-20:])
                     )
                 (job.folder / "finished").touch()
-            on_steps(sum(_done(job, steps) for job in jobs))
+            on_steps(sum(_done(job) for job in jobs))
     finally:
         for _, process in running:
             process.terminate()
@@ -228,31 +218,16 @@ def _start(job: Job) -> subprocess.Popen[bytes]:
         )
 
 
-def _done(job: Job, steps: int) -> int:
-    """Steps that a run has logged."""
+def _done(job: Job) -> int:
+    """Steps that a job has logged."""
     if (job.folder / "finished").exists():
-        return steps
+        return job.steps
     try:
         with (job.folder / "metrics.csv").open(newline="") as file:
             return max((int(row["step"]) for row in csv.DictReader(file)), default=0)
     except (FileNotFoundError, ValueError, KeyError):
         # Not written yet, or read in the middle of a line: the next look will do.
         return 0
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Variables that processes started inside inherit."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def summary(folder: Path) -> Table:

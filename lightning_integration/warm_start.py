@@ -1,26 +1,31 @@
-"""A small model's first skill: supervised steps on partly wrong demonstrations.
+"""A small model's first skill: `python -m lightning_integration.warm_start --config FILE --seed N`.
 
-Reinforcement learning sharpens a skill that a model shows now and then. Demonstrations that are
+Supervised steps on partly wrong demonstrations, since reinforcement learning sharpens a skill that
+a model shows now and then. Demonstrations that are
 right about some kinds and seldom right about others leave such a model: sure of the easy kinds,
 sometimes right on the middle ones, lost on the rest.
 """
 
 from __future__ import annotations
 
+import argparse
+import csv
 import hashlib
 import json
 import math
 import random
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+import yaml
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from insight_ext import ArgumentError
+from insight_ext import ArgumentError, InsightError
 from lightning_integration.model import make_model, make_tokenizer
 from lightning_integration.tasks import Task, make_task
 
@@ -51,20 +56,29 @@ class WarmStart:
             raise ArgumentError(f"warm start: {self.task} has no kinds {', '.join(unknown)}")
 
 
+def model_folder(settings: WarmStart, seed: int, cache: Path) -> Path:
+    """Where in `cache` the model of these settings and this seed is kept."""
+    text = json.dumps([asdict(settings), seed], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return cache / f"{settings.task}-{seed}-{digest}"
+
+
 def warm_started_model(
-    settings: WarmStart, seed: int, cache: Path, on_step: Callable[[], None] = lambda: None
+    settings: WarmStart,
+    seed: int,
+    cache: Path,
+    on_step: Callable[[float], None] = lambda loss: None,
 ) -> Path:
     """The folder of a warm-started model; made if no run has made it before.
 
     Args:
         settings, seed: what the model depends on.
         cache: folder of such folders.
-        on_step: called after each supervised step.
+        on_step: called after each supervised step with its loss, in nats.
 
     Determinism: a function of settings and seed on one machine with one thread count.
     """
-    text = json.dumps([asdict(settings), seed], sort_keys=True)
-    folder = cache / f"{settings.task}-{seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    folder = model_folder(settings, seed, cache)
     if folder.exists():
         return folder
     task = make_task(settings.task)
@@ -84,9 +98,9 @@ def teach(
     task: Task,
     settings: WarmStart,
     seed: int,
-    on_step: Callable[[], None] = lambda: None,
-) -> float:
-    """Train the model in place on flawed demonstrations; returns the last step's loss, in nats."""
+    on_step: Callable[[float], None] = lambda loss: None,
+) -> None:
+    """Train the model in place on flawed demonstrations."""
     rng = random.Random(seed)
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
@@ -96,7 +110,6 @@ def teach(
         lambda step: min(1, (step + 1) / 50) * (1 + math.cos(math.pi * step / settings.steps)) / 2,
     )
     model.train()
-    loss = torch.tensor(0.0)
     for _ in range(settings.steps):
         tokens, labels = _demonstrations(tokenizer, task, settings, rng)
         logits = model(input_ids=tokens, attention_mask=tokens != tokenizer.pad_token_id).logits
@@ -106,8 +119,7 @@ def teach(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        on_step()
-    return loss.item()
+        on_step(loss.item())
 
 
 def _demonstrations(
@@ -128,3 +140,33 @@ def _demonstrations(
     tokens = torch.cat((prompts.input_ids, answers.input_ids), dim=1)
     known = torch.cat((torch.zeros_like(prompts.attention_mask), answers.attention_mask), dim=1)
     return tokens, tokens.masked_fill(known == 0, -100)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; an InsightError becomes one line on standard error and exit status 2."""
+    parser = argparse.ArgumentParser("lightning_integration.warm_start", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="the experiment's YAML file")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--models", type=Path, default=Path("runs/models"), help="where it goes")
+    parser.add_argument(
+        "--metrics", type=Path, default=Path("metrics.csv"), help="steps and losses"
+    )
+    asked = parser.parse_args(arguments)
+    try:
+        settings = WarmStart(**yaml.safe_load(asked.config.read_text())["warm_start"])
+        with asked.metrics.open("w", newline="", buffering=1) as file:
+            rows = csv.writer(file)
+            rows.writerow(["step", "loss"])
+            steps = iter(range(1, settings.steps + 1))
+            folder = warm_started_model(
+                settings, asked.seed, asked.models, lambda loss: rows.writerow([next(steps), loss])
+            )
+    except InsightError as error:
+        print(f"warm start: {error}", file=sys.stderr)
+        return 2
+    print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
