@@ -1,9 +1,9 @@
 """A small model's first skill: `python -m lightning_integration.warm_start --config FILE --seed N`.
 
 Supervised steps on partly wrong demonstrations, since reinforcement learning sharpens a skill that
-a model shows now and then. Demonstrations that are
-right about some kinds and seldom right about others leave such a model: sure of the easy kinds,
-sometimes right on the middle ones, lost on the rest.
+a model shows now and then. Demonstrations that are right about some kinds and seldom right about
+others leave such a model: sure of the easy kinds, sometimes right on the middle ones, lost on the
+rest.
 """
 
 from __future__ import annotations
