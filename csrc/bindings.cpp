@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu/cpu.h"
+#include "cpu/draw.h"
 #include "cpu/pool_index.h"
 
 namespace py = pybind11;
@@ -111,6 +112,10 @@ PYBIND11_MODULE(_C, module) {
   py::module_ cpu_module = module.def_submodule("cpu");
   cpu_module.def("score", &cpu_score);
   cpu_module.def("select_top_k", &cpu_select_top_k);
+  cpu_module.def("draw_distinct", [](int64_t size, int64_t count, uint64_t seed, uint64_t draw,
+                                     uintptr_t drawn) {
+    cpu::draw_distinct(size, count, seed, draw, at<int64_t>(drawn));
+  });
   cpu_module.def("best_instruction_set",
                  [] { return static_cast<int>(cpu::best_instruction_set()); });
   py::class_<cpu::PoolIndex>(cpu_module, "PoolIndex")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -139,50 +137,57 @@ class BetaPosteriors:
         Raises:
             ObservationError: see `observe`.
         """
-        # A batch is small, and NumPy's calls cost a fraction of torch's.
-        rows = self._checked(indices, successes, rollouts)
-        visited, position = np.unique(rows[0], return_inverse=True)
-        counts = np.zeros((2, len(visited)), dtype=np.int64)
-        for total, column in zip(counts, rows[1:], strict=True):
-            np.add.at(total, position, column)
-        device = self.alpha.device
-        first, second, third = (torch.from_numpy(x).to(device) for x in (visited, *counts))
+        columns = self._columns(indices, successes, rollouts)
+        # A batch is small: lists cost a fraction of what as many calls on tensors cost.
+        visited, wins, tries = (column.tolist() for column in columns)
+        self._check(visited, wins, tries)
+        if len(set(visited)) < len(visited):
+            sums: dict[int, tuple[int, int]] = {}
+            for index, won, tried in zip(visited, wins, tries, strict=True):
+                before = sums.get(index, (0, 0))
+                sums[index] = (before[0] + won, before[1] + tried)
+            merged = [*sums], *zip(*sums.values(), strict=True)
+            columns = [torch.tensor(values) for values in merged]
+        first, second, third = (
+            column.to(device=self.alpha.device, dtype=torch.int64) for column in columns
+        )
         return first, second, third
 
-    def _checked(self, indices: Any, successes: Any, rollouts: Any) -> npt.NDArray[np.int64]:
-        """The three columns as the rows of one array."""
-        columns = {"indices": indices, "successes": successes, "rollouts": rollouts}
-        arrays: dict[str, npt.NDArray[Any]] = {}
-        for name, values in columns.items():
-            column = values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-            if column.size and not np.issubdtype(column.dtype, np.integer):
+    def _columns(self, indices: Any, successes: Any, rollouts: Any) -> list[Tensor]:
+        """The arguments as integer tensors of one shape (m,)."""
+        columns = []
+        given = {"indices": indices, "successes": successes, "rollouts": rollouts}
+        for name, values in given.items():
+            column = torch.as_tensor(values)
+            if column.numel() and (column.is_floating_point() or column.dtype == torch.bool):
                 raise ObservationError(f"{name}: expected integers, got {column.dtype}")
-            arrays[name] = column
-        shape = arrays["indices"].shape
-        if arrays["rollouts"].ndim == 0:
-            arrays["rollouts"] = np.broadcast_to(arrays["rollouts"], shape)
-        for name in ("successes", "rollouts"):
-            if len(shape) != 1 or arrays[name].shape != shape:
+            columns.append(column)
+        shape = columns[0].shape
+        if columns[2].ndim == 0:
+            columns[2] = columns[2].expand(shape)
+        for name, column in zip(given, columns, strict=True):
+            if column.ndim != 1 or column.shape != shape:
                 raise ObservationError(
-                    f"{name}: expected one value per index, shape {shape} and one dimension, "
-                    f"got {arrays[name].shape}"
+                    f"{name}: expected one value per index, shape {tuple(shape)} and one "
+                    f"dimension, got {tuple(column.shape)}"
                 )
-        rows = np.array([*arrays.values()], dtype=np.int64)
-        at, wins, tries = rows
+        return columns
+
+    def _check(self, visited: list[int], wins: list[int], tries: list[int]) -> None:
+        """ObservationError unless every value is in its range."""
         n = len(self)
-        for name, column, bad, expected in (
-            ("indices", at, (at < 0) | (at >= n), f"in [0, {n})"),
-            ("rollouts", tries, tries < 1, "at least 1"),
-            ("successes", wins, (wins < 0) | (wins > tries), "in [0, rollouts]"),
-        ):
-            if bad.any():
-                first = int(bad.argmax())
-                of = f" of {tries[first]} rollouts" if name == "successes" else ""
-                raise ObservationError(
-                    f"{name}[{first}]: expected {expected}, got {column[first]}{of}; "
-                    "no belief was changed"
-                )
-        return rows
+        for i, (index, won, tried) in enumerate(zip(visited, wins, tries, strict=True)):
+            if not 0 <= index < n:
+                bad, expected, got = "indices", f"in [0, {n})", f"{index}"
+            elif tried < 1:
+                bad, expected, got = "rollouts", "at least 1", f"{tried}"
+            elif not 0 <= won <= tried:
+                bad, expected, got = "successes", "in [0, rollouts]", f"{won} of {tried} rollouts"
+            else:
+                continue
+            raise ObservationError(
+                f"{bad}[{i}]: expected {expected}, got {got}; no belief was changed"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on: copies of the tensors, settings and the format's version."""

@@ -109,8 +109,7 @@ class BeliefProposer(Proposer):
         self.selections += 1
         self.posterior.step = self.selections
         self._pending = [*self._pending, chosen][len(self._pending) + 1 - self.in_flight :]
-        unseen = self.posterior.visits[chosen] == 0
-        self._metrics["frac_unseen"] = int(torch.count_nonzero(unseen)) / k
+        self._metrics["frac_unseen"] = self.posterior.visits[chosen].tolist().count(0) / k
         return chosen.clone()
 
     @abstractmethod

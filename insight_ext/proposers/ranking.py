@@ -9,33 +9,51 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from insight_ext import _C
 from insight_ext.errors import ArgumentError
 from insight_ext.proposers.proposer import BeliefProposer
 
 
+def draw_distinct(size: int, count: int, seed: int, draw: int) -> Tensor:
+    """`count` distinct integers in [0, size), every set equally likely.
+
+    Args:
+        size, count: 0 <= count <= size.
+        seed, draw: what the result depends on beside the sizes.
+
+    Returns:
+        int64 of shape (count,), in no particular order.
+
+    Cost: O(count).
+    """
+    drawn = torch.empty(count, dtype=torch.int64)
+    _C.cpu.draw_distinct(size, count, seed, draw, drawn.data_ptr())
+    return drawn
+
+
 def draw_candidates(
-    random: np.random.Generator, pool_size: int, count: int, exclude: Tensor, *, at_least: int
+    pool_size: int, count: int, exclude: Tensor, *, at_least: int, seed: int, draw: int
 ) -> Tensor:
     """About `count` distinct prompts drawn uniformly, without the excluded ones.
 
     Args:
-        random: the stream to draw from.
         pool_size: number of prompts.
         count: how many to draw, at most the pool size.
         exclude: int64 indices that must not be among them.
         at_least: draw again from the whole pool, without the excluded, if fewer than this remain.
+        seed, draw: what the result depends on beside the sizes.
 
     Returns:
         int64 indices, in no particular order.
     """
-    drawn = torch.from_numpy(random.choice(pool_size, count, replace=False, shuffle=False))
+    drawn = draw_distinct(pool_size, count, seed, draw)
     if len(exclude):
         drawn = drawn[~torch.isin(drawn, exclude)]
     if len(drawn) < at_least:
         allowed = torch.ones(pool_size, dtype=torch.bool)
         allowed[exclude] = False
         rest = allowed.nonzero()[:, 0]
-        drawn = rest[torch.from_numpy(random.permutation(len(rest))[: max(count, at_least)])]
+        drawn = rest[draw_distinct(len(rest), min(count, len(rest)), seed, draw)]
     return drawn
 
 
@@ -90,7 +108,12 @@ class CandidateProposer(BeliefProposer):
         if self.candidate_ratio is None or self.candidate_ratio * k >= self.pool_size:
             return None
         return draw_candidates(
-            self._generator(), self.pool_size, self.candidate_ratio * k, exclude, at_least=k
+            self.pool_size,
+            self.candidate_ratio * k,
+            exclude,
+            at_least=k,
+            seed=self.seed,
+            draw=self.selections,
         )
 
 

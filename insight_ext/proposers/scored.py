@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import torch
 from torch import Tensor
 
 from insight_ext.ops import score, select_top_k
@@ -41,10 +40,9 @@ class ScoredProposer(CandidateProposer):
             candidates=candidates,
             exclude=exclude if candidates is None else None,
         )
-        cut = best.scores[k - 1]
-        straddles = bool((best.scores[k:] == cut).any())
-        tied = int(torch.count_nonzero(best.scores[:k] == cut)) if straddles else 0
-        self._metrics["frac_tied_at_cut"] = tied / k
+        scores = best.scores.tolist()
+        straddles = scores[k:] == scores[k - 1 : k]
+        self._metrics["frac_tied_at_cut"] = (scores.count(scores[k]) - 1) / k if straddles else 0.0
         return best.indices[:k].clone()
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:

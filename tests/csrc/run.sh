@@ -30,5 +30,5 @@ if [ "$(uname -m)" = x86_64 ]; then
     if [ -n "$strangers" ]; then echo "$object.o defines: $strangers" >&2; exit 1; fi
   done
 fi
-g++ $flags tests/csrc/driver.cpp csrc/cpu/{score,select,pool_index}.cpp $objects -pthread -o "$build/driver"
+g++ $flags tests/csrc/driver.cpp csrc/cpu/{draw,pool_index,score,select}.cpp $objects -pthread -o "$build/driver"
 exec "$build/driver" "${@:-brief}"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insight_ext.proposers.ranking import best, draw_candidates
+from insight_ext.proposers.ranking import best, draw_candidates, draw_distinct
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.data())
@@ -39,11 +41,28 @@ def test_candidates_are_distinct_and_allowed(n, data):
     at_least = data.draw(st.integers(1, n - len(excluded)))
     count = data.draw(st.integers(at_least, n))
     drawn = draw_candidates(
-        np.random.default_rng(1),
         n,
         count,
         torch.tensor(sorted(excluded), dtype=torch.int64),
         at_least=at_least,
+        seed=1,
+        draw=n,
     ).tolist()
     assert at_least <= len(drawn) == len(set(drawn))
     assert not set(drawn) & excluded
+
+
+def test_every_set_is_drawn_equally_often():
+    """Chi-squared over the 35 sets of 3 of 7, at the level of one in a thousand."""
+    draws = 7000
+    sets = Counter(frozenset(draw_distinct(7, 3, 5, draw).tolist()) for draw in range(draws))
+    expected = draws / 35
+    assert len(sets) == 35
+    assert sum((count - expected) ** 2 / expected for count in sets.values()) < 65.2
+
+
+def test_a_draw_depends_on_seed_and_number_alone():
+    first = draw_distinct(1000, 50, 1, 2)
+    assert torch.equal(first, draw_distinct(1000, 50, 1, 2))
+    assert not torch.equal(first, draw_distinct(1000, 50, 1, 3))
+    assert not torch.equal(first, draw_distinct(1000, 50, 2, 2))
