@@ -96,8 +96,8 @@ def test_numpy_tensors_and_lists_are_taken():
         ([0, 1], [0], 1, r"successes: expected one value per index, shape \(2,\).*got \(1,\)"),
         ([0, 1], [0, 0], [1], r"rollouts: expected one value per index"),
         ([[0, 1]], [[0, 0]], 1, r"one dimension, got \(1, 2\)"),
-        ([0, 1], [0.0, 1.0], 1, r"successes: expected integers, got float64"),
-        ([True, False], [0, 1], 1, r"indices: expected integers, got bool"),
+        ([0, 1], [0.0, 1.0], 1, r"successes: expected integers, got torch.float"),
+        ([True, False], [0, 1], 1, r"indices: expected integers, got torch.bool"),
     ],
 )
 def test_what_cannot_be_counted_is_refused_and_changes_nothing(
