@@ -26,6 +26,9 @@ def measure(quick: bool) -> list[Figure]:
         figures += bench_select.scores(1_000_000, rollouts, threads)
     figures += bench_select.against_peers(1_000_000, 256)
     figures += bench_select.incremental(10_000_000, 256, 256)
+    for n in (10_000, 1_000_000, 10_000_000):
+        figures += bench_select.training_step(n, 256, threads)
+    figures += bench_select.extra_memory(10_000_000 if quick else 100_000_000, 4_096)
     return figures
 
 
@@ -36,6 +39,8 @@ def main() -> None:
     print(f"{'what':34} {'pool':12} {'N':>11} {'k':>6} {'K':>3} {'thr':>3} {'median ms':>11} /sum")
     for f in figures:
         ratio = "" if f.ratio_to_sum is None else f"{f.ratio_to_sum:.2f}"
+        if f.extra_bytes is not None:
+            ratio = f"extra memory {f.extra_bytes / 2**20:.1f} MiB"
         print(
             f"{f.what:34} {f.pool:12} {f.n:11d} {f.k:6d} {f.rollouts:3d} {f.threads:3d} "
             f"{f.median_seconds * 1e3:11.4f} {ratio}"

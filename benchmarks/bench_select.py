@@ -1,8 +1,10 @@
-"""Selection against the parallel sum of the same bytes, and against its peers."""
+"""Selection against the sum of the same bytes, against its peers, and what else it costs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from benchmarks.timing import Figure, seconds, summary
 from insight_ext import WeightedInformation, score, select_top_k
 from insight_ext.dispatch import set_num_threads
 from insight_ext.pool_index import PoolIndex
+from insight_ext.proposers import InSight
 from insight_ext.scores import Thompson
 
 THREADS = torch.get_num_threads()
@@ -80,9 +83,11 @@ def against_peers(n: int, k: int) -> list[Figure]:
     torch.set_num_threads(THREADS)
     set_num_threads(THREADS)
     a, b = alpha.numpy(), beta.numpy()
+    compiled = torch.compile(peers.torch_best)
     contenders: dict[str, Callable[[], object]] = {
         "insight_ext": lambda: select_top_k(alpha, beta, k),
         "insight_ext, Beta draw": lambda: select_top_k(alpha, beta, k, Thompson()),
+        "torch.compile, best form": lambda: compiled(alpha, beta, k, 8),
         "torch eager, best form": lambda: peers.torch_best(alpha, beta, k, 8),
         "torch eager, textbook": lambda: peers.torch_textbook(alpha, beta, k, 8),
         "numpy Beta draw, argpartition": lambda: peers.mopps_draw(a, b, k),
@@ -117,3 +122,40 @@ def incremental(n: int, changed: int, k: int) -> list[Figure]:
         figure("incremental", "PoolIndex, update and select", alpha, k, "settled", THREADS,
                steps, None),
     ]  # fmt: skip
+
+
+def training_step(n: int, k: int, threads: int) -> list[Figure]:
+    """What a step of training pays: `select` of k prompts and `observe` of their results."""
+    torch.set_num_threads(threads)
+    set_num_threads(threads)
+    proposer = InSight(n, candidate_ratio=None)
+    generator = torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        chosen = proposer.select(k)
+        proposer.observe(chosen, torch.randint(0, 9, (k,), generator=generator), 8)
+
+    alpha = proposer.posterior.alpha
+    return [figure("step", "select and observe", alpha, k, "unseen", threads, seconds(step), None)]
+
+
+def extra_memory(n: int, k: int) -> list[Figure]:
+    """Bytes that a selection needs beside the beliefs: the process at its peak above before.
+
+    Linux only; elsewhere nothing is measured.
+    """
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not reset.exists():
+        return []
+
+    def kibibytes(name: str) -> int:
+        return int(status.read_text().partition(f"{name}:")[2].split()[0])
+
+    alpha, beta = settled(n)
+    select_top_k(alpha, beta, 1)
+    reset.write_text("5")  # the peak starts anew
+    before = kibibytes("VmRSS")
+    times = seconds(lambda: select_top_k(alpha, beta, k))
+    extra = 1024 * (kibibytes("VmHWM") - before)
+    row = figure("memory", "insight_ext", alpha, k, "settled", THREADS, times, None)
+    return [replace(row, extra_bytes=extra)]

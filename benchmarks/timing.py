@@ -21,7 +21,8 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Figure:
-    """One measurement. Times are seconds; `ratio` is to the limit measured in the same run."""
+    """One measurement. Times are seconds; `ratio_to_sum` is to the limit measured in the same run;
+    `extra_bytes` is memory beside the beliefs, where it was measured."""
 
     bench: str
     what: str
@@ -34,6 +35,7 @@ class Figure:
     spread_seconds: float
     repeats: int
     ratio_to_sum: float | None = None
+    extra_bytes: int | None = None
 
 
 def seconds(work: Callable[[], object], budget: float = 0.5, most: int = 200) -> list[float]:
