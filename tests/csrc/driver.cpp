@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "../../csrc/cpu/cpu.h"
+#include "../../csrc/cpu/draw.h"
 #include "../../csrc/cpu/pool_index.h"
 
 using namespace insight;
@@ -210,6 +211,18 @@ void check_index(uint64_t case_seed) {
 }
 
 // More than 2^31 beliefs: a few pages, mapped again and again.
+void check_draw(uint64_t case_seed) {
+  Random random(case_seed);
+  const int64_t size = below(random, 5000), count = below(random, size + 1);
+  std::vector<int64_t> drawn(static_cast<size_t>(count));
+  cpu::draw_distinct(size, count, random(), random(), drawn.data());
+  std::sort(drawn.begin(), drawn.end());
+  const bool distinct = std::adjacent_find(drawn.begin(), drawn.end()) == drawn.end();
+  require(distinct, "drawn places are distinct", case_seed);
+  require(count == 0 || (drawn.front() >= 0 && drawn.back() < size), "places are drawn from the pool",
+          case_seed);
+}
+
 void check_past_two_to_the_31() {
   constexpr int64_t kBytes = int64_t{1} << 21, kValues = kBytes / 4;
   const int64_t n = (int64_t{1} << 31) + kValues;
