@@ -8,7 +8,9 @@ PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 CONFIG ?= configs/addition.yaml
 SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: train test lint types tests bench clean
+FUZZ   ?= 60
+
+.PHONY: train test lint types tests sanitize bench clean
 
 train: $(VENV)/.built
 	$(BIN)/python -m lightning_integration.experiment --config $(CONFIG)
@@ -24,6 +26,11 @@ types: $(VENV)/.built
 
 tests: $(VENV)/.built
 	$(BIN)/python -m pytest
+
+# The CPU kernel alone, without Python: each sanitizer, then FUZZ seconds of random inputs.
+sanitize:
+	for kind in address undefined thread; do tests/csrc/run.sh $$kind brief || exit 1; done
+	tests/csrc/run.sh plain fuzz $(FUZZ)
 
 bench: $(VENV)/.built
 	$(BIN)/python -m benchmarks

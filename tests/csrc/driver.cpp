@@ -260,6 +260,7 @@ void one_case(uint64_t case_seed, int64_t most) {
   check_bad_belief(case_seed);
   check_bounds(case_seed);
   check_index(case_seed);
+  check_draw(case_seed);
 }
 
 }  // namespace

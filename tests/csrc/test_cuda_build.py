@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "build" / "ptxas.txt"
+ARCHITECTURES = (80, 90, 100, 120)
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
@@ -23,7 +24,8 @@ def test_the_kernels_compile_and_the_streaming_pass_fits_two_blocks_a_multiproce
             "nvcc",
             "-std=c++17",
             "-O3",
-            "-gencode=arch=compute_90,code=sm_90",
+            *(f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in ARCHITECTURES),
+            "--threads=0",
             "--fmad=false",
             "-Werror=all-warnings",
             "-Xcompiler=-Wall,-Wextra,-ffp-contract=off",
