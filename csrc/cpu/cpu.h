@@ -11,7 +11,7 @@ struct Tuning {
   int64_t block = 32768;          // candidates that a thread takes at a time
   int64_t least_per_thread = 65536;
   int64_t sample_least = 4096;    // candidates looked at for a first threshold: 1 / sample_share
-  int64_t sample_most = 65536;    // of the pool within these limits, or all of a small pool
+  int64_t sample_most = 16384;    // of the pool within these limits, or all of a small pool
   int64_t sample_share = 64;
   int64_t sample_rank = 0;        // 0: from k; tests force a threshold that is too high
   int64_t capacity = 0;           // survivors that may pile up in a thread; 0: from k

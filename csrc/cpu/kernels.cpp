@@ -1,14 +1,16 @@
 // See kernels.h. INSIGHT_KERNELS is the name of the instruction set that this is compiled for.
-// Nothing but this project's headers and builtins may be used here.
+// Nothing but this project's headers, builtins and intrinsics may be used here.
 #include "kernels.h"
 
 #include "../order.h"
 #include "../score/any.h"
 #include "lanes.h"
+#include "masks.h"
 
 namespace insight::cpu {
 
 using insight_kernels::Cut;
+using insight_kernels::kFew;
 using insight_kernels::Kernels;
 using insight_kernels::kLanes;
 using insight_kernels::kStrip;
@@ -20,77 +22,120 @@ const Score& unwrap(const Prepared* prepared) {
   return *reinterpret_cast<const Score*>(prepared->bytes);
 }
 
-// Of the tied candidates, drops those whose hash comes after the cut's. True if any flag stays.
-template <class Index>
-inline bool drop_lost_ties(const Cut& cut, uint64_t key, const float* __restrict a,
-                           const float* __restrict b, int size, Index index,
-                           uint8_t* __restrict flags) {
-  uint8_t behind[kStrip];
-  for (int i = 0; i < size; ++i) behind[i] = tie_hash(key, index(i)) < cut.hash;
-  int some = 0;
-  for (int i = 0; i < size; ++i) {
-    const int tied = (a[i] == cut.a) & (b[i] == cut.b);
-    const int keep = flags[i] & !(tied & behind[i]);
-    flags[i] = static_cast<uint8_t>(keep);
-    some |= keep;
+struct Strip {
+  const float* a;
+  const float* b;
+  const int64_t* indices;  // null where candidate i is prompt first + i
+  int64_t first;
+};
+
+// Little evidence, and what may be no belief at all.
+struct Noticed {
+  uint64_t near, odd;
+};
+
+// Work on what was noticed interrupts the stream, so its next pages are asked for in time.
+constexpr int kAhead = 1024;
+
+inline Noticed notice(const Strip& strip, float limit) {
+  const Floats zero{}, least = zero + limit, infinite = zero + __builtin_huge_valf();
+  Noticed noticed{0, 0};
+  for (int i = 0; i < kStrip; i += kFloatLanes) {
+    __builtin_prefetch(strip.a + i + kAhead);
+    __builtin_prefetch(strip.b + i + kAhead);
+    const Floats a = load(strip.a + i), b = load(strip.b + i), n = a + b;
+    noticed.near |= not_above(n, least) << i;
+    noticed.odd |= (not_above(smaller(a, b), zero) | not_above(infinite, n)) << i;
   }
-  return some;
+  return noticed;
 }
 
-// From the cheapest test to the dearest: most strips end after the first.
+inline uint64_t equal_to(const Strip& strip, const Cut& cut) {
+  const Floats zero{}, cut_a = zero + cut.a, cut_b = zero + cut.b;
+  uint64_t tied = 0;
+  for (int i = 0; i < kStrip; i += kFloatLanes) {
+    tied |= (equal(load(strip.a + i), cut_a) & equal(load(strip.b + i), cut_b)) << i;
+  }
+  return tied;
+}
+
 template <class Score>
-bool filter_strip(const Score& score, const Cut& cut, float limit, uint64_t key,
-                  const float* __restrict a, const float* __restrict b, const int64_t* indices,
-                  int64_t first, int size, uint8_t* __restrict flags, bool& invalid) {
-  int noticed = 0;
-  for (int i = 0; i < size; ++i) {
-    const float n = a[i] + b[i];
-    noticed |= !((a[i] > 0.0f) & (b[i] > 0.0f) & (n > limit) & (n < __builtin_huge_valf()));
-  }
-  if (!noticed) {
-    memset(flags, 0, static_cast<size_t>(size));
-    return false;
-  }
-  int bad = 0, near = 0, ties = 0;
-  for (int i = 0; i < size; ++i) {
-    const int tied = (a[i] == cut.a) & (b[i] == cut.b);
-    bad |= !is_belief(a[i], b[i]);
-    near |= !tied & !(a[i] + b[i] > limit);
-    ties |= tied;
-    flags[i] = static_cast<uint8_t>(tied);
-  }
-  invalid = bad;
-  int some = ties;
-  if (near) {
-    for (int i = 0; i < size; ++i) {
-      const int pass = !(score.bound(a[i], b[i]) < cut.score);
-      flags[i] = static_cast<uint8_t>(pass);
-      some |= pass;
+uint64_t within_bound(const Score& score, const Strip& strip, const Cut& cut) {
+  float bounds[kStrip];
+  for (int i = 0; i < kStrip; ++i) bounds[i] = score.bound(strip.a[i], strip.b[i]);
+  const Floats zero{}, least = zero + cut.score;
+  uint64_t within = 0;
+  for (int i = 0; i < kStrip; i += kFloatLanes) within |= not_above(least, load(bounds + i)) << i;
+  return within;
+}
+
+// Those whose hash does not come after the cut's.
+inline uint64_t ahead_by_hash(const Strip& strip, const Cut& cut, uint64_t key) {
+  const Words zero{}, least = zero + cut.hash;
+  uint64_t ahead = 0;
+  Words multiples[kStrip / kWordLanes];
+  if (strip.indices) {
+    uint64_t each[kStrip];
+    for (int i = 0; i < kStrip; ++i) each[i] = static_cast<uint64_t>(strip.indices[i]) * kGoldenGamma;
+    memcpy(multiples, each, sizeof(each));
+  } else {
+    uint64_t each[kWordLanes];
+    for (int i = 0; i < kWordLanes; ++i) each[i] = static_cast<uint64_t>(strip.first + i) * kGoldenGamma;
+    memcpy(multiples, each, sizeof(each));
+    for (int i = 1; i < kStrip / kWordLanes; ++i) {
+      multiples[i] = multiples[i - 1] + kWordLanes * kGoldenGamma;
     }
   }
-  if (!ties) return some;
-  if (indices) return drop_lost_ties(cut, key, a, b, size, [=](int i) { return indices[i]; }, flags);
-  return drop_lost_ties(cut, key, a, b, size, [=](int i) { return first + i; }, flags);
+  for (int i = 0; i < kStrip / kWordLanes; ++i) {
+    ahead |= at_least(mix(multiples[i] + key), least) << (i * kWordLanes);
+  }
+  return ahead;
+}
+
+// What the cheapest test noticed, decided by the dearer ones. Of a few candidates with little
+// evidence the bound is left to the caller, who works it out for many strips at once.
+template <class Score>
+__attribute__((noinline)) uint64_t decide(const Score& score, const Strip& strip, const Cut& cut,
+                                          uint64_t key, const Noticed& noticed, bool& invalid) {
+  for (uint64_t odd = noticed.odd; odd; odd &= odd - 1) {
+    const int i = __builtin_ctzll(odd);
+    invalid |= !is_belief(strip.a[i], strip.b[i]);
+  }
+  const uint64_t tied = noticed.near & equal_to(strip, cut);
+  uint64_t near = noticed.near & ~tied;
+  if (__builtin_popcountll(near) > kFew) near &= within_bound(score, strip, cut);
+  return near | (tied ? tied & ahead_by_hash(strip, cut, key) : 0);
 }
 
 template <class Score>
-int filter(const Prepared* prepared, const Cut* cut_, uint64_t key, const float* a, const float* b,
-           const int64_t* indices, int64_t first, int count, uint8_t* flags) {
+bool filter(const Prepared* prepared, const Cut* cut_, uint64_t key, const float* a, const float* b,
+            const int64_t* indices, int64_t first, int count, uint64_t* flags) {
   const Score score = unwrap<Score>(prepared);
   const Cut cut = *cut_;
   const float limit = score.evidence_limit(cut.score);
-  uint32_t strips = 0;
-  for (int start = 0; start < count; start += kStrip) {
-    const int size = count - start < kStrip ? count - start : kStrip;
-    bool invalid = false;
-    const bool some =
-        filter_strip(score, cut, limit, key, a + start, b + start,
-                     indices ? indices + start : nullptr, first + start, size, flags + start,
-                     invalid);
-    if (invalid) return insight_kernels::kInvalid;
-    strips |= uint32_t{some} << (start / kStrip);
+  bool invalid = false;
+  const auto filter_strip = [&](const Strip& strip) -> uint64_t {
+    const Noticed noticed = notice(strip, limit);
+    if (!(noticed.near | noticed.odd)) return 0;
+    return decide(score, strip, cut, key, noticed, invalid);
+  };
+  int start = 0;
+  for (; start + kStrip <= count; start += kStrip) {
+    *flags++ = filter_strip({a + start, b + start, indices ? indices + start : nullptr, first + start});
   }
-  return static_cast<int>(strips);
+  if (start < count) {  // the last, shorter strip: repeats of its first candidate fill it up
+    float last_a[kStrip], last_b[kStrip];
+    int64_t last_indices[kStrip];
+    for (int i = 0; i < kStrip; ++i) {
+      const int from = start + i < count ? start + i : start;
+      last_a[i] = a[from];
+      last_b[i] = b[from];
+      last_indices[i] = indices ? indices[from] : first + from;
+    }
+    const uint64_t real = (uint64_t{1} << (count - start)) - 1;
+    *flags = real & filter_strip({last_a, last_b, last_indices, 0});
+  }
+  return !invalid;
 }
 
 template <class Score>

@@ -51,8 +51,8 @@ class Scorer {
 
   bool per_index() const { return kernels_.per_index; }
 
-  int filter(const insight_kernels::Cut& cut, uint64_t key, const Chunk& chunk,
-             uint8_t* flags) const {
+  bool filter(const insight_kernels::Cut& cut, uint64_t key, const Chunk& chunk,
+              uint64_t* flags) const {
     return kernels_.filter(&prepared_, &cut, key, chunk.a, chunk.b, chunk.indices, chunk.first,
                            chunk.count, flags);
   }
@@ -111,25 +111,15 @@ class Scan {
     Ranked worst;
     if (pass_.cut.refresh(version_, worst)) set_cut(worst);
     const Chunk chunk = pass_.candidates.load(place, count, gathered_, pass_.bad_candidate);
-    const int strips = pass_.scorer.filter(cut_, pass_.key, chunk, flags_);
-    if (strips == insight_kernels::kInvalid) {
+    if (!pass_.scorer.filter(cut_, pass_.key, chunk, flags_)) {
       int i = 0;
       while (is_belief(chunk.a[i], chunk.b[i])) ++i;
       pass_.bad_belief.note(place + i);
       return;
     }
-    for (unsigned left = static_cast<unsigned>(strips); left; left &= left - 1) {
-      const int start = __builtin_ctz(left) * kStrip;
-      meet_strip(chunk, start, std::min(start + kStrip, chunk.count));
-    }
-  }
-
-  void meet_strip(const Chunk& chunk, int begin, int end) {
-    for (int start = begin; start < end; start += 8) {
-      uint64_t eight = 0;
-      memcpy(&eight, flags_ + start, static_cast<size_t>(std::min(8, end - start)));
-      for (; eight; eight &= eight - 1) {
-        const int i = start + __builtin_ctzll(eight) / 8;
+    for (int start = 0; start < count; start += kStrip) {
+      for (uint64_t left = flags_[start / kStrip]; left; left &= left - 1) {
+        const int i = start + __builtin_ctzll(left);
         meet(chunk.a[i], chunk.b[i], chunk.index(i));
       }
     }
@@ -140,7 +130,10 @@ class Scan {
     if (!pass_.candidates.is_eligible(index)) return;
     if (!pass_.scorer.per_index()) {
       const Known& known = known_[slot(a, b)];
-      if (known.a == a && known.b == b) return rank(known.score, index);
+      if (known.a == a && known.b == b) {
+        if (!rank(known.score, index)) pass_over(known);
+        return;
+      }
     }
     pending_a_[pending_] = a;
     pending_b_[pending_] = b;
@@ -149,6 +142,7 @@ class Scan {
   }
 
   void score_pending() {
+    drop_pending_below_cut();
     if (pending_ == 0) return;
     int padded = pending_;
     for (; padded % kLanes; ++padded) {
@@ -166,6 +160,19 @@ class Scan {
     }
   }
 
+  void drop_pending_below_cut() {
+    float bounds[kPending];
+    pass_.scorer.bounds(pending_a_, pending_b_, pending_, bounds);
+    int kept = 0;
+    for (int i = 0; i < pending_; ++i) {
+      if (bounds[i] < worst_.score) continue;
+      pending_a_[kept] = pending_a_[i];
+      pending_b_[kept] = pending_b_[i];
+      pending_index_[kept++] = pending_index_[i];
+    }
+    pending_ = kept;
+  }
+
   // Beliefs repeat (all unseen prompts share the prior, and counts are small integers), so the
   // latest scores are remembered.
   static size_t slot(float a, float b) {
@@ -173,13 +180,23 @@ class Scan {
     return (word ^ word >> 15) * 0xc2b2ae35u >> 24;
   }
 
-  void rank(float score, int64_t index) {
-    if (score < worst_.score) return;
+  // False if the candidate comes after the cut.
+  bool rank(float score, int64_t index) {
+    if (score < worst_.score) return false;
     const Ranked candidate{score, tie_hash(pass_.key, index), index};
-    if (before(worst_, candidate)) return;
-    if (!survivors_.add(candidate) || !survivors_.shrink()) return;
-    pass_.cut.raise(survivors_.worst());
-    set_cut(survivors_.worst());
+    if (before(worst_, candidate)) return false;
+    if (survivors_.add(candidate) && survivors_.shrink()) {
+      pass_.cut.raise(survivors_.worst());
+      set_cut(survivors_.worst());
+    }
+    return true;
+  }
+
+  // A belief that has come up again and again: let the filter drop what equals it.
+  void pass_over(const Known& belief) {
+    cut_.a = belief.a;
+    cut_.b = belief.b;
+    cut_.hash = belief.score < worst_.score ? ~uint64_t{0} : worst_.hash;
   }
 
   void set_cut(const Ranked& worst) {
@@ -200,7 +217,7 @@ class Scan {
   float pending_a_[kPending], pending_b_[kPending];
   int64_t pending_index_[kPending];
   Known known_[kKnown];
-  uint8_t flags_[kChunk];
+  uint64_t flags_[kChunk / kStrip];
   float gathered_[2 * kChunk];
 };
 

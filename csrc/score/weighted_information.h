@@ -24,9 +24,16 @@ struct Weight {
   }
 };
 
-// I_K <= ln(1 + K/n) / 2, from K/n. I_K is also at most ln(K + 1), so a cap on K/n changes nothing.
-INSIGHT_HD float information_limit(float rollouts_over_n) {
-  return 0.5f * rough_log1p(rollouts_over_n < 1e30f ? rollouts_over_n : 1e30f);
+// I_K <= ln(1 + K / (n + d)) / 2 with d(n) = 1 / (3 n + 4 / K). With d = 0 that is known; this d is
+// below the slack that is left at p = 1/2, where it is least (found by computation for K up to 512
+// and n from 1e-8 to 1e8, and tested: tests/insight_ext/test_scores.py).
+template <class Real>
+INSIGHT_HD Real evidence_slack(Real n, Real rollouts) {
+  return 1 / (3 * n + 4 / rollouts);
+}
+
+INSIGHT_HD float information_limit(float n, float rollouts) {
+  return 0.5f * rough_log1p(rollouts / (n + evidence_slack(n, rollouts)));
 }
 
 // Without kWeighted the score is I_K alone, without kInformed w(p) alone (the paper's ablations).
@@ -72,7 +79,7 @@ struct WeightedInformationOf {
   INSIGHT_HD float bound(float a, float b) const {
     const float n = a + b, inverse = 1.0f / n;
     float limit = margin;
-    if constexpr (kInformed) limit *= information_limit(static_cast<float>(rollouts) * inverse);
+    if constexpr (kInformed) limit *= information_limit(n, static_cast<float>(rollouts));
     if constexpr (kWeighted) {
       const float p = a * inverse, complement = b * inverse;
       const float distance = p - static_cast<float>(weight.mu);
@@ -81,12 +88,14 @@ struct WeightedInformationOf {
     return is_ordinary(n) ? limit + 1e-30f : kUnbounded;
   }
 
-  // max w * ln(1 + K/n) / 2 >= threshold, solved for n; e^x - 1 >= x serves where x is tiny.
+  // max w * ln(1 + K / (n + d(n))) / 2 >= threshold, solved for n + d(n) = m. As d falls,
+  // n <= m - d(m); e^x - 1 >= x serves where x is tiny.
   INSIGHT_HD float evidence_limit(float threshold) const {
     if (!kInformed || !(threshold > 1e-29f)) return kUnbounded;
     const double x = smaller(2.0 * threshold / weight_limit, 50.0);
     const double growth = x < 1e-4 ? x : exp(x) - 1.0;
-    return static_cast<float>(rollouts / growth * (1.0 + 1e-5));
+    const double sum = rollouts / growth * (1.0 + 1e-5);
+    return static_cast<float>((sum - evidence_slack(sum, double(rollouts))) * (1.0 + 1e-6));
   }
 };
 
@@ -109,7 +118,7 @@ struct DrawnWeightInformation {
   INSIGHT_HD float bound(float a, float b) const {
     const float n = a + b;
     const float limit = mean.margin * static_cast<float>(mean.weight_limit) *
-                        information_limit(static_cast<float>(mean.rollouts) / n);
+                        information_limit(n, static_cast<float>(mean.rollouts));
     return is_ordinary(n) ? limit + 1e-30f : kUnbounded;
   }
 

@@ -15,7 +15,7 @@ case $kind in
   *) echo "expected plain, address, undefined or thread, got $kind" >&2; exit 2 ;;
 esac
 kernels() { # name, then the instruction set's flags
-  g++ $flags "${@:2}" -DINSIGHT_KERNELS="$1" -Dinsight="insight_$1" \
+  g++ $flags -fno-exceptions "${@:2}" -DINSIGHT_KERNELS="$1" -Dinsight="insight_$1" \
     -c csrc/cpu/kernels.cpp -o "$build/$1.o"
 }
 kernels portable

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -83,13 +84,31 @@ def test_scores_are_the_same_bits_on_every_instruction_set(chosen):
         assert torch.equal(results[0], other)
 
 
-@given(a=st.floats(0.125, 1e6, width=32), b=st.floats(0.125, 1e6, width=32))
-def test_information_is_symmetric_and_within_its_bounds(a, b):
+@given(
+    a=st.floats(0.125, 1e6, width=32),
+    b=st.floats(0.125, 1e6, width=32),
+    rollouts=st.integers(1, 64),
+)
+def test_information_is_symmetric_and_within_its_bounds(a, b, rollouts):
     alpha, beta = torch.tensor([a, b]), torch.tensor([b, a])
-    first, second = score(alpha, beta, WeightedInformation(weight="none")).tolist()
+    chosen = WeightedInformation(rollouts=rollouts, weight="none")
+    first, second = score(alpha, beta, chosen).tolist()
     assert first == second
-    limit = 0.5 * torch.log1p(torch.tensor(8.0 / (a + b), dtype=torch.float64)).item()
-    assert 0 <= first <= limit * (1 + 1e-6)
+    assert 0 <= first <= information_limit(a + b, rollouts) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("rollouts", [1, 2, 3, 5, 8, 13, 32, 200])
+def test_the_limit_that_prunes_holds_from_no_evidence_to_a_great_deal(rollouts):
+    n = torch.logspace(-6, 7, 60, dtype=torch.float64)
+    for p in (0.5, 0.49, 0.3, 0.05, 1e-3, 1e-6):
+        exact = reference.information(n * p, n * (1 - p), rollouts)
+        limits = torch.tensor([information_limit(x, rollouts) for x in n.tolist()])
+        assert (exact <= limits.double() * (1 + 1e-6)).all()
+
+
+def information_limit(n, rollouts):
+    """csrc/score/weighted_information.h"""
+    return 0.5 * math.log1p(rollouts / (n + 1 / (3 * n + 4 / rollouts)))
 
 
 @pytest.mark.parametrize(
