@@ -10,6 +10,7 @@ import torch
 import torch.utils.dlpack
 from torch import Tensor
 
+from insight_ext import _C
 from insight_ext.dispatch import WORD, score_operator, select_operator, signed
 from insight_ext.errors import ArgumentError
 from insight_ext.scores import Score, WeightedInformation
@@ -193,3 +194,20 @@ def select_top_k(
             check_subset("exclude", exclude, a),
         )
     )
+
+
+def draw_distinct(size: int, count: int, seed: int, draw: int) -> Tensor:
+    """`count` distinct integers in [0, size), every set equally likely.
+
+    Args:
+        size, count: 0 <= count <= size.
+        seed, draw: what the result depends on beside the sizes.
+
+    Returns:
+        int64 of shape (count,), in no particular order.
+
+    Cost: O(count).
+    """
+    drawn = torch.empty(count, dtype=torch.int64)
+    _C.cpu.draw_distinct(size, count, seed, draw, drawn.data_ptr())
+    return drawn

@@ -9,26 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from insight_ext import _C
 from insight_ext.errors import ArgumentError
+from insight_ext.ops import draw_distinct
 from insight_ext.proposers.proposer import BeliefProposer
-
-
-def draw_distinct(size: int, count: int, seed: int, draw: int) -> Tensor:
-    """`count` distinct integers in [0, size), every set equally likely.
-
-    Args:
-        size, count: 0 <= count <= size.
-        seed, draw: what the result depends on beside the sizes.
-
-    Returns:
-        int64 of shape (count,), in no particular order.
-
-    Cost: O(count).
-    """
-    drawn = torch.empty(count, dtype=torch.int64)
-    _C.cpu.draw_distinct(size, count, seed, draw, drawn.data_ptr())
-    return drawn
 
 
 def draw_candidates(

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insight_ext.proposers.ranking import best, draw_candidates, draw_distinct
+from insight_ext.ops import draw_distinct
+from insight_ext.proposers.ranking import best, draw_candidates
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.data())
