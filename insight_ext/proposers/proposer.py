@@ -108,7 +108,8 @@ class BeliefProposer(Proposer):
             chosen = torch.cat((chosen, rest[torch.from_numpy(drawn)]))
         self.selections += 1
         self.posterior.step = self.selections
-        self._pending = [*self._pending, chosen][len(self._pending) + 1 - self.in_flight :]
+        pending = [*self._pending, chosen]
+        self._pending = pending[max(len(pending) - self.in_flight, 0) :]
         self._metrics["frac_unseen"] = self.posterior.visits[chosen].tolist().count(0) / k
         return chosen.clone()
 

@@ -113,6 +113,14 @@ def test_prompts_in_flight_are_not_selected_again(name):
         assert set(third.tolist()) | set(first.tolist()) | set(second.tolist()) == set(range(40))
 
 
+@pytest.mark.parametrize("in_flight", [1, 2, 3, 5])
+def test_so_many_selections_are_in_flight_as_were_asked_for(in_flight):
+    proposer = make("expected_difficulty", 100, in_flight=in_flight)
+    latest = [proposer.select(4) for _ in range(8)][-in_flight:]
+    state = proposer.state_dict()["pending"]
+    assert [kept.tolist() for kept in state] == [chosen.tolist() for chosen in latest]
+
+
 def test_a_prompt_whose_results_are_in_may_come_again():
     proposer = make("expected_difficulty", 10)
     chosen = proposer.select(9)
