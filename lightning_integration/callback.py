@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insight_ext import ArgumentError, CheckpointError, ObservationError
+from insight_ext import ArgumentError, CheckpointError
+from insight_ext.filters import Filter
 from insight_ext.proposers import BeliefProposer
-from lightning_integration.datamodule import PromptBatch, PromptDataModule, is_rehearsal
+from lightning_integration.datamodule import Draw, PromptBatch, PromptDataModule, is_rehearsal
 from lightning_integration.history import MetricsFile, RunHistory
+from lightning_integration.outputs import mean_metrics, rolled_out
 from lightning_integration.pl import Callback, LightningModule, Trainer
 
 FORMAT = 1
@@ -34,6 +36,14 @@ class PromptSelectionCallback(Callback):
       batch's order, finite;
     * `loss`, if the optimisation is automatic.
 
+    A step that rolled out other groups than the batch's, as with a filter, returns instead of
+    `rewards`
+
+    * `groups`: everything it rolled out, each prompt once: pairs of the prompts' positions in the
+      pool, int64 of shape (M,), and rewards of shape (M, n); n may differ between pairs.
+
+    A `filter` of the module is saved with the proposer.
+
     Nothing is learned in `fast_dev_run` and `overfit_batches`.
 
     Args:
@@ -46,8 +56,8 @@ class PromptSelectionCallback(Callback):
     Raises:
         ArgumentError: an argument outside its domain, another data module, several processes.
         ObservationError: no rewards, of the wrong shape, or not finite; no belief was changed.
-        CheckpointError: a checkpoint of another pool, of another format, or without beliefs;
-            model, beliefs and run folder are as before.
+        CheckpointError: a checkpoint of another pool, filter or format, or without beliefs; model,
+            beliefs and run folder are as before.
 
     Example:
         >>> callback = PromptSelectionCallback(success_threshold=0.5)
@@ -60,6 +70,7 @@ class PromptSelectionCallback(Callback):
         self.success_threshold = success_threshold
         self.history_every = history_every
         self._data: PromptDataModule | None = None
+        self._filter: Filter | None = None
         self._history: RunHistory | None = None
         self._rollouts = 0
         self._seconds = 0.0
@@ -82,6 +93,8 @@ class PromptSelectionCallback(Callback):
                 f"{trainer.world_size}; set Trainer(devices=1, num_nodes=1)"
             )
         self._data = data
+        chosen = getattr(pl_module, "filter", None)
+        self._filter = chosen if isinstance(chosen, Filter) else None
         # Lightning restores the model before the callbacks; only the module's own hook comes first.
         own_hook = pl_module.on_load_checkpoint
 
@@ -123,18 +136,21 @@ class PromptSelectionCallback(Callback):
         batch_idx: int,
     ) -> None:
         """Observe, record and, if it is time, log one step."""
-        rewards = _rewards(outputs, batch)
-        successes = (rewards >= self.success_threshold).sum(dim=1)
+        groups = rolled_out(outputs, batch, self._fitted.pool)
+        parts = [(rewards, (rewards >= self.success_threshold).sum(dim=1)) for _, rewards in groups]
         learned: dict[str, float] = {}
         if not is_rehearsal(trainer):
-            learned = self._observe(batch, successes, torch.full_like(successes, rewards.shape[1]))
-            self._rollouts += rewards.numel()
+            indices = torch.cat([indices for indices, _ in groups])
+            successes = torch.cat([successes for _, successes in parts])
+            rollouts = torch.cat([torch.full_like(s, rewards.shape[1]) for rewards, s in parts])
+            learned = self._observe(batch["draw"], indices, successes, rollouts)
+            self._rollouts += int(rollouts.sum())
         draw = batch["draw"]
         seconds = perf_counter() - self._step_started + 1e-3 * draw.milliseconds
         self._seconds += seconds
         if not will_log(trainer):
             return
-        metrics = group_metrics(rewards, successes) | draw.metrics | learned
+        metrics = mean_metrics(parts) | draw.metrics | learned
         metrics |= {
             "selection_ms": draw.milliseconds,
             "step_ms": 1e3 * seconds,
@@ -142,13 +158,14 @@ class PromptSelectionCallback(Callback):
             "rollouts_generated": float(self._rollouts),
         }
         shown = {name: metrics.pop(name) for name in ("reward_mean", "frac_mixed")}
-        pl_module.log_dict(shown, prog_bar=True, batch_size=len(rewards))
-        pl_module.log_dict(metrics, batch_size=len(rewards))
+        pl_module.log_dict(shown, prog_bar=True, batch_size=len(batch["prompts"]))
+        pl_module.log_dict(metrics, batch_size=len(batch["prompts"]))
 
-    def _observe(self, batch: PromptBatch, successes: Tensor, rollouts: Tensor) -> dict[str, float]:
-        loader, proposer = self._fitted.loader, self._fitted.proposer
-        indices, step = batch["indices"].cpu(), batch["draw"].step
-        metrics = {"selection_lag": float(loader.observed - batch["draw"].observed)}
+    def _observe(
+        self, draw: Draw, indices: Tensor, successes: Tensor, rollouts: Tensor
+    ) -> dict[str, float]:
+        loader, proposer, step = self._fitted.loader, self._fitted.proposer, draw.step
+        metrics = {"selection_lag": float(loader.observed - draw.observed)}
         predicted = torch.full(successes.shape, torch.nan)
         if isinstance(proposer, BeliefProposer):
             predicted, observed = proposer.predict(indices), successes / rollouts
@@ -160,9 +177,8 @@ class PromptSelectionCallback(Callback):
         metrics["observation_ms"] = 1e3 * (perf_counter() - started)
 
         if self._history is not None:
-            self._history.add_groups(
-                step, batch["prompts"], indices, successes, rollouts, predicted
-            )
+            prompts = [loader.pool[i] for i in indices.tolist()]
+            self._history.add_groups(step, prompts, indices, successes, rollouts, predicted)
             if step % self.history_every == 0:
                 if isinstance(proposer, BeliefProposer):
                     self._history.add_beliefs(step, proposer.posterior)
@@ -190,7 +206,7 @@ class PromptSelectionCallback(Callback):
             self._history.flush()
 
     def state_dict(self) -> dict[str, Any]:
-        """The proposer's state, the pool that it belongs to, the position, the run's totals."""
+        """The states of proposer and filter, the pool, the position, the run's totals."""
         if self._data is None:
             return {}
         return {
@@ -198,6 +214,7 @@ class PromptSelectionCallback(Callback):
             "pool": self._data.pool.fingerprint,
             "proposer": self._data.proposer.state_dict(),
             "loader": self._data.loader.state_dict(),
+            "filter": None if self._filter is None else self._filter.state_dict(),
             "rollouts_generated": self._rollouts,
             "train_seconds": self._seconds,
         }
@@ -209,6 +226,8 @@ class PromptSelectionCallback(Callback):
         self._data.proposer.load_state_dict(state["proposer"])
         # Lightning restores the loader too, but not if a data module wraps it.
         self._data.loader.load_state_dict(state["loader"])
+        if self._filter is not None:
+            self._filter.load_state_dict(state["filter"])
         self._rollouts = state["rollouts_generated"]
         self._seconds = state["train_seconds"]
 
@@ -230,7 +249,17 @@ class PromptSelectionCallback(Callback):
                 f"{self._fitted.pool.fingerprint}, the checkpoint has {state['pool']}; "
                 "resume with the prompts of the run that wrote it"
             )
+        # A checkpoint from before there were filters says nothing about them.
+        saved = state.get("filter")
+        if (saved is None) != (self._filter is None):
+            own = None if self._filter is None else type(self._filter).__name__
+            raise CheckpointError(
+                f"filter: expected {own}, the checkpoint has {saved and saved['filter']}; resume "
+                "with the settings of the run that wrote it"
+            )
         deepcopy(self._fitted.proposer).load_state_dict(state["proposer"])
+        if self._filter is not None:
+            deepcopy(self._filter).load_state_dict(state["filter"])
 
     @property
     def _fitted(self) -> PromptDataModule:
@@ -248,57 +277,3 @@ def will_log(trainer: Trainer) -> bool:
     if trainer.accumulate_grad_batches > 1:
         return every > 0  # Lightning counts optimiser steps then, and offers no count of them
     return every > 0 and (trainer.fit_loop.total_batch_idx + 1) % every == 0
-
-
-def group_metrics(rewards: Tensor, successes: Tensor) -> dict[str, float]:
-    """What one batch of groups looks like.
-
-    Args:
-        rewards: (B, K), the raw rewards.
-        successes: (B,), how many of a group's rewards count as a success.
-
-    Returns:
-        Shares of groups in [0, 1] and the mean reward. A group without reward spread gives no
-        gradient; with graded rewards that is not the same as all solved or all failed.
-
-    Example:
-        >>> rewards = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
-        >>> group_metrics(rewards, torch.tensor([1, 2]))["frac_mixed"]
-        0.5
-    """
-    solved, failed = successes == rewards.shape[1], successes == 0
-    flat = (rewards == rewards[:, :1]).all(dim=1)
-    shares = {
-        "frac_all_solved": solved,
-        "frac_all_failed": failed,
-        "frac_mixed": ~(solved | failed),
-        "frac_reward_zero_std": flat,
-    }
-    metrics = {name: float(groups.float().mean()) for name, groups in shares.items()}
-    return metrics | {"reward_mean": float(rewards.mean())}
-
-
-def _rewards(outputs: Any, batch: PromptBatch) -> Tensor:
-    prompts = len(batch["prompts"])
-    outputs = outputs if isinstance(outputs, Mapping) else {}
-    rewards = outputs.get("rewards")
-    fits = isinstance(rewards, Tensor) and rewards.ndim == 2 and rewards.shape[0] == prompts
-    if not fits or not rewards.numel():
-        got = f"the keys {sorted(outputs)}"
-        if "rewards" in outputs:
-            shape = f" of shape {tuple(rewards.shape)}" if isinstance(rewards, Tensor) else ""
-            got = f"'rewards', a {type(rewards).__name__}{shape}"
-        raise ObservationError(
-            "expected training_step to return a dict with 'rewards', a float tensor of shape "
-            f"({prompts}, K): K rollouts for each prompt, in the batch's order (and 'loss', if the "
-            f"optimisation is automatic); got {got}; no belief was changed"
-        )
-    rewards = rewards.detach().float().cpu()
-    bad = (~torch.isfinite(rewards)).nonzero()
-    if len(bad):
-        row, column = bad[0].tolist()
-        raise ObservationError(
-            f"rewards[{row}, {column}], prompt {batch['prompts'][row].id!r}: expected a finite "
-            f"number, got {float(rewards[row, column])}; no belief was changed"
-        )
-    return rewards

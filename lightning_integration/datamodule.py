@@ -100,8 +100,32 @@ class PromptLoader:
             "draw": draw,
         }
 
+    def more(self, k: int, dealt: Tensor) -> Tensor:
+        """Up to `k` further prompts for the step whose batch was drawn last.
+
+        Args:
+            k: how many are wanted.
+            dealt: int64, the prompts that the step has already; none of them comes again.
+
+        Returns:
+            int64 indices into the pool, fewer than `k` where the pool has no more.
+
+        Example:
+            >>> from insight_ext.proposers import Uniform
+            >>> pool = PromptPool(Prompt(str(i), f"{i}+1=", str(i + 1)) for i in range(4))
+            >>> loader = PromptLoader(pool, Uniform(4), prompts_per_step=3, steps=1)
+            >>> (batch,) = loader
+            >>> len(loader.more(2, dealt=batch["indices"])), loader.drawn
+            (1, 1)
+        """
+        k = min(k, len(self.pool) - len(dealt))
+        if k < 1:
+            return dealt[:0]
+        indices = self.proposer.more(k, dealt)
+        return indices[~torch.isin(indices, dealt)]
+
     def observe(self, indices: Tensor, successes: Tensor, rollouts: Tensor) -> None:
-        """Hand one batch's results to the proposer."""
+        """Hand one step's results to the proposer."""
         self.proposer.observe(indices, successes, rollouts)
         self.observed += 1
 

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from insight_ext import ArgumentError
+from insight_ext import ArgumentError, Prompt
+from insight_ext.filters import Filter
+from lightning_integration.collect import collect, given_filter, length_metrics
 from lightning_integration.datamodule import PromptBatch
 from lightning_integration.model import load_model
 from lightning_integration.pl import LightningModule
@@ -28,7 +33,7 @@ def group_advantages(rewards: Tensor, standardize: bool = True) -> Tensor:
     """How much better than its group each rollout is.
 
     Args:
-        rewards: float, shape (B, K): K rollouts of each of B prompts.
+        rewards: float, shape (B, K): K rollouts of each of B prompts; B may be 0.
         standardize: divide by the group's (population) standard deviation.
 
     Returns:
@@ -42,7 +47,8 @@ def group_advantages(rewards: Tensor, standardize: bool = True) -> Tensor:
     centred = rewards - rewards.mean(dim=1, keepdim=True)
     # The mean of equal floats is not always that float; its rounding must not become a signal.
     equal = rewards.amax(dim=1, keepdim=True) == rewards.amin(dim=1, keepdim=True)
-    if standardize:
+    # Without groups torch would warn about a deviation of nothing.
+    if standardize and len(rewards):
         centred = centred / rewards.std(dim=1, keepdim=True, correction=0)
     return centred.masked_fill(equal, 0.0)
 
@@ -140,6 +146,8 @@ class GRPOModule(LightningModule):
 
     A step draws `rollouts` completions a prompt, rewards them, and makes `updates_per_batch`
     gradient steps on them. It returns `rewards`, from which `PromptSelectionCallback` learns.
+    A filter trains on some of the groups only and may roll out more; the step then returns
+    `groups`, all that were rolled out, so that beliefs, history and costs miss none.
     Without a reference policy, groups whose rewards are all equal have gradient zero, and are left
     out of the backward pass; the loss still counts their tokens in its mean.
 
@@ -163,9 +171,15 @@ class GRPOModule(LightningModule):
         validation_temperature: 0 is greedy.
         seed: of the rollouts; that of step i depends on seed and i alone, so that a resumed run
             draws what the uninterrupted one would have.
+        filter: chooses among the finished groups those to train on: a name in
+            `insight_ext.filters.FILTERS`, a `Filter`, or None for all of them. The callback keeps
+            its state in checkpoints. A step whose groups are all filtered out has gradient zero.
+        filter_options: the filter's settings, where `filter` is a name.
 
     Logs `loss`, `gradient_norm`, `clip_fraction`, `completion_length`, `frac_truncated`, and in
     validation `val_accuracy` over all held-out prompts and `val_accuracy/KIND` by `meta["kind"]`.
+    With a filter also what it reports, `frac_groups_kept` (share of the prompts rolled out whose
+    group is trained on), `refills` (generation batches beyond the first), `refill_selection_ms`.
 
     Raises:
         ArgumentError: an argument outside its domain, or a folder that cannot be loaded.
@@ -194,6 +208,8 @@ class GRPOModule(LightningModule):
         success_threshold: float = 1.0,
         validation_temperature: float = 0.0,
         seed: int = 0,
+        filter: Filter | str | None = None,
+        filter_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -232,6 +248,7 @@ class GRPOModule(LightningModule):
         self.success_threshold = success_threshold
         self.validation_temperature = validation_temperature
         self.seed = seed
+        self.filter = given_filter(filter, filter_options, rollouts)
         self.register_buffer("batches_seen", torch.tensor(0))
         self.reference = None
         if kl_coefficient:
@@ -247,38 +264,40 @@ class GRPOModule(LightningModule):
             weight_decay=self.weight_decay,
         )
 
-    def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Roll out, reward, update; returns `rewards` of shape (B, K) and the last `loss`."""
-        sampling = Sampling(
-            self.max_new_tokens, self.temperature, seed=_mix(self.seed, int(self.batches_seen))
-        )
+    def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
+        """Roll out, reward, update.
+
+        Returns:
+            The last `loss`, and `rewards` of shape (B, K); with a filter `groups` instead, see
+            `Collected`.
+        """
+        roll_out = partial(self._roll_out, int(self.batches_seen))
         self.batches_seen += 1
-        rollouts = self.engine.generate(
-            [prompt.prompt for prompt in batch["prompts"]], self.rollouts, sampling
-        )
-        rewards = self._rewards(batch, rollouts)
+        outputs: dict[str, Any]
+        if self.filter is None:
+            rollouts, rewards = roll_out(batch["prompts"], self.rollouts)
+            outputs, metrics = {"rewards": rewards}, length_metrics([rollouts])
+        else:
+            loader = self.trainer.train_dataloader
+            collected = collect(self.filter, roll_out, batch, loader, self.rollouts)
+            rollouts, rewards = collected.rollouts, collected.rewards
+            outputs, metrics = {"groups": collected.groups}, collected.metrics
         advantages = group_advantages(rewards, self.standardize)
         for _ in range(self.updates_per_batch):
-            loss, metrics = self._update(rollouts, advantages)
+            loss, of_update = self._update(rollouts, advantages)
         self.engine.sync(self.model)
-        self.log_dict(
-            {
-                "loss": loss,
-                **metrics,
-                "completion_length": rollouts.completion_mask.sum(dim=1).float().mean(),
-                "frac_truncated": rollouts.stop_reasons.count("length") / rewards.numel(),
-            },
-            batch_size=len(rewards),
-        )
-        return {"loss": loss, "rewards": rewards}
+        self.log_dict({"loss": loss, **of_update, **metrics}, batch_size=len(batch["prompts"]))
+        return {"loss": loss, **outputs}
 
-    def _rewards(self, batch: PromptBatch, rollouts: Rollouts) -> Tensor:
+    def _roll_out(
+        self, step: int, prompts: Sequence[Prompt], n: int, call: int = 0
+    ) -> tuple[Rollouts, Tensor]:
+        """n completions of each prompt and their rewards, (prompts, n); see `collect.RollOut`."""
+        sampling = Sampling(self.max_new_tokens, self.temperature, seed=_mix(self.seed, step, call))
+        rollouts = self.engine.generate([prompt.prompt for prompt in prompts], n, sampling)
         texts = iter(rollouts.texts)
-        rows = [
-            [self.reward(prompt, next(texts)) for _ in range(self.rollouts)]
-            for prompt in batch["prompts"]
-        ]
-        return torch.tensor(rows, dtype=torch.float32, device=self.device)
+        rows = [[self.reward(prompt, next(texts)) for _ in range(n)] for prompt in prompts]
+        return rollouts, torch.tensor(rows, dtype=torch.float32, device=self.device)
 
     def _update(self, rollouts: Rollouts, advantages: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """One gradient step; returns the loss, a mean over all tokens, and what to log.
@@ -352,6 +371,7 @@ class GRPOModule(LightningModule):
         self._solved.clear()
 
 
-def _mix(seed: int, step: int) -> int:
-    """A seed in [0, 2^62) for this step of the run with this seed."""
-    return random.Random(f"{seed}/{step}").getrandbits(62)
+def _mix(seed: int, step: int, call: int = 0) -> int:
+    """A seed in [0, 2^62) for this call of the engine in this step of the run with this seed."""
+    path = f"{seed}/{step}/{call}" if call else f"{seed}/{step}"
+    return random.Random(path).getrandbits(62)

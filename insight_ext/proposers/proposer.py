@@ -24,6 +24,14 @@ class Proposer(ABC):
     def select(self, k: int) -> Tensor:
         """The indices of the next `k` prompts: distinct, int64, shape (k,), best first."""
 
+    def more(self, k: int, dealt: Tensor) -> Tensor:
+        """Further prompts for the same step, before any of its results: like `select(k)`.
+
+        Those in `dealt`, int64, the step has already. Where a strategy gives one of them all the
+        same, the caller leaves it out.
+        """
+        return self.select(k)
+
     @abstractmethod
     def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
         """Take in results: `successes[i]` of `rollouts[i]` answers to `indices[i]` were correct."""
@@ -108,9 +116,18 @@ class BeliefProposer(Proposer):
             chosen = torch.cat((chosen, rest[torch.from_numpy(drawn)]))
         self.selections += 1
         self.posterior.step = self.selections
-        self._pending = [*self._pending, chosen][len(self._pending) + 1 - self.in_flight :]
+        pending = [*self._pending, chosen]
+        self._pending = pending[max(len(pending) - self.in_flight, 0) :]
         self._metrics["frac_unseen"] = self.posterior.visits[chosen].tolist().count(0) / k
         return chosen.clone()
+
+    def more(self, k: int, dealt: Tensor) -> Tensor:
+        """Like `select(k)`, which counts as a selection, but prompts in `dealt` are in flight."""
+        pending = self._pending
+        self._pending = [*pending, dealt]
+        chosen = self.select(k)
+        self._pending = [*pending, chosen.clone()]
+        return chosen
 
     @abstractmethod
     def _choose(self, k: int, exclude: Tensor) -> Tensor:

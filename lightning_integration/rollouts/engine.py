@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from insight_ext import ArgumentError
 
@@ -63,6 +65,54 @@ class Rollouts:
     logprobs: Tensor
     texts: list[str]
     stop_reasons: list[StopReason]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def rows(self, chosen: Tensor) -> Rollouts:
+        """These completions in this order; `chosen` is int64 of shape (M,), on any device."""
+        at = chosen.tolist()
+        return Rollouts(
+            self.prompt_ids[chosen],
+            self.prompt_mask[chosen],
+            self.completion_ids[chosen],
+            self.completion_mask[chosen],
+            self.logprobs[chosen],
+            [self.texts[i] for i in at],
+            [self.stop_reasons[i] for i in at],
+        )
+
+
+def joined(parts: Sequence[Rollouts]) -> Rollouts:
+    """All completions one after another, padded to the longest; `parts` holds at least one.
+
+    Example:
+        >>> ids, mask = torch.tensor([[5]]), torch.tensor([[True]])
+        >>> one = Rollouts(ids, mask, ids, mask, torch.zeros(1, 1), ["a"], ["stop"])
+        >>> ids, mask = torch.tensor([[6, 7]]), torch.tensor([[True, True]])
+        >>> two = Rollouts(ids, mask, ids, mask, torch.zeros(1, 2), ["bc"], ["length"])
+        >>> both = joined([one, two])
+        >>> both.prompt_ids.tolist(), both.completion_ids.tolist()
+        ([[0, 5], [6, 7]], [[5, 0], [6, 7]])
+    """
+    prompt = max(part.prompt_ids.shape[1] for part in parts)
+    completion = max(part.completion_ids.shape[1] for part in parts)
+
+    def left(values: Tensor) -> Tensor:
+        return pad(values, (prompt - values.shape[1], 0))
+
+    def right(values: Tensor) -> Tensor:
+        return pad(values, (0, completion - values.shape[1]))
+
+    return Rollouts(
+        torch.cat([left(part.prompt_ids) for part in parts]),
+        torch.cat([left(part.prompt_mask) for part in parts]),
+        torch.cat([right(part.completion_ids) for part in parts]),
+        torch.cat([right(part.completion_mask) for part in parts]),
+        torch.cat([right(part.logprobs) for part in parts]),
+        [text for part in parts for text in part.texts],
+        [reason for part in parts for reason in part.stop_reasons],
+    )
 
 
 class RolloutEngine(Protocol):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from insight_ext import ArgumentError, CheckpointError, ObservationError
 from insight_ext.proposers import Proposer, Uniform
 from lightning_integration import PromptSelectionCallback
-from lightning_integration.callback import group_metrics
+from lightning_integration.outputs import group_metrics
 from lightning_integration.pl import LightningDataModule, Trainer
 
 pytestmark = [

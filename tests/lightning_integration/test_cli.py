@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from lightning_integration.cli import main
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*treespec"),
+    pytest.mark.filterwarnings("ignore:.*groups"),
     pytest.mark.filterwarnings("ignore:.*eval mode at the start of training"),
 ]
 
@@ -118,6 +120,29 @@ def test_a_pool_may_come_from_a_function(here):
     assert fit("--data.pool", json.dumps(pool), "--trainer.fast_dev_run", "true") == 0
 
 
+@pytest.mark.parametrize(
+    ("chosen", "options"),
+    [
+        ("dynamic_sampling", {"max_batches": 2}),
+        ({"class_path": "insight_ext.filters.VCRL", "init_args": {"early": 0.0}}, None),
+    ],
+)
+def test_a_filter_comes_from_the_configuration_and_its_run_goes_on(here, chosen, options):
+    model = yaml.safe_load(CONFIG)["model"] | {"filter": chosen, "filter_options": options}
+    (here / "own.yaml").write_text(yaml.safe_dump(yaml.safe_load(CONFIG) | {"model": model}))
+    assert fit("--trainer.max_epochs", "1") == 0
+    assert fit("--ckpt_path", "last") == 0
+    assert set(steps()) == set(range(12))
+    with (here / "runs/own/metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    trained = [row for row in rows if row["rollouts_generated"]]
+    assert {row["filter_rollouts"] != "" for row in trained} == {True}
+    rolled_out = sum(pq.read_table("runs/own/groups.parquet")["rollouts"].to_pylist())
+    assert float(trained[-1]["rollouts_generated"]) == rolled_out
+    assert fit("--ckpt_path", "last", "--model.filter", "null", "--model.filter_options", "null")
+    assert main(["validate", "--config", "own.yaml", "--ckpt_path", "last"]) == 0
+
+
 def broken_line(folder):
     with (folder / "prompts.jsonl").open("a") as file:
         file.write('{"id": "q99", "prompt": \n')
@@ -146,6 +171,8 @@ def no_tokenizer(folder):
         (None, ("--data.prompts_per_step", "31"), "[1, 30]"),
         (None, ("--data.proposer_options", "{mu: 3.0}"), "mu"),
         (None, ("--model.rollouts", "1"), "rollouts"),
+        (None, ("--model.filter", "magic"), "dynamic_sampling, learnability"),
+        (None, ("--model.filter", "vcrl", "--model.filter_options", "{cap: 3}"), "cap"),
         (None, ("--ckpt_path", "nowhere.ckpt"), "nowhere.ckpt"),
         (None, ("--ckpt_path", "last"), "last.ckpt"),
         (None, ("--ckpt_path", "prompts.jsonl"), "prompts.jsonl"),

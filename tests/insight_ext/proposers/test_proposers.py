@@ -113,6 +113,27 @@ def test_prompts_in_flight_are_not_selected_again(name):
         assert set(third.tolist()) | set(first.tolist()) | set(second.tolist()) == set(range(40))
 
 
+@pytest.mark.parametrize("in_flight", [1, 2, 3, 5])
+def test_so_many_selections_are_in_flight_as_were_asked_for(in_flight):
+    proposer = make("expected_difficulty", 100, in_flight=in_flight)
+    latest = [proposer.select(4) for _ in range(8)][-in_flight:]
+    state = proposer.state_dict()["pending"]
+    assert [kept.tolist() for kept in state] == [chosen.tolist() for chosen in latest]
+
+
+@NAMES
+@pytest.mark.parametrize("in_flight", [0, 1, 3])
+def test_more_prompts_for_a_step_are_others(name, in_flight):
+    proposer = make(name, 40, in_flight=in_flight)
+    step(proposer, 8)
+    dealt = proposer.select(8)
+    for _ in range(3):
+        dealt = torch.cat((dealt, proposer.more(8, dealt)))
+    assert len(set(dealt.tolist())) == 32
+    proposer.observe(dealt, dealt % 9, 8)
+    assert proposer.state_dict()["pending"] == []
+
+
 def test_a_prompt_whose_results_are_in_may_come_again():
     proposer = make("expected_difficulty", 10)
     chosen = proposer.select(9)

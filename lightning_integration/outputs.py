@@ -1,0 +1,112 @@
+"""What a training step returned: its groups, checked, and what they look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from insight_ext import ObservationError, Prompt, PromptPool
+from lightning_integration.datamodule import PromptBatch
+
+
+def group_metrics(rewards: Tensor, successes: Tensor) -> dict[str, float]:
+    """What one batch of groups looks like.
+
+    Args:
+        rewards: (B, K), the raw rewards.
+        successes: (B,), how many of a group's rewards count as a success.
+
+    Returns:
+        Shares of groups in [0, 1] and the mean reward. A group without reward spread gives no
+        gradient; with graded rewards that is not the same as all solved or all failed.
+
+    Example:
+        >>> rewards = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+        >>> group_metrics(rewards, torch.tensor([1, 2]))["frac_mixed"]
+        0.5
+    """
+    solved, failed = successes == rewards.shape[1], successes == 0
+    flat = (rewards == rewards[:, :1]).all(dim=1)
+    shares = {
+        "frac_all_solved": solved,
+        "frac_all_failed": failed,
+        "frac_mixed": ~(solved | failed),
+        "frac_reward_zero_std": flat,
+    }
+    metrics = {name: float(groups.float().mean()) for name, groups in shares.items()}
+    return metrics | {"reward_mean": float(rewards.mean())}
+
+
+def mean_metrics(parts: Sequence[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """`group_metrics` over groups of several sizes; each pair is (rewards, successes).
+
+    Example:
+        >>> pairs = (torch.eye(2), torch.tensor([1, 1])), (torch.ones(1, 3), torch.tensor([3]))
+        >>> round(mean_metrics(pairs)["frac_mixed"], 3)
+        0.667
+    """
+    total = sum(len(rewards) for rewards, _ in parts)
+    shares = [(len(rewards) / total, group_metrics(rewards, won)) for rewards, won in parts]
+    return {name: sum(share * part[name] for share, part in shares) for name in shares[0][1]}
+
+
+def rolled_out(outputs: Any, batch: PromptBatch, pool: PromptPool) -> list[tuple[Tensor, Tensor]]:
+    """Everything that a step rolled out: pairs of indices (M,) and rewards (M, n), on the CPU.
+
+    Args:
+        outputs: what `training_step` returned, see `PromptSelectionCallback`.
+        batch: the step's prompts, whose groups `rewards` are.
+        pool: where the indices of `groups` point to.
+
+    Raises:
+        ObservationError: neither of them, of the wrong shape, or not finite.
+    """
+    outputs = outputs if isinstance(outputs, Mapping) else {}
+    if "groups" not in outputs:
+        rewards = _rewards(outputs, batch)
+        return [(batch["indices"].cpu(), _finite("rewards", rewards, batch["prompts"]))]
+    groups = []
+    for at, (indices, rewards) in enumerate(outputs["groups"]):
+        if rewards.ndim != 2 or not rewards.numel() or indices.shape != rewards.shape[:1]:
+            raise ObservationError(
+                f"groups[{at}]: expected positions in the pool of shape (M,) and rewards of shape "
+                f"(M, n), got {tuple(indices.shape)} and {tuple(rewards.shape)}; no belief was "
+                "changed"
+            )
+        prompts = [pool[i] for i in indices.tolist()]
+        groups.append((indices.cpu(), _finite(f"groups[{at}]", rewards, prompts)))
+    if not groups:
+        raise ObservationError("groups: expected at least one pair, got none; return `rewards`")
+    return groups
+
+
+def _rewards(outputs: Mapping[str, Any], batch: PromptBatch) -> Tensor:
+    prompts = len(batch["prompts"])
+    rewards = outputs.get("rewards")
+    fits = isinstance(rewards, Tensor) and rewards.ndim == 2 and rewards.shape[0] == prompts
+    if not fits or not rewards.numel():
+        got = f"the keys {sorted(outputs)}"
+        if "rewards" in outputs:
+            shape = f" of shape {tuple(rewards.shape)}" if isinstance(rewards, Tensor) else ""
+            got = f"'rewards', a {type(rewards).__name__}{shape}"
+        raise ObservationError(
+            "expected training_step to return a dict with 'rewards', a float tensor of shape "
+            f"({prompts}, K): K rollouts for each prompt, in the batch's order (and 'loss', if the "
+            f"optimisation is automatic); got {got}; no belief was changed"
+        )
+    return rewards
+
+
+def _finite(name: str, rewards: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+    rewards = rewards.detach().float().cpu()
+    bad = (~torch.isfinite(rewards)).nonzero()
+    if len(bad):
+        row, column = bad[0].tolist()
+        raise ObservationError(
+            f"{name}[{row}, {column}], prompt {prompts[row].id!r}: expected a finite "
+            f"number, got {float(rewards[row, column])}; no belief was changed"
+        )
+    return rewards
