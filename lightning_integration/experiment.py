@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from rich.table import Table
 
 from insight_ext import ArgumentError, InsightError
 from insight_ext.report import summary_rows, write_report
+from insight_ext.simulate import trainable_arms
 from lightning_integration.tasks import make_pools
 from lightning_integration.warm_start import WarmStart, model_folder
 
@@ -245,12 +246,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="default: runs/ and the configuration's name")
     parser.add_argument("--models", type=Path, default=Path("runs/models"), help="warm starts")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once")
+    parser.add_argument("--strategies", help="arms of `insight_ext compare`, by semicolon, instead")
+    parser.add_argument("--features", default="ngrams", help="for those that predict (ngrams)")
+    parser.add_argument("--seeds", type=int, help="how many, instead of the configuration's")
     asked = parser.parse_args(arguments)
     console = Console()
     started = time.monotonic()
     try:
         folder = asked.folder or Path("runs") / asked.config.stem
         settings = read_settings(asked.config)
+        if asked.strategies:
+            arms = trainable_arms(asked.strategies.split(";"), asked.features)
+            settings = replace(settings, arms=arms)
+        if asked.seeds:
+            settings = replace(settings, seeds=list(range(asked.seeds)))
         report = run(settings, folder, asked.models, asked.workers, console)
     except InsightError as error:
         print(f"experiment: {error}", file=sys.stderr)

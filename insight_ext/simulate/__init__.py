@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from insight_ext.simulate.compare import ARMS, Row, Setting, compare
+from insight_ext.simulate.compare import ARMS, Row, Setting, compare, trainable_arms
 from insight_ext.simulate.learners import LEARNERS, Learner, LearnerSettings, make_learner
 from insight_ext.simulate.trial import Oracle, Trial, run_trial
 
@@ -18,4 +18,5 @@ __all__ = [
     "compare",
     "make_learner",
     "run_trial",
+    "trainable_arms",
 ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
-from insight_ext.errors import ArgumentError
+from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.simulate.compare import ARMS, Setting, compare, markdown, write_rows
 from insight_ext.simulate.learners import LEARNERS
 
@@ -26,14 +28,27 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--output", type=Path, default=Path("runs/compare"), help="folder (runs/compare)"
     )
+    command.add_argument(
+        "--grpo",
+        type=Path,
+        metavar="CONFIG",
+        help="compare on a real model instead: an experiment such as configs/addition.yaml",
+    )
+    command.add_argument(
+        "--features", default="ngrams", help="of the real prompts, for predictors (ngrams)"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """Compare, print the tables, write them and the figures."""
-    learners = list(LEARNERS) if options.learner == "all" else options.learner.split(",")
     # Options of an arm hold commas, so arms are separated by semicolons where there are any.
     separator = ";" if ";" in options.strategies or ":" in options.strategies else ","
     arms = list(ARMS) if options.strategies == "all" else options.strategies.split(separator)
+    arms = [arm.strip() for arm in arms]
+    if options.grpo:
+        _train(options, arms)
+        return
+    learners = list(LEARNERS) if options.learner == "all" else options.learner.split(",")
     try:
         pools = [int(size) for size in options.pool.split(",")]
     except ValueError:
@@ -47,9 +62,7 @@ def run(options: argparse.Namespace) -> None:
         for learner in learners
         for pool in pools
     ]
-    rows, trials = compare(
-        settings, [arm.strip() for arm in arms], options.seeds, workers=options.workers
-    )
+    rows, trials = compare(settings, arms, options.seeds, workers=options.workers)
     options.output.mkdir(parents=True, exist_ok=True)
     write_rows(rows, options.output / "compare.csv")
     text = markdown(rows)
@@ -62,3 +75,13 @@ def run(options: argparse.Namespace) -> None:
         return
     for path in write_figures(rows, trials, options.output):
         print(path)
+
+
+def _train(options: argparse.Namespace, arms: list[str]) -> None:
+    """Hand the arms to the trainer, which this package does not import."""
+    command = [sys.executable, "-m", "lightning_integration.experiment"]
+    command += ["--config", str(options.grpo), "--folder", str(options.output)]
+    command += ["--workers", str(options.workers), "--seeds", str(options.seeds)]
+    command += ["--features", options.features, "--strategies", ";".join(arms)]
+    if subprocess.run(command, check=False).returncode:
+        raise InsightError("the comparison on a real model failed; its message is above")

@@ -152,6 +152,33 @@ def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
     return name, options
 
 
+def trainable_arms(arms: Sequence[str], features: str) -> dict[str, dict[str, Any]]:
+    """The arms as settings of a real data module: random first, without the oracle.
+
+    Args:
+        arms: see `compare`.
+        features: what arms that use the learner's features are given, see `features_of`.
+
+    Returns:
+        By arm: `proposer` and `proposer_options`.
+
+    Raises:
+        ArgumentError: unknown arm.
+
+    Example:
+        >>> trainable_arms(["mopps (threshold)"], "ngrams")["mopps (threshold)"]
+        {'proposer': 'mopps', 'proposer_options': {'rule': 'threshold'}}
+    """
+    settings = {}
+    for arm in dict.fromkeys((RANDOM, *arms)):
+        proposer, options = parse_arm(arm)
+        if options.get("features") is True:
+            options = {**options, "features": features}
+        if proposer != ORACLE:
+            settings[arm] = {"proposer": proposer, "proposer_options": options}
+    return settings
+
+
 def _run(jobs: Sequence[tuple[Setting, str, int]], workers: int) -> Iterator[Trial]:
     if workers == 1:
         yield from map(_trial, jobs)
