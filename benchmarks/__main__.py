@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import bench_select, plot
-from benchmarks.timing import Figure, record
+from benchmarks import bench_select, plot, table
+from benchmarks.timing import RESULTS, Figure, record
 
 
 def measure(quick: bool) -> list[Figure]:
@@ -35,7 +35,12 @@ def measure(quick: bool) -> list[Figure]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer sizes, nothing above 1e7")
-    figures = measure(parser.parse_args().quick)
+    parser.add_argument("--table", action="store_true", help="show the latest run; measure nothing")
+    asked = parser.parse_args()
+    if asked.table:
+        print(table.tables(table.latest(RESULTS / "cpu.jsonl")))
+        return
+    figures = measure(asked.quick)
     print(f"{'what':34} {'pool':12} {'N':>11} {'k':>6} {'K':>3} {'thr':>3} {'median ms':>11} /sum")
     for f in figures:
         ratio = "" if f.ratio_to_sum is None else f"{f.ratio_to_sum:.2f}"

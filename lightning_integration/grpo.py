@@ -155,7 +155,8 @@ class GRPOModule(LightningModule):
         model: a Hugging Face model folder, or a model (then give its tokenizer).
         tokenizer: of a model given as an object.
         engine: draws the rollouts; the model itself, by transformers, if None.
-        reward: a name in `rewards.REWARDS`, or a function of prompt and completion.
+        reward: a name in `rewards.REWARDS`, an import path (`package.module:function`),
+            or a function of prompt and completion.
         rollouts: completions of each prompt, at least 2.
         max_new_tokens, temperature: of the rollouts.
         learning_rate, betas, weight_decay: of AdamW.

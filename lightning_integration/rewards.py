@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 
 import reasoning_gym
 
@@ -66,7 +67,27 @@ REWARDS: dict[str, Reward] = {
 
 
 def make_reward(name: str) -> Reward:
-    """The reward with this name in `REWARDS`."""
+    """The reward with this name in `REWARDS`, or at this import path (`module:function`).
+
+    Raises:
+        ArgumentError: an unknown name, or a path that does not lead to a function.
+
+    Example:
+        >>> make_reward("lightning_integration.rewards:exact_match") is make_reward("exact_match")
+        True
+    """
+    module, colon, function = name.partition(":")
+    if colon:
+        try:
+            reward: Reward = getattr(import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise ArgumentError(f"reward {name!r}: cannot import it: {error}") from error
+        if not callable(reward):
+            raise ArgumentError(f"reward {name!r}: expected a function, got {reward!r}")
+        return reward
     if name not in REWARDS:
-        raise ArgumentError(f"reward: expected one of {', '.join(REWARDS)}, got {name!r}")
+        raise ArgumentError(
+            f"reward: expected one of {', '.join(REWARDS)}, or an import path such as "
+            f"'package.module:function', got {name!r}"
+        )
     return REWARDS[name]

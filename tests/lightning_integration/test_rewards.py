@@ -50,3 +50,9 @@ def test_rewards_are_found_by_name():
     assert all(make_reward(name) is reward for name, reward in REWARDS.items())
     with pytest.raises(ArgumentError, match="reasoning_gym, exact_match, math_verify"):
         make_reward("vibes")
+
+
+@pytest.mark.parametrize("path", ["no_such_module:score", "math:no_such_name", "math:pi"])
+def test_a_path_without_a_function_is_refused(path):
+    with pytest.raises(ArgumentError, match=f"reward '{path}'"):
+        make_reward(path)
