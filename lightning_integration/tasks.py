@@ -133,6 +133,8 @@ class Countdown(Task):
 
     alphabet = "0123456789+-*()=,:"
     max_answer_length = 15
+    # The largest number, by how many there are: of two digits there would be too few problems.
+    LARGEST = {2: 40, 3: 9, 4: 9, 5: 9}
 
     def __init__(self) -> None:
         self.kinds = {
@@ -142,13 +144,13 @@ class Countdown(Task):
                     "min_numbers": count,
                     "max_numbers": count,
                     "min_value": 1,
-                    "max_value": 9,
+                    "max_value": largest,
                     "min_target": 1,
                     "max_target": 99,
                     "operators": ("+", "-", "*"),
                 },
             )
-            for count in (2, 3, 4, 5)
+            for count, largest in self.LARGEST.items()
         }
 
     def render(self, entry: Mapping[str, Any]) -> str:
@@ -164,7 +166,7 @@ class Countdown(Task):
     def demonstration(self, kind: str, mastery: float, rng: random.Random) -> tuple[str, str]:
         count = int(kind.rpartition("-")[2])
         while True:
-            numbers = [rng.randint(1, 9) for _ in range(count)]
+            numbers = [rng.randint(1, self.LARGEST[count]) for _ in range(count)]
             answer = self._expression(numbers, rng)
             target = eval(answer, {"__builtins__": {}})
             if 1 <= target <= 99:

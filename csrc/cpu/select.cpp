@@ -28,7 +28,7 @@ Ranked Selector::sampled_cut() const {
   const int64_t rank = tuning.sample_rank > 0 ? tuning.sample_rank
                                               : sample_rank(whole ? 1.0 : double(wanted) / double(size));
   Survivors promising(rank, 2 * rank + kStrip, candidates_.is_list());
-  float least = -kUnbounded;
+  Ranked least = kLowest;
   FirstFault fault;
   float gathered[2 * kChunk], bounds[kStrip];
   const auto place_of = [&](int64_t stratum) {
@@ -44,12 +44,12 @@ Ranked Selector::sampled_cut() const {
     const Chunk chunk = candidates_.load(place, count, gathered, fault);
     scorer_.bounds(chunk.a, chunk.b, chunk.count, bounds);
     for (int i = 0; i < chunk.count; ++i) {
-      if (bounds[i] <= least || !candidates_.is_eligible(chunk.index(i))) continue;
+      if (bounds[i] < least.score || !candidates_.is_eligible(chunk.index(i))) continue;
       if (!is_belief(chunk.a[i], chunk.b[i])) return kLowest;  // the pass will report it
       const float bound = bounds[i] == bounds[i] ? bounds[i] : kUnbounded;
-      if (promising.add({bound, 0, chunk.index(i)}) && promising.shrink()) {
-        least = promising.worst().score;
-      }
+      const Ranked candidate{bound, tie_hash(key_, chunk.index(i)), chunk.index(i)};
+      if (!before(candidate, least)) continue;
+      if (promising.add(candidate) && promising.shrink()) least = promising.worst();
     }
   }
   if (fault.found() || !promising.shrink()) return kLowest;
