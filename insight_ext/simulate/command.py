@@ -62,7 +62,9 @@ def run(options: argparse.Namespace) -> None:
         for learner in learners
         for pool in pools
     ]
-    rows, trials = compare(settings, arms, options.seeds, workers=options.workers)
+    rows, trials = compare(
+        settings, arms, options.seeds, workers=options.workers, on_trial=_show_progress
+    )
     options.output.mkdir(parents=True, exist_ok=True)
     write_rows(rows, options.output / "compare.csv")
     text = markdown(rows)
@@ -75,6 +77,11 @@ def run(options: argparse.Namespace) -> None:
         return
     for path in write_figures(rows, trials, options.output):
         print(path)
+
+
+def _show_progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done:,} of {total:,} trials", end="\n" if done == total else "", file=sys.stderr)
 
 
 def _train(options: argparse.Namespace, arms: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -91,7 +91,12 @@ class Row:
 
 
 def compare(
-    settings: Sequence[Setting], arms: Sequence[str], seeds: int, *, workers: int = 1
+    settings: Sequence[Setting],
+    arms: Sequence[str],
+    seeds: int,
+    *,
+    workers: int = 1,
+    on_trial: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Row], dict[tuple[Setting, str], list[Trial]]]:
     """Run every arm on every learner with every seed.
 
@@ -101,6 +106,7 @@ def compare(
             Random and the oracle are always among them.
         seeds: how many; seed i draws the same learner for every arm.
         workers: processes.
+        on_trial: called after each trial with the number done and their total.
 
     Returns:
         The table, and the trials by learner and arm, in the order of the seeds.
@@ -122,6 +128,7 @@ def compare(
     trials: dict[tuple[Setting, str], list[Trial]] = {}
     for (setting, arm, _), trial in zip(jobs, _run(jobs, workers), strict=True):
         trials.setdefault((setting, arm), []).append(trial)
+        on_trial(sum(map(len, trials.values())), len(jobs))
     rows = [
         _row(s, arm, trials[s, arm], trials[s, RANDOM], trials[s, ORACLE])
         for s in settings
