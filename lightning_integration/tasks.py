@@ -124,6 +124,10 @@ def _add_losing_carries(left: int, right: int, keep: float, rng: random.Random) 
     return total
 
 
+# Of Countdown, by how many operands there are: two of one digit would give too few problems.
+LARGEST_OPERAND = {2: 40, 3: 9, 4: 9, 5: 9}
+
+
 class Countdown(Task):
     """Reach a target with given numbers and + - *: the task of the InSight paper, in small.
 
@@ -133,8 +137,6 @@ class Countdown(Task):
 
     alphabet = "0123456789+-*()=,:"
     max_answer_length = 15
-    # The largest number, by how many there are: of two digits there would be too few problems.
-    LARGEST = {2: 40, 3: 9, 4: 9, 5: 9}
 
     def __init__(self) -> None:
         self.kinds = {
@@ -150,7 +152,7 @@ class Countdown(Task):
                     "operators": ("+", "-", "*"),
                 },
             )
-            for count, largest in self.LARGEST.items()
+            for count, largest in LARGEST_OPERAND.items()
         }
 
     def render(self, entry: Mapping[str, Any]) -> str:
@@ -166,7 +168,7 @@ class Countdown(Task):
     def demonstration(self, kind: str, mastery: float, rng: random.Random) -> tuple[str, str]:
         count = int(kind.rpartition("-")[2])
         while True:
-            numbers = [rng.randint(1, self.LARGEST[count]) for _ in range(count)]
+            numbers = [rng.randint(1, LARGEST_OPERAND[count]) for _ in range(count)]
             answer = self._expression(numbers, rng)
             target = eval(answer, {"__builtins__": {}})
             if 1 <= target <= 99:
