@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 Line = dict[str, Any]
+OTHERS = ("incremental", "step", "proposers", "memory")
 
 
 def latest(path: Path) -> list[Line]:
@@ -23,7 +24,13 @@ def tables(lines: list[Line]) -> str:
         f"torch {first['torch']}, {first['when'][:10]}; load average {first['load_average']:.1f}.",
         _against_the_limit([line for line in lines if line["bench"] == "select"]),
         _peers([line for line in lines if line["bench"] == "peers"]),
-        _others([line for line in lines if line["bench"] in ("incremental", "step", "memory")]),
+        _others(
+            [
+                line
+                for line in lines
+                if line["bench"] in ("incremental", "step", "memory", "proposers")
+            ]
+        ),
     ]
     return "\n\n".join(parts)
 
