@@ -72,7 +72,7 @@ class InSightPrior(PredictedProposer):
         rollouts: int = 8,
         eta: float = 0.0,
         mu: float = 0.5,
-        ready: float = 0.44,
+        ready: float = 0.5,
         **common: Any,
     ) -> None:
         for name, value in (("information", information), ("mu", mu), ("ready", ready)):

@@ -276,9 +276,34 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
         writer.writerows(asdict(row) for row in rows)
 
 
+def overview(rows: Sequence[Row]) -> str:
+    """One table: steps / random's by strategy and learner, the best on average first.
+
+    `!` marks where the final skill is below random's beyond chance (p < 0.05).
+    """
+    columns = list(dict.fromkeys((row.learner, row.pool) for row in rows))
+    cells: dict[str, dict[tuple[str, int], Row]] = {}
+    for row in rows:
+        cells.setdefault(row.arm, {})[row.learner, row.pool] = row
+    heads = "".join(f" {learner} {pool:,} |" for learner, pool in columns)
+    lines = [f"| strategy |{heads} worse than random on |", "| --- " * (len(columns) + 2) + "|"]
+
+    def worse(row: Row) -> bool:
+        return row.gain < 0 and row.p < 0.05
+
+    def mean_fraction(arm: str) -> float:
+        return float(np.mean([row.fraction for row in cells[arm].values()]))
+
+    for arm in sorted(cells, key=mean_fraction):
+        own = [cells[arm][at] for at in columns]
+        values = "".join(f" {row.fraction:.2f}{'!' if worse(row) else ''} |" for row in own)
+        lines.append(f"| {arm} |{values} {sum(map(worse, own))} |")
+    return "\n".join(lines) + "\n"
+
+
 def markdown(rows: Sequence[Row]) -> str:
-    """One table per learner, the fastest first."""
-    parts = []
+    """The overview, and one table per learner, the fastest first."""
+    parts = ["### Steps to random's final skill, relative to random's\n", overview(rows)]
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.learner, row.pool), []).append(row)
