@@ -35,7 +35,7 @@ def _steps(rows: Sequence[Row], setting: Setting, path: Path) -> None:
     figure = new_figure(LIGHT, f"{setting.learner}, {setting.pool:,} prompts", height)
     figure.subplots_adjust(left=0.42)
     axes = figure.add_subplot()
-    style_axes(axes, LIGHT, "steps to random's final skill, as a share of random's")
+    style_axes(axes, LIGHT, "steps, as a share of random's")
     axes.grid(axis="x", color=LIGHT.grid, linewidth=0.8)
     for y, row in enumerate(reversed(rows)):
         baseline = row.arm in (RANDOM, ORACLE)
