@@ -15,6 +15,8 @@ from insight_ext.dispatch import WORD, score_operator, select_operator, signed
 from insight_ext.errors import ArgumentError
 from insight_ext.scores import Score, WeightedInformation
 
+GOLDEN_RATIO = 0x9E3779B97F4A7C15  # of 2^64, odd
+
 
 class Selection(NamedTuple):
     """The prompts selected.
@@ -43,6 +45,7 @@ def as_tensor(name: str, values: Any) -> Tensor:
 
 
 def check_beliefs(alpha: Tensor, beta: Tensor) -> None:
+    """ArgumentError unless both are float32 (N,), contiguous and on one device."""
     for name, values in (("alpha", alpha), ("beta", beta)):
         if values.dtype != torch.float32:
             raise ArgumentError(f"{name}: expected dtype float32, got {values.dtype}")
@@ -93,6 +96,7 @@ def score(alpha: Any, beta: Any, score: Score = WeightedInformation()) -> Tensor
 
 
 def check_subset(name: str, values: Any, beliefs: Tensor) -> Tensor | None:
+    """`candidates` or `exclude` as int64 indices or a bool mask; ArgumentError if it is neither."""
     if values is None:
         return None
     if isinstance(values, Sequence) and not isinstance(values, str):
@@ -138,7 +142,7 @@ def select_top_k(
             anything with __dlpack__.
         k: how many, from 1 to the number of eligible prompts.
         score: which score.
-        seed: of the tie hash, 0 to 2^64 - 1.
+        seed: of the tie hash, 0 to 2^64 - 1; see `tie_seed` where a run selects many times.
         candidates: the prompts to choose from, as int64 indices (a set: repeats count once) or
             as a bool mask (N,); all if None.
         exclude: prompts not to choose (in flight, say), in either form; none if None.
@@ -194,6 +198,27 @@ def select_top_k(
             check_subset("exclude", exclude, a),
         )
     )
+
+
+def tie_seed(seed: int, selection: int) -> int:
+    """The seed of `select_top_k` for one selection of a run: runs share none of their ties.
+
+    A sum would give run 1 the ties of run 0, one step early. Multiples of the golden ratio lie far
+    apart: for seeds below 2^31 and selections below 2^32 no two pairs have the same result. The
+    kernel mixes it before use, so neighbouring results have nothing in common.
+
+    Args:
+        seed: of the run, 0 or more.
+        selection: its number within the run, 0 or more.
+
+    Returns:
+        0 to 2^64 - 1.
+
+    Example:
+        >>> tie_seed(0, 1), tie_seed(1, 0)
+        (1, 11400714819323198485)
+    """
+    return (seed * GOLDEN_RATIO + selection) % WORD
 
 
 def draw_distinct(size: int, count: int, seed: int, draw: int) -> Tensor:

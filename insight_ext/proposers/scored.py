@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from insight_ext.ops import score, select_top_k
+from insight_ext.ops import score, select_top_k, tie_seed
 from insight_ext.proposers.ranking import CandidateProposer
 from insight_ext.scores import Score
 
@@ -36,7 +36,7 @@ class ScoredProposer(CandidateProposer):
             beta,
             min(k + 1, available),
             self.score,
-            seed=self.seed + self.selections,
+            seed=tie_seed(self.seed, self.selections),
             candidates=candidates,
             exclude=exclude if candidates is None else None,
         )

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from insight_ext import ArgumentError, score, select_top_k
+from insight_ext.ops import tie_seed
 from insight_ext.proposers import InSight
 
 
@@ -18,7 +19,9 @@ def test_the_whole_pool_is_selected_as_the_kernel_selects():
     visited = torch.arange(100)
     proposer.observe(visited, visited % 9, 8)
     posterior = proposer.posterior
-    expected = select_top_k(posterior.alpha, posterior.beta, 10, proposer.score, seed=5)
+    expected = select_top_k(
+        posterior.alpha, posterior.beta, 10, proposer.score, seed=tie_seed(5, 0)
+    )
     assert torch.equal(proposer.select(10), expected.indices)
 
 
@@ -36,6 +39,15 @@ def test_candidates_are_drawn_anew_and_the_best_of_them_win():
 def test_ties_fall_differently_at_every_selection():
     proposer = InSight(1000, candidate_ratio=None)
     assert proposer.select(10).tolist() != proposer.select(10).tolist()
+
+
+@pytest.mark.parametrize("later", [1, 2, 7])
+def test_a_run_does_not_repeat_the_ties_of_a_later_step_of_another(later):
+    """All prompts are unseen, so that ties alone decide."""
+    one, other = (InSight(1000, candidate_ratio=None, in_flight=0, seed=s) for s in (0, later))
+    for _ in range(later):
+        one.select(10)
+    assert one.select(10).tolist() != other.select(10).tolist()
 
 
 def test_ties_at_the_cut_are_counted():
