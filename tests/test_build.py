@@ -1,0 +1,58 @@
+"""What CMake is told; nothing is compiled here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NVCC = os.environ.get("CUDACXX") or shutil.which("nvcc")
+
+
+def configure(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    pybind11 = pytest.importorskip("pybind11")
+    cmake = shutil.which("cmake") or pytest.skip("no cmake")
+    command = [cmake, "-S", str(ROOT), "-B", str(folder), "-G", "Unix Makefiles", *options]
+    command += [f"-DPython_EXECUTABLE={sys.executable}"]
+    command += [f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
+    clean = {name: value for name, value in os.environ.items() if name != "CUDAARCHS"}
+    return subprocess.run(
+        command, env={**clean, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("value", ["auto", "YES", ""])
+def test_an_unknown_choice_of_back_end_is_refused(tmp_path, value):
+    result = configure(tmp_path, f"-DINSIGHT_CUDA={value}")
+    assert result.returncode != 0
+    assert f"INSIGHT_CUDA: expected AUTO, ON or OFF, got '{value}'" in result.stderr
+
+
+@pytest.mark.skipif(NVCC is None, reason="configures the CUDA back end with nvcc")
+@pytest.mark.parametrize(
+    ("options", "environment", "expected"),
+    [
+        (["-DCMAKE_CUDA_ARCHITECTURES=87"], {}, "87"),
+        ([], {"CUDAARCHS": "86"}, "86"),
+        # nvcc passed off as an older one.
+        (["-DCMAKE_USER_MAKE_RULES_OVERRIDE_CUDA={older}"], {}, "80,90"),
+    ],
+    ids=["option", "environment", "older nvcc"],
+)
+def test_the_gpus_compiled_for_are_those_given_or_those_nvcc_knows(
+    tmp_path, options, environment, expected
+):
+    older = tmp_path / "older.cmake"
+    older.write_text("set(CMAKE_CUDA_COMPILER_VERSION 12.4)\n")
+    given = [option.format(older=older) for option in options]
+    # The second time the first one's cache is read.
+    for _ in range(2):
+        result = configure(tmp_path / "build", *given, **environment)
+        assert result.returncode == 0, result.stderr
+        flags = (tmp_path / "build/CMakeFiles/_C.dir/flags.make").read_text()
+        assert f'INSIGHT_CUDA_ARCHITECTURES=\\"{expected}\\"' in flags
