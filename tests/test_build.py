@@ -1,4 +1,4 @@
-"""What CMake is told; nothing is compiled here."""
+"""What CMake is told and what a source archive holds; nothing is compiled here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,16 @@ def test_the_gpus_compiled_for_are_those_given_or_those_nvcc_knows(
         assert result.returncode == 0, result.stderr
         flags = (tmp_path / "build/CMakeFiles/_C.dir/flags.make").read_text()
         assert f'INSIGHT_CUDA_ARCHITECTURES=\\"{expected}\\"' in flags
+
+
+def test_a_source_archive_holds_what_the_build_reads(tmp_path):
+    pytest.importorskip("pybind11")
+    command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(tmp_path)]
+    command += ["sdist", "--dist-dir", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        held = {name.partition("/")[2] for name in file.getnames()}
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.*")}
+    assert sources | {"CMakeLists.txt", "insight_ext/_C.pyi", "insight_ext/py.typed"} <= held
+    assert not any(name.startswith("tests") for name in held)
