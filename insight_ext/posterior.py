@@ -121,7 +121,10 @@ class BetaPosteriors:
 
         Cost: O(m), independent of n.
         """
-        visited, successes, rollouts = self.counted(indices, successes, rollouts)
+        self.add(*self.counted(indices, successes, rollouts))
+
+    def add(self, visited: Tensor, successes: Tensor, rollouts: Tensor) -> None:
+        """`observe` what `counted` has checked."""
         current, priors = self.current(visited), self._prior_at(visited)
         for belief, old, prior, count in zip(
             (self.alpha, self.beta), current, priors, (successes, rollouts - successes), strict=True

@@ -148,12 +148,13 @@ class BeliefProposer(Proposer):
 
     def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
         """Update the beliefs; see `BetaPosteriors.observe`."""
-        self.posterior.observe(indices, successes, rollouts)
-        back = torch.as_tensor(indices, dtype=torch.int64)
-        if len(self._pending) == 1 and torch.equal(self._pending[0], back):
+        # From here on nothing can fail: these are distinct prompts, on the beliefs' device.
+        visited, wins, tries = self.posterior.counted(indices, successes, rollouts)
+        self.posterior.add(visited, wins, tries)
+        if len(self._pending) == 1 and torch.equal(self._pending[0], visited):
             self._pending = []
         elif self._pending:
-            left = [selection[~torch.isin(selection, back)] for selection in self._pending]
+            left = [selection[~torch.isin(selection, visited)] for selection in self._pending]
             self._pending = [selection for selection in left if len(selection)]
 
     def metrics(self) -> dict[str, float]:

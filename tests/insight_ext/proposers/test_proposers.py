@@ -91,6 +91,32 @@ def test_a_bad_observation_changes_nothing(name):
     assert torch.equal(proposer.posterior.alpha, before["alpha"])
 
 
+class Elsewhere(torch.Tensor):
+    """Stands for a tensor on another device: only what `to` makes of it meets other tensors."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.to:
+            return args[0].as_subclass(torch.Tensor).clone()
+        if func in (torch.equal, torch.isin):
+            raise RuntimeError("expected all tensors to be on the same device")
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+@NAMES
+@pytest.mark.parametrize("others", [0, 1])
+def test_results_from_another_device_are_taken(name, others):
+    proposer, plain = (make(name, 20, in_flight=2) for _ in range(2))
+    for _ in range(others):
+        assert torch.equal(proposer.select(4), plain.select(4))
+    chosen = proposer.select(4)
+    assert torch.equal(chosen, plain.select(4))
+    proposer.observe(chosen.as_subclass(Elsewhere), chosen % 9, 8)
+    plain.observe(chosen, chosen % 9, 8)
+    assert torch.equal(proposer.posterior.alpha, plain.posterior.alpha)
+    assert len(proposer.state_dict()["pending"]) == others
+
+
 @NAMES
 @pytest.mark.parametrize("change", [{"seed": 1}, {"pool_size": 9}, {"decay": 0.25}])
 def test_a_state_of_other_settings_is_refused_and_changes_nothing(name, change):
