@@ -161,9 +161,16 @@ class BetaPosteriors:
         columns = []
         given = {"indices": indices, "successes": successes, "rollouts": rollouts}
         for name, values in given.items():
-            column = torch.as_tensor(values)
-            if column.numel() and (column.is_floating_point() or column.dtype == torch.bool):
-                raise ObservationError(f"{name}: expected integers, got {column.dtype}")
+            try:
+                column = torch.as_tensor(values)
+            except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+                raise ObservationError(
+                    f"{name}: expected integers of shape (m,), got {values!r:.80}; "
+                    "no belief was changed"
+                ) from error
+            kind = column.dtype
+            if column.numel() and (kind.is_floating_point or kind.is_complex or kind == torch.bool):
+                raise ObservationError(f"{name}: expected integers, got {kind}")
             columns.append(column)
         shape = columns[0].shape
         if columns[2].ndim == 0:
@@ -248,14 +255,21 @@ class BetaPosteriors:
 
 
 def _checked_prior(prior: Any, n: int, device: torch.device | str) -> tuple[Any, Any]:
-    if len(prior) != 2:
-        raise ArgumentError(f"prior: expected (alpha, beta), got {len(prior)} values")
-    if not any(isinstance(side, Tensor) for side in prior):
-        if not all(math.isfinite(x) and x > 0 for x in prior):
+    try:
+        first, second = prior
+        if not isinstance(first, Tensor) and not isinstance(second, Tensor):
+            first, second = float(first), float(second)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"prior: expected two numbers (alpha, beta), or two tensors of shape ({n},), "
+            f"got {prior!r:.80}"
+        ) from error
+    if isinstance(first, float) and isinstance(second, float):
+        if not all(math.isfinite(x) and x > 0 for x in (first, second)):
             raise ArgumentError(f"prior: expected two finite positive numbers, got {prior}")
-        return float(prior[0]), float(prior[1])
+        return first, second
     sides = []
-    for name, side in zip(("alpha", "beta"), prior, strict=True):
+    for name, side in zip(("alpha", "beta"), (first, second), strict=True):
         if not isinstance(side, Tensor) or side.shape != (n,):
             got = tuple(side.shape) if isinstance(side, Tensor) else type(side).__name__
             raise ArgumentError(f"prior: expected {name} as a tensor of shape ({n},), got {got}")

@@ -98,6 +98,12 @@ def test_numpy_tensors_and_lists_are_taken():
         ([[0, 1]], [[0, 0]], 1, r"one dimension, got \(1, 2\)"),
         ([0, 1], [0.0, 1.0], 1, r"successes: expected integers, got torch.float"),
         ([True, False], [0, 1], 1, r"indices: expected integers, got torch.bool"),
+        ([0], [1j], 1, r"successes: expected integers, got torch.complex"),
+        (["a"], [1], 1, r"indices: expected integers of shape \(m,\), got \['a'\]; no belief"),
+        ([0], [None], 1, r"successes: expected integers of shape \(m,\), got \[None\]"),
+        ([0], [1], None, r"rollouts: expected integers of shape \(m,\), got None"),
+        ([[0], [1, 2]], [0, 0], 1, r"indices: expected integers of shape \(m,\), got \[\[0\]"),
+        ([2**70], [0], 1, r"indices: expected integers of shape \(m,\), got \[1180591620"),
     ],
 )
 def test_what_cannot_be_counted_is_refused_and_changes_nothing(
@@ -117,6 +123,9 @@ def test_what_cannot_be_counted_is_refused_and_changes_nothing(
         ({"n": 0}, "n: expected at least one prompt, got 0"),
         ({"n": 1, "prior": (0.0, 1.0)}, "prior: expected two finite positive"),
         ({"n": 1, "prior": (1.0, float("inf"))}, "prior: expected two finite positive"),
+        ({"n": 3, "prior": 1.0}, r"prior: expected two numbers .* shape \(3,\), got 1.0"),
+        ({"n": 1, "prior": (1.0,)}, r"prior: expected two numbers .* got \(1.0,\)"),
+        ({"n": 1, "prior": ("a", "b")}, r"prior: expected two numbers .* got \('a', 'b'\)"),
         ({"n": 1, "decay": 1.5}, r"decay: expected a number in \[0, 1\], got 1.5"),
         ({"n": 1, "decay": float("nan")}, "decay"),
     ],
