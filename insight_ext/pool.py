@@ -104,19 +104,7 @@ class PromptPool(Sequence[Prompt]):
             PoolError: an unreadable file, a broken line (file and line number), a duplicate id.
         """
         path = Path(path)
-        prompts = []
-        for number, line in enumerate(_read_text(path).split("\n"), start=1):
-            if not line.strip():
-                continue
-            where = f"{path}:{number}"
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise PoolError(f"{where}: expected one JSON object a line, got {error}") from error
-            if not isinstance(row, dict):
-                raise PoolError(f"{where}: expected a JSON object, got {type(row).__name__}")
-            prompts.append(_prompt_from_row(row, where))
-        return cls._named(path, prompts)
+        return cls._from_rows(path, _jsonl_rows(path))
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> PromptPool:
@@ -137,16 +125,25 @@ class PromptPool(Sequence[Prompt]):
             rows = pyarrow.parquet.read_table(path).to_pylist()
         except (OSError, pyarrow.ArrowInvalid) as error:
             raise PoolError(f"{path}: expected a Parquet file: {error}") from error
-        return cls._named(
-            path, [_prompt_from_row(row, f"{path}, row {i}") for i, row in enumerate(rows)]
-        )
+        return cls._from_rows(path, ((f"{path}, row {i}", row) for i, row in enumerate(rows)))
 
     @classmethod
-    def _named(cls, path: Path, prompts: list[Prompt]) -> PromptPool:
-        try:
-            return cls(prompts)
-        except PoolError as error:
-            raise PoolError(f"{path}: {error}") from error
+    def _from_rows(cls, path: Path, rows: Iterable[tuple[str, dict[str, Any]]]) -> PromptPool:
+        """The pool of these rows, each with its place in the file for messages."""
+        prompts: list[Prompt] = []
+        places: dict[str, str] = {}
+        for where, row in rows:
+            prompt = _prompt_from_row(row, where)
+            first = places.setdefault(prompt.id, where)
+            if first != where:
+                raise PoolError(
+                    f"{where}: prompt id {prompt.id!r} occurs already at {first}; "
+                    "expected distinct ids, since beliefs are saved by id"
+                )
+            prompts.append(prompt)
+        if not prompts:
+            raise PoolError(f"{path}: the pool is empty: expected at least one prompt")
+        return cls(prompts)
 
     def to_jsonl(self, path: str | Path) -> None:
         """Write the pool so that `from_jsonl` reads it back, fingerprint and all."""
@@ -161,6 +158,20 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PoolError(f"{path}: cannot read the prompts: {error}") from error
+
+
+def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise PoolError(f"{where}: expected one JSON object a line, got {error}") from error
+        if not isinstance(row, dict):
+            raise PoolError(f"{where}: expected a JSON object, got {type(row).__name__}")
+        yield where, row
 
 
 def _prompt_from_row(row: dict[str, Any], where: str) -> Prompt:
@@ -178,5 +189,12 @@ def _prompt_from_row(row: dict[str, Any], where: str) -> Prompt:
             raise PoolError(
                 f"{where}: expected {name} to be a string, got {type(values[name]).__name__}"
             )
+        try:
+            values[name].encode()
+        except UnicodeEncodeError as error:  # JSON can escape half of a surrogate pair
+            raise PoolError(
+                f"{where}: expected {name} to be Unicode text, got a lone surrogate "
+                f"in {values[name]!r:.80}; write the whole character"
+            ) from error
     id_, prompt, answer = (values.pop(name) for name in FIELDS)
     return Prompt(id_, prompt, answer, values)

@@ -50,6 +50,19 @@ def test_parquet_and_jsonl_agree(tmp_path):
     assert one.ids == ("a",)
 
 
+def test_an_id_that_occurs_twice_in_parquet_is_named_with_its_rows(tmp_path):
+    rows = [{"id": name, "prompt": "", "answer": ""} for name in "aba"]
+    path = tmp_path / "pool.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    with pytest.raises(PoolError, match="row 2: prompt id 'a' occurs already at .*, row 0;"):
+        PromptPool.from_file(path)
+
+
+def test_whole_surrogate_pairs_are_read(tmp_path):
+    (tmp_path / "pool.jsonl").write_text('{"id": "\\ud83d\\ude00", "prompt": "", "answer": ""}')
+    assert PromptPool.from_file(tmp_path / "pool.jsonl").ids == ("\N{GRINNING FACE}",)
+
+
 def test_integer_ids_and_answers_are_read_as_text(tmp_path):
     (tmp_path / "pool.jsonl").write_text('{"id": 7, "prompt": "3+4=", "answer": 7}')
     assert PromptPool.from_file(tmp_path / "pool.jsonl")[0] == Prompt("7", "3+4=", "7")
@@ -64,7 +77,19 @@ def test_integer_ids_and_answers_are_read_as_text(tmp_path):
         ('{"id": "a", "prompt": 3, "answer": "x"}', "prompt to be a string, got int"),
         ('{"id": "a", "prompt": "p", "answer": false}', "answer to be a string, got bool"),
         ("", "pool.jsonl: the pool is empty"),
-        ('{"id":"a","prompt":"","answer":""}\n' * 2, "pool.jsonl: prompt id 'a' occurs at .* 0 "),
+        (
+            '{"id":"a","prompt":"","answer":""}\n' * 2,
+            "pool.jsonl:2: prompt id 'a' occurs already at .*pool.jsonl:1;",
+        ),
+        (
+            '{"id": "\\ud800", "prompt": "p", "answer": "x"}',
+            "pool.jsonl:1: expected id to be Unicode text, got a lone surrogate",
+        ),
+        (
+            '{"id": "a", "prompt": "p", "answer": "1\\ude00"}',
+            "pool.jsonl:1: expected answer to be Unicode text",
+        ),
+        ("1" * 5000, "pool.jsonl:1: expected one JSON object a line"),
     ],
 )
 def test_a_broken_file_names_the_file_and_the_line(tmp_path, text, message):
