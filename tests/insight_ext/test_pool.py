@@ -50,6 +50,11 @@ def test_parquet_and_jsonl_agree(tmp_path):
     assert one.ids == ("a",)
 
 
+def test_an_id_that_occurs_twice_is_named_with_its_positions():
+    with pytest.raises(PoolError, match="prompt id 'a' occurs at positions 0 and 1"):
+        PromptPool([Prompt("a", "", "")] * 2)
+
+
 def test_an_id_that_occurs_twice_in_parquet_is_named_with_its_rows(tmp_path):
     rows = [{"id": name, "prompt": "", "answer": ""} for name in "aba"]
     path = tmp_path / "pool.parquet"
