@@ -133,7 +133,11 @@ PYBIND11_MODULE(_C, module) {
       })
       .def("select", &index_select)
       .def("visited", &cpu::PoolIndex::visited);
+#ifdef __clang__
+  module.attr("compiler") = "clang++ " __clang_version__;
+#else
   module.attr("compiler") = "g++ " __VERSION__;
+#endif
   module.attr("version") = INSIGHT_VERSION;
   module.attr("cuda_architectures") = INSIGHT_CUDA_ARCHITECTURES;
 #ifdef INSIGHT_WITH_CUDA
