@@ -87,7 +87,19 @@ class PromptPool(Sequence[Prompt]):
 
     @classmethod
     def from_file(cls, path: str | Path) -> PromptPool:
-        """Read `.jsonl` or `.parquet`, by the file's ending."""
+        """Read `.jsonl` or `.parquet`, by the file's ending.
+
+        Raises:
+            PoolError: another ending; else see `from_jsonl` and `from_parquet`.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     PromptPool([Prompt("a", "1+1=", "2")]).to_jsonl(f"{folder}/pool.jsonl")
+            ...     pool = PromptPool.from_file(f"{folder}/pool.jsonl")
+            >>> pool.ids
+            ('a',)
+        """
         readers = {".jsonl": cls.from_jsonl, ".parquet": cls.from_parquet}
         path = Path(path)
         if path.suffix not in readers:
@@ -101,7 +113,18 @@ class PromptPool(Sequence[Prompt]):
         An integer id or answer is read as its decimal text.
 
         Raises:
-            PoolError: an unreadable file, a broken line (file and line number), a duplicate id.
+            PoolError: an unreadable file, a broken line (file and line number), a duplicate id
+                (both lines).
+
+        Example:
+            >>> import tempfile
+            >>> line = '{"id": 7, "prompt": "1+1=", "answer": 2, "kind": "sum"}'
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     path = Path(folder, "pool.jsonl")
+            ...     _ = path.write_text(line)
+            ...     pool = PromptPool.from_jsonl(path)
+            >>> pool[0]
+            Prompt(id='7', prompt='1+1=', answer='2', meta={'kind': 'sum'})
         """
         path = Path(path)
         return cls._from_rows(path, _jsonl_rows(path))
@@ -111,7 +134,18 @@ class PromptPool(Sequence[Prompt]):
         """Columns `id`, `prompt`, `answer`; other columns go to `meta`. Needs pyarrow.
 
         Raises:
-            PoolError: pyarrow is missing, an unreadable file, a bad row (file and row number).
+            PoolError: pyarrow is missing, an unreadable file, a bad row (file and row number, from
+                0), a duplicate id (both rows).
+
+        Example:
+            >>> import tempfile
+            >>> from insight_ext.tables import write_columns
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     path = f"{folder}/pool.parquet"
+            ...     write_columns(path, {"id": ["a"], "prompt": ["1+1="], "answer": ["2"]})
+            ...     pool = PromptPool.from_parquet(path)
+            >>> pool[0]
+            Prompt(id='a', prompt='1+1=', answer='2', meta={})
         """
         path = Path(path)
         try:

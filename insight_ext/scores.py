@@ -175,7 +175,20 @@ class Thompson(Score):
 class ExpectedDifficulty(Score):
     """How near the expected success rate lies to a target: -|alpha / (alpha + beta) - target|.
 
+    Args:
+        target: in [0, 1].
+
+    Raises:
+        ArgumentError: a target outside its domain.
+
     Source: the EXPECTED-DIFFICULTY baseline of InSight (arXiv 2603.01907).
+
+    Example:
+        >>> import torch
+        >>> from insight_ext import select_top_k
+        >>> alpha, beta = torch.tensor([9.0, 5.0, 1.0]), torch.tensor([1.0, 5.0, 9.0])
+        >>> select_top_k(alpha, beta, 1, ExpectedDifficulty(0.5)).indices
+        tensor([1])
     """
 
     target: float = 0.5
@@ -193,9 +206,16 @@ class ExpectedDifficulty(Score):
 
 @dataclass(frozen=True)
 class InverseEvidence(Score):
-    """How little is known: 1 / (1 + alpha + beta).
+    """How little is known: 1 / (1 + alpha + beta). It has no settings.
 
     Source: the INVERSE-EVIDENCE baseline of InSight (arXiv 2603.01907).
+
+    Example:
+        >>> import torch
+        >>> from insight_ext import select_top_k
+        >>> alpha, beta = torch.tensor([9.0, 2.0, 1.0]), torch.tensor([1.0, 2.0, 9.0])
+        >>> select_top_k(alpha, beta, 1, InverseEvidence()).indices
+        tensor([1])
     """
 
     @property
@@ -212,7 +232,19 @@ class MixedGroup(Score):
 
         1 - B(a + K, b) / B(a, b) - B(a, b + K) / B(a, b)
 
+    Args:
+        rollouts: K, rollouts per prompt, 1 to 512.
+
+    Raises:
+        ArgumentError: rollouts outside its domain.
+
     Source: docs/kernel.md.
+
+    Example:
+        >>> import torch
+        >>> from insight_ext import score
+        >>> score(torch.tensor([1.0, 9.0]), torch.tensor([1.0, 1.0]), MixedGroup(rollouts=2))
+        tensor([0.3333, 0.1636])
     """
 
     rollouts: int = 8

@@ -22,8 +22,25 @@ __all__ = ["CURATORS", "Curation", "curate", "lim", "point_biserial"]
 def curate(method: str, log: GroupLog, **options: Any) -> Curation:
     """Score the prompts of a log by the curator with this name in `CURATORS`.
 
+    Args:
+        method: the curator's name.
+        log: visits of prompts, see `insight_ext.logs.read_log`.
+        options: of the curator.
+
+    Returns:
+        The scored prompts, and which to keep.
+
     Raises:
         ArgumentError: an unknown name (the known ones listed), or options it does not take.
+        ObservationError: a log without what the curator needs.
+
+    Example:
+        >>> import numpy as np
+        >>> epoch, prompt = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+        >>> wins, tries = np.array([2, 8, 6, 8]), np.array([8, 8, 8, 8])
+        >>> log = GroupLog(("a", "b"), prompt, wins, tries, step=None, epoch=epoch)
+        >>> curate("lim", log, count=1).kept_ids
+        ['a']
     """
     if method not in CURATORS:
         raise ArgumentError(f"unknown curator {method!r}: expected one of {', '.join(CURATORS)}")
