@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from insight_ext import _C
 from insight_ext.build_info import build_info
+from insight_ext.cli import main
 
 
 def test_build_info_tells_what_was_built_and_found():
@@ -18,6 +20,11 @@ def test_build_info_tells_what_was_built_and_found():
     assert info["instruction_sets"][0] == "portable"
     assert info["cuda"] == hasattr(_C, "cuda")
     assert bool(info["cuda_architectures"]) == info["cuda"]
+
+
+def test_the_command_prints_what_build_info_tells(capsys):
+    assert main(["build-info"]) == 0
+    assert json.loads(capsys.readouterr().out) == build_info()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads ELF symbols with nm")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from insight_ext.cli import main
 from insight_ext.errors import InsightError
 from insight_ext.report import summary_rows, write_report
 from insight_ext.report.summary import write_summary
@@ -57,6 +58,24 @@ def test_what_was_not_logged_is_named_and_no_figure_is_empty_or_old(
         assert re.search(rf"<strong>{missing}[^<]*</strong> is not shown: ", page)
     assert "not measured" in page
     assert "<b>" not in page
+
+
+def test_the_command_draws_the_report_of_a_run_and_names_it(
+    experiment_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = experiment_folder(("random",), seeds=1, steps=10) / "random-seed0"
+    assert main(["report", str(run)]) == 0
+    assert capsys.readouterr().out.strip() == str(run / "report.html")
+    assert "<img " in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_command_refuses_a_folder_without_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("insight_ext report: ")
+    assert str(tmp_path) in message
 
 
 def test_the_summary_is_written_as_the_rows_say(experiment_folder: Callable[..., Path]) -> None:
