@@ -1,0 +1,30 @@
+"""Whoever invented a method is cited."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def arxiv_ids(*paths: Path) -> set[str]:
+    return {name for p in paths for name in re.findall(r"\b2\d{3}\.\d{5}\b", p.read_text())}
+
+
+def test_every_paper_that_the_code_or_the_guide_names_is_cited():
+    code = [path for name in ("insight_ext", "csrc") for path in (ROOT / name).rglob("*.[pch]*")]
+    texts = [path for path in code if path.suffix in {".py", ".h", ".cpp"}]
+    named = arxiv_ids(ROOT / "docs/strategies.md", *texts)
+    assert len(named) > 10
+    assert named <= arxiv_ids(ROOT / "CITATION.cff")
+
+
+def test_a_reference_has_type_title_and_named_authors():
+    yaml = pytest.importorskip("yaml")
+    for reference in yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]:
+        assert {"type", "title", "authors"} <= set(reference)
+        for author in reference["authors"]:
+            assert set(author) in ({"family-names", "given-names"}, {"name"})
