@@ -1,4 +1,4 @@
-"""Whoever invented a method is cited."""
+"""Whoever invented a method is cited, and users are told of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+
+from insight_ext.curators import CURATORS
+from insight_ext.proposers import PROPOSERS
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,3 +31,8 @@ def test_a_reference_has_type_title_and_named_authors():
         assert {"type", "title", "authors"} <= set(reference)
         for author in reference["authors"]:
             assert set(author) in ({"family-names", "given-names"}, {"name"})
+
+
+def test_the_changelog_names_every_strategy():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert not {name for name in (*PROPOSERS, *CURATORS) if f"`{name}`" not in text}
