@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from importlib import import_module
+from multiprocessing import get_context
 
 import reasoning_gym
 
@@ -12,6 +15,8 @@ from insight_ext import ArgumentError, Prompt
 from lightning_integration.tasks import Task, make_task
 
 Reward = Callable[[Prompt, str], float]
+
+MATH_SECONDS = 2
 
 
 def reasoning_gym_score(prompt: Prompt, completion: str) -> float:
@@ -48,15 +53,30 @@ def exact_match(prompt: Prompt, completion: str) -> float:
 def math_verify(prompt: Prompt, completion: str) -> float:
     r"""1 if math-verify finds the completion's final answer equal to the answer, else 0.
 
+    Also 0 if that takes more than `MATH_SECONDS`: a model may well write a tower of powers. Outside
+    the main thread, where Python has no alarm clock, a helper process compares.
+
     Example:
         >>> math_verify(Prompt("a", "1/2 + 1/4 = ?", "3/4"), r"It is $\frac{6}{8}$.")
         1.0
     """
+    if threading.current_thread() is threading.main_thread():
+        return _math_equal(prompt.answer, completion, MATH_SECONDS)
+    return _helper().submit(_math_equal, prompt.answer, completion, MATH_SECONDS).result()
+
+
+def _math_equal(answer: str, completion: str, seconds: int) -> float:
     from math_verify import parse, verify
 
-    gold = parse(f"${prompt.answer}$", parsing_timeout=None)
-    given = parse(completion, parsing_timeout=None)
-    return float(verify(gold, given, timeout_seconds=None))
+    gold = parse(f"${answer}$", parsing_timeout=seconds)
+    given = parse(completion, parsing_timeout=seconds)
+    return float(verify(gold, given, timeout_seconds=seconds))
+
+
+@cache
+def _helper() -> ProcessPoolExecutor:
+    # Its jobs run in its main thread. Spawned: a fork would copy the locks of this one's threads.
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
 REWARDS: dict[str, Reward] = {

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from insight_ext import ArgumentError, Prompt
+from lightning_integration import rewards
 from lightning_integration.rewards import (
     REWARDS,
     exact_match,
@@ -31,6 +34,23 @@ def test_exact_match_ignores_white_space_at_the_ends_only():
 )
 def test_math_verify_compares_values(answer, completion, reward):
     assert math_verify(Prompt("a", "?", answer), completion) == reward
+
+
+TOWERS = [r"$9^{9^{9^{9}}}$", r"\boxed{10^{10^{10}}}"]
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+def test_a_tower_of_powers_is_wrong_and_not_computed(tower, monkeypatch):
+    monkeypatch.setattr(rewards, "MATH_SECONDS", 1)
+    assert math_verify(Prompt("a", "?", "3/4"), tower) == 0.0
+
+
+def test_math_verify_has_a_time_limit_in_other_threads_too(monkeypatch):
+    monkeypatch.setattr(rewards, "MATH_SECONDS", 1)
+    prompt = Prompt("a", "?", "3/4")
+    with ThreadPoolExecutor(1) as thread:
+        jobs = [thread.submit(math_verify, prompt, text) for text in (TOWERS[0], "0.75")]
+        assert [job.result() for job in jobs] == [0.0, 1.0]
 
 
 def test_the_scorer_of_sums_is_graded():
