@@ -25,7 +25,9 @@ class TransformersEngine:
     """Samples with the trained model, a key-value cache, and a random stream of its own.
 
     All completions are drawn in one batch. A prompt is read once and its cache repeated for its n
-    samples. torch's global random state is neither used nor changed.
+    samples. torch's global random state is neither used nor changed. Of the model's own generation
+    settings only the end tokens count: tokens come from softmax(logits / temperature), cut as
+    `Sampling` says.
 
     Args:
         model, tokenizer: the policy; used as they are at the time of the call.
@@ -69,8 +71,11 @@ class TransformersEngine:
         prompt_ids = encoded.input_ids.repeat_interleave(n, dim=0)
         prompt_mask = encoded.attention_mask.repeat_interleave(n, dim=0)
         draw = _Draw(sampling, device)
-        training = self.model.training
+        training, settings = self.model.training, self.model.generation_config
         self.model.eval()
+        # Penalties and cuts that a checkpoint ships would change the scores before they are drawn
+        # from, and training knows nothing of them.
+        self.model.generation_config = GenerationConfig()
         try:
             tokens = self.model.generate(
                 prompt_ids,
@@ -86,6 +91,7 @@ class TransformersEngine:
             )
         finally:
             self.model.train(training)
+            self.model.generation_config = settings
         completion_ids = tokens[:, prompt_ids.shape[1] :]
         stops = torch.isin(completion_ids, torch.tensor(self._stop, device=device))
         completion_mask = (stops.cumsum(dim=1) - stops.long()) == 0

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -53,6 +55,20 @@ def test_log_probabilities_are_those_of_a_forward_pass(engine, policy, temperatu
     mask = rollouts.completion_mask
     torch.testing.assert_close(rollouts.logprobs[mask], expected[mask], atol=1e-4, rtol=1e-4)
     assert not rollouts.logprobs[~mask].any()
+
+
+@pytest.mark.parametrize("share_prompts", [True, False])
+def test_generation_settings_of_the_checkpoint_change_nothing(policy, share_prompts):
+    model, tokenizer = policy
+    expected = TransformersEngine(model, tokenizer).generate(PROMPTS, 4, Sampling(6))
+    shipped = deepcopy(model)
+    settings = {"repetition_penalty": 1.5, "top_k": 3, "min_length": 30, "suppress_tokens": [2, 3]}
+    shipped.generation_config.update(**settings, do_sample=True)
+    before = shipped.generation_config.to_dict()
+    got = TransformersEngine(shipped, tokenizer, share_prompts).generate(PROMPTS, 4, Sampling(6))
+    assert got.texts == expected.texts
+    torch.testing.assert_close(got.logprobs, expected.logprobs, atol=1e-5, rtol=1e-4)
+    assert shipped.generation_config.to_dict() == before
 
 
 def test_padding_does_not_change_the_log_probabilities(policy):
