@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ class Settings:
             selection and the sampling; runs of one seed share the first two.
         fit: the configuration that all runs share, as the command line takes it;
             `data.steps_per_epoch` says how long a run is.
+
+    Raises:
+        ArgumentError: no arm, no seed, or no length of a run.
     """
 
     pool: Mapping[str, int]
@@ -54,7 +57,19 @@ class Settings:
     warm_start: WarmStart
     arms: Mapping[str, Mapping[str, Any]]
     seeds: Sequence[int]
-    fit: Mapping[str, Any] = field(default_factory=dict)
+    fit: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for name, value in (("arms", self.arms), ("seeds", self.seeds)):
+            if not value:
+                raise ArgumentError(f"{name}: expected at least one, got {value}")
+        data = self.fit.get("data") if isinstance(self.fit, Mapping) else None
+        steps = data.get("steps_per_epoch") if isinstance(data, Mapping) else None
+        if not isinstance(steps, int) or steps < 1:
+            raise ArgumentError(
+                f"fit.data.steps_per_epoch: expected a whole number of at least 1, got {steps}; "
+                "the configuration has to say how long a run is"
+            )
 
     @property
     def runs(self) -> list[tuple[str, int]]:
@@ -81,7 +96,7 @@ def read_settings(path: Path) -> Settings:
     """Read an experiment's YAML file.
 
     Raises:
-        ArgumentError: no such file, not YAML, or not the keys of `Settings`.
+        ArgumentError: no such file, not YAML, not the keys of `Settings`, or not a value of one.
     """
     try:
         values = yaml.safe_load(path.read_text())
@@ -97,13 +112,15 @@ def run(settings: Settings, folder: Path, models: Path, workers: int, console: C
         settings: what to compare.
         folder: the experiment's folder.
         models: where warm-started models are kept between experiments.
-        workers: runs at once.
+        workers: runs at once, at least 1.
         console: where the progress bar goes.
 
     Raises:
-        ArgumentError: the folder holds an experiment with other settings.
+        ArgumentError: no worker, or the folder holds an experiment with other settings.
         InsightError: a run failed (its log named).
     """
+    if workers < 1:
+        raise ArgumentError(f"workers: expected at least 1, got {workers}")
     _claim(folder, settings)
     jobs = [
         *(_warm_start(settings, folder, seed, models) for seed in settings.seeds),
@@ -258,7 +275,7 @@ def main(arguments: list[str] | None = None) -> int:
         if asked.strategies:
             arms = trainable_arms(asked.strategies.split(";"), asked.features)
             settings = replace(settings, arms=arms)
-        if asked.seeds:
+        if asked.seeds is not None:
             settings = replace(settings, seeds=list(range(asked.seeds)))
         report = run(settings, folder, asked.models, asked.workers, console)
     except InsightError as error:

@@ -78,3 +78,22 @@ def test_a_failed_run_shows_the_end_of_its_log(tmp_path, capsys):
 def test_a_missing_configuration_is_named(tmp_path, capsys):
     assert main(["--config", str(tmp_path / "none.yaml")]) == 2
     assert "expected an experiment's settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fit", "options", "message"),
+    [
+        (SETTINGS["fit"], ["--workers", "0"], "workers: expected at least 1, got 0"),
+        (SETTINGS["fit"], ["--seeds", "0"], "seeds: expected at least one"),
+        ({"data": {"prompts_per_step": 4}}, [], "fit.data.steps_per_epoch: expected"),
+        ({"data": {"steps_per_epoch": "many"}}, [], "fit.data.steps_per_epoch: expected"),
+        ({}, [], "fit.data.steps_per_epoch: expected"),
+    ],
+)
+def test_bad_settings_are_named_before_anything_is_written(tmp_path, capsys, fit, options, message):
+    config, folder = tmp_path / "bad.yaml", tmp_path / "run"
+    config.write_text(yaml.safe_dump({**SETTINGS, "fit": fit}))
+    places = ["--folder", str(folder), "--models", str(tmp_path / "models")]
+    assert main(["--config", str(config), *places, *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not folder.exists()
