@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     LlamaConfig,
@@ -26,32 +28,70 @@ def load_model(
 
     Args:
         folder: a local folder; nothing is downloaded.
-        dtype: of the weights, as torch names it.
+        dtype: of the weights, as torch names it: "float32", "bfloat16".
+
+    Returns:
+        The model, on the CPU, and its tokenizer, whose padding token is the end token if it has
+        none of its own.
 
     Raises:
-        ArgumentError: no such folder, no model in it, no tokenizer in it, no token to pad with.
+        ArgumentError: no such folder, no model in it that loads, no tokenizer in it, no end token,
+            no such dtype.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> tokenizer = make_tokenizer("0123456789+=")
+        >>> with TemporaryDirectory() as folder:
+        ...     for part in (make_model(tokenizer, layers=1), tokenizer):
+        ...         _ = part.save_pretrained(folder)
+        ...     model, tokenizer = load_model(folder)
+        >>> model(**tokenizer(["1+1=", "2="], padding=True, return_tensors="pt")).logits.shape
+        torch.Size([2, 4, 14])
     """
     folder = Path(folder)
+    weights = getattr(torch, dtype, None)
+    if not isinstance(weights, torch.dtype):
+        raise ArgumentError(
+            f"dtype: expected a name such as 'float32' or 'bfloat16', got {dtype!r}"
+        )
     if not (folder / "config.json").is_file():
         raise ArgumentError(
             f"model: expected a Hugging Face model folder with a config.json, got {folder}"
         )
     try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise ArgumentError(
+            f"model: expected a config.json that describes a model in {folder}, got one that does "
+            f"not load ({_first_line(error)}); save it there with model.save_pretrained(...)"
+        ) from error
+    try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
         raise ArgumentError(
             f"model: expected a tokenizer (tokenizer.json) beside the model in {folder}, got none "
-            f"that loads ({error}); save it there with tokenizer.save_pretrained(...)"
+            f"that loads ({_first_line(error)}); save it there with tokenizer.save_pretrained(...)"
         ) from error
     if tokenizer.eos_token_id is None:
         raise ArgumentError(f"model: the tokenizer in {folder} names no end-of-text token")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), local_files_only=True
-    )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=weights, local_files_only=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ArgumentError(
+            f"model: expected a causal language model and its weights in {folder}, got none that "
+            f"loads ({_first_line(error)}); save it there with model.save_pretrained(...)"
+        ) from error
     return model, tokenizer
+
+
+def _first_line(error: Exception) -> str:
+    # The rest of what transformers says may be a list of every model there is.
+    return str(error).partition("\n")[0]
 
 
 def make_tokenizer(alphabet: str) -> PreTrainedTokenizerFast:
@@ -84,11 +124,29 @@ def make_model(
     feed_forward: int = 192,
     seed: int = 0,
 ) -> LlamaForCausalLM:
-    """A new Llama model with heads of size 64 and random weights.
+    """A new Llama model with heads of size 64 and random weights, a function of `seed`.
 
     Short texts want a small rotary base, a small width wants a larger initial spread; with both,
     and biases in the attention as Qwen2 has them, additions are learned in hundreds of steps.
     (Qwen2 itself would make AutoTokenizer replace the saved tokenizer by Qwen2's own.)
+    torch's global random state is neither used nor changed.
+
+    Args:
+        tokenizer: says how many tokens there are, and which of them ends and which pads a text.
+        layers: transformer blocks.
+        heads: attention heads in each of them.
+        width: of the residual stream.
+        feed_forward: width inside the feed-forward layer of each.
+        seed: of the weights.
+
+    Returns:
+        The model, in float32 on the CPU; it reads texts of up to 128 tokens.
+
+    Example:
+        >>> tokenizer = make_tokenizer("0123456789+=")
+        >>> model = make_model(tokenizer, layers=1, heads=1)
+        >>> model(**tokenizer("1+2=", return_tensors="pt")).logits.shape
+        torch.Size([1, 4, 14])
     """
     config = LlamaConfig(
         vocab_size=len(tokenizer),

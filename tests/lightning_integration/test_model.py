@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from shutil import copytree
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from insight_ext import ArgumentError
 from lightning_integration.model import load_model, make_model, make_tokenizer
+
+NO_CONFIG = "expected a config.json that describes a model in"
+NO_MODEL = "expected a causal language model and its weights in"
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +62,28 @@ def test_a_folder_without_a_tokenizer_is_an_error(tmp_path):
 def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(ArgumentError, match="expected a Hugging Face model folder"):
         load_model(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("model.safetensors", None, NO_MODEL),
+        ("model.safetensors", "cut off", NO_MODEL),
+        ("config.json", "", NO_CONFIG),
+        ("config.json", "{}", NO_CONFIG),
+        ("config.json", "[]", NO_CONFIG),
+        ("config.json", '{"model_type": "clip"}', NO_MODEL),
+    ],
+)
+def test_a_folder_without_a_whole_model_is_an_error(folder, tmp_path, file, content, message):
+    broken = copytree(folder, tmp_path / "broken")
+    (broken / file).unlink()
+    if content is not None:
+        (broken / file).write_text(content)
+    with pytest.raises(ArgumentError, match=rf"{message} \S*broken, got .*; save it there with"):
+        load_model(broken)
+
+
+def test_an_unknown_type_of_number_is_an_error(folder):
+    with pytest.raises(ArgumentError, match="dtype: expected a name such as 'float32'.*'float31'"):
+        load_model(folder, "float31")
