@@ -68,19 +68,42 @@ def rolled_out(outputs: Any, batch: PromptBatch, pool: PromptPool) -> list[tuple
     if "groups" not in outputs:
         rewards = _rewards(outputs, batch)
         return [(batch["indices"].cpu(), _finite("rewards", rewards, batch["prompts"]))]
-    groups = []
-    for at, (indices, rewards) in enumerate(outputs["groups"]):
-        if rewards.ndim != 2 or not rewards.numel() or indices.shape != rewards.shape[:1]:
-            raise ObservationError(
-                f"groups[{at}]: expected positions in the pool of shape (M,) and rewards of shape "
-                f"(M, n), got {tuple(indices.shape)} and {tuple(rewards.shape)}; no belief was "
-                "changed"
-            )
-        prompts = [pool[i] for i in indices.tolist()]
-        groups.append((indices.cpu(), _finite(f"groups[{at}]", rewards, prompts)))
-    if not groups:
-        raise ObservationError("groups: expected at least one pair, got none; return `rewards`")
-    return groups
+    pairs = outputs["groups"]
+    if not isinstance(pairs, Sequence) or not pairs:
+        raise ObservationError(
+            "groups: expected a list of at least one pair of positions and rewards, got "
+            f"{pairs!r}; no belief was changed; return `rewards` if the batch's own groups are "
+            "all there are"
+        )
+    return [_group(f"groups[{at}]", pair, pool) for at, pair in enumerate(pairs)]
+
+
+def _group(name: str, pair: Any, pool: PromptPool) -> tuple[Tensor, Tensor]:
+    """One pair of `groups`, if it is one."""
+    expected = (
+        f"{name}: expected positions in the pool, an int64 tensor of shape (M,), and rewards, a "
+        "float tensor of shape (M, n)"
+    )
+    both = tuple(pair) if isinstance(pair, (tuple, list)) else (pair,)
+    if len(both) != 2 or not all(isinstance(part, Tensor) for part in both):
+        got = ", ".join(type(part).__name__ for part in both)
+        raise ObservationError(f"{expected}, got ({got}); no belief was changed")
+    indices, rewards = both
+    if rewards.ndim != 2 or not rewards.numel() or indices.shape != rewards.shape[:1]:
+        raise ObservationError(
+            f"{expected}, got {tuple(indices.shape)} and {tuple(rewards.shape)}; no belief was "
+            "changed"
+        )
+    if indices.dtype != torch.int64:
+        raise ObservationError(f"{expected}, got {indices.dtype}; no belief was changed")
+    indices = indices.cpu()
+    outside = indices[(indices < 0) | (indices >= len(pool))]
+    if len(outside):
+        raise ObservationError(
+            f"{name}: expected positions in a pool of {len(pool)} prompts, got {int(outside[0])}; "
+            "no belief was changed"
+        )
+    return indices, _finite(name, rewards, [pool[i] for i in indices.tolist()])
 
 
 def _rewards(outputs: Mapping[str, Any], batch: PromptBatch) -> Tensor:

@@ -369,9 +369,17 @@ def test_a_loader_that_cannot_deal_further_prompts_is_refused(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([], "groups: expected at least one pair"),
+        ([], "groups: expected a list of at least one pair"),
+        (3, "groups: expected a list of at least one pair .*, got 3"),
         ([(torch.arange(3), torch.zeros(2, 4))], r"groups\[0\]: expected .*\(3,\) and \(2, 4\)"),
         ([(torch.arange(2), torch.zeros(2))], r"got \(2,\) and \(2,\)"),
+        ([(torch.tensor([60]), torch.ones(1, 2))], r"groups\[0\]: .*a pool of 60 prompts, got 60"),
+        ([(torch.tensor([-1]), torch.ones(1, 2))], r"groups\[0\]: .*a pool of 60 prompts, got -1"),
+        ([(torch.tensor([5.0]), torch.ones(1, 2))], r"groups\[0\]: .*got torch.float32"),
+        ([([5], [[1.0, 0.0]])], r"groups\[0\]: expected .*, got \(list, list\)"),
+        ([(5, 1.0)], r"groups\[0\]: expected .*, got \(int, float\)"),
+        ([5], r"groups\[0\]: expected .*, got \(int\)"),
+        ([(torch.arange(1), torch.ones(1, 2)), ()], r"groups\[1\]: expected .*, got \(\)"),
         ([(torch.tensor([5]), torch.tensor([[0.0, torch.nan]]))], r"\[0, 1\], prompt 'p5'"),
     ],
 )
