@@ -158,10 +158,14 @@ def test_equal_seeds_give_equal_weights(tmp_path):
 
 
 def test_several_updates_move_further_and_clip(tmp_path):
-    several = module(updates_per_batch=4, clip_low=0.01, clip_high=0.01)
+    one, several = module(), module(updates_per_batch=4, clip_low=0.01, clip_high=0.01)
+    start = one.model.lm_head.weight.detach().clone()
+    fit(one, 2, tmp_path)
     trainer = fit(several, 2, tmp_path)
     assert trainer.callback_metrics["clip_fraction"] > 0
     assert trainer.global_step == 8
+    moved = [(each.model.lm_head.weight - start).norm() for each in (one, several)]
+    assert moved[1] > 1.2 * moved[0]
 
 
 def test_the_first_update_of_a_batch_clips_nothing(tmp_path):
