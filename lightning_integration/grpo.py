@@ -158,16 +158,17 @@ class GRPOModule(LightningModule):
         reward: a name in `rewards.REWARDS`, an import path (`package.module:function`),
             or a function of prompt and completion.
         rollouts: completions of each prompt, at least 2.
-        max_new_tokens, temperature: of the rollouts.
+        max_new_tokens, temperature: of the rollouts; at least 1, and more than 0.
         learning_rate, betas, weight_decay: of AdamW.
         updates_per_batch: gradient steps on each batch of rollouts.
         groups_per_pass: prompts whose rollouts share one forward and backward pass; bounds memory.
         share_prompts: read each prompt once for all its rollouts, in drawing and in the update;
             turn it off for models whose cache cannot be repeated, or under gradient checkpointing.
-        clip_low, clip_high: of the probability ratio.
+        clip_low, clip_high: the probability ratio counts from 1 - clip_low, in (0, 1], to
+            1 + clip_high, more than 0.
         standardize: divide advantages by the group's standard deviation.
         kl_coefficient: weight of the KL divergence to the initial policy; 0 keeps no copy of it.
-        gradient_clip: largest gradient norm.
+        gradient_clip: largest gradient norm, more than 0; `.inf` (in YAML) for any.
         success_threshold: smallest reward that counts as solved in validation.
         validation_temperature: 0 is greedy.
         seed: of the rollouts; that of step i depends on seed and i alone, so that a resumed run
@@ -184,6 +185,13 @@ class GRPOModule(LightningModule):
 
     Raises:
         ArgumentError: an argument outside its domain, or a folder that cannot be loaded.
+
+    Example:
+        >>> from lightning_integration.model import make_model, make_tokenizer
+        >>> tokenizer = make_tokenizer("0123456789+=")
+        >>> module = GRPOModule(make_model(tokenizer, layers=1), tokenizer, max_new_tokens=4)
+        >>> module.rollouts, module.temperature
+        (8, 1.0)
     """
 
     def __init__(
@@ -217,12 +225,23 @@ class GRPOModule(LightningModule):
             ("rollouts", rollouts, 2),
             ("updates_per_batch", updates_per_batch, 1),
             ("groups_per_pass", groups_per_pass, 1),
+            ("max_new_tokens", max_new_tokens, 1),
             ("kl_coefficient", kl_coefficient, 0),
+            ("validation_temperature", validation_temperature, 0),
         ):
             if not value >= least:
                 raise ArgumentError(f"{name}: expected at least {least}, got {value}")
-        if not temperature > 0:
-            raise ArgumentError(f"temperature: expected more than 0 in training, got {temperature}")
+        for name, value in (
+            ("temperature", temperature),
+            ("gradient_clip", gradient_clip),
+            ("clip_low", clip_low),
+            ("clip_high", clip_high),
+        ):
+            if not value > 0:
+                raise ArgumentError(f"{name}: expected more than 0 in training, got {value}")
+        if clip_low > 1:
+            # A ratio of probabilities is never negative.
+            raise ArgumentError(f"clip_low: expected at most 1, got {clip_low}")
         if isinstance(model, (str, Path)):
             model, tokenizer = load_model(model)
         if tokenizer is None:
