@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from insight_ext import ArgumentError, Prompt
@@ -276,13 +277,17 @@ class GRPOModule(LightningModule):
         self._solved: dict[str, list[bool]] = defaultdict(list)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW over the policy."""
+        """AdamW over the policy's trainable parameters."""
         return torch.optim.AdamW(
-            self.model.parameters(),
+            self._trainable(),
             self.learning_rate,
             betas=tuple(self.betas),
             weight_decay=self.weight_decay,
         )
+
+    def _trainable(self) -> list[Parameter]:
+        """Frozen parameters take no part in a step: not even weight decay may move them."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         """Roll out, reward, update.
@@ -337,11 +342,12 @@ class GRPOModule(LightningModule):
             self.manual_backward(part_loss / tokens)
             loss += part_loss.detach() / tokens
             clipped += part_clipped / tokens
-        for parameter in self.model.parameters():
+        parameters = self._trainable()
+        for parameter in parameters:
             # A batch without any signal is a step with gradient zero, not a skipped step.
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_clip)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip)
         optimizer.step()
         return loss, {"gradient_norm": norm, "clip_fraction": clipped}
 

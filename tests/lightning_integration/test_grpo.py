@@ -168,6 +168,17 @@ def test_several_updates_move_further_and_clip(tmp_path):
     assert moved[1] > 1.2 * moved[0]
 
 
+def test_frozen_parameters_stay_as_they_are(tmp_path):
+    partly = module(weight_decay=0.5)
+    frozen = partly.model.model.layers[0].mlp.requires_grad_(False).up_proj.weight
+    start = frozen.detach().clone()
+    head = partly.model.lm_head.weight.detach().clone()
+    fit(partly, 2, tmp_path)
+    assert torch.equal(frozen, start)
+    assert frozen.grad is None
+    assert not torch.equal(partly.model.lm_head.weight, head)
+
+
 def test_the_first_update_of_a_batch_clips_nothing(tmp_path):
     trainer = fit(module(), 1, tmp_path)
     assert trainer.callback_metrics["clip_fraction"] == 0
