@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+# The CUDA back end: AUTO (if nvcc is found), ON or OFF.
+INSIGHT_CUDA ?= AUTO
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 CONFIG ?= configs/addition.yaml
@@ -10,7 +12,7 @@ SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
 FUZZ   ?= 60
 
-.PHONY: train test lint types tests sanitize bench clean
+.PHONY: train test lint types tests sanitize bench clean FORCE
 
 train: $(VENV)/.built
 	$(BIN)/python -m lightning_integration.experiment --config $(CONFIG)
@@ -35,11 +37,17 @@ sanitize:
 bench: $(VENV)/.built
 	$(BIN)/python -m benchmarks
 
-$(VENV)/.built: pyproject.toml constraints.txt $(SOURCES)
+$(VENV)/.built: pyproject.toml constraints.txt $(VENV)/.cuda $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) setuptools pybind11 cmake ninja
 	$(PIP) --no-build-isolation --editable '.[dev]'
 	touch $@
 
+# The setting of the latest build, rewritten only when it changes.
+$(VENV)/.cuda: FORCE
+	@mkdir -p $(@D)
+	@echo '$(INSIGHT_CUDA)' | cmp -s - $@ || echo '$(INSIGHT_CUDA)' > $@
+
+# What is removed here is built again by the next command.
 clean:
-	rm -rf build dist *.egg-info insight_ext/*.so
+	rm -rf build dist *.egg-info insight_ext/*.so $(VENV)/.built
