@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from insight_ext import ArgumentError, Prompt
 from insight_ext.filters import Filter
+from lightning_integration.callback import will_log
 from lightning_integration.collect import collect, given_filter, length_metrics
 from lightning_integration.datamodule import PromptBatch
 from lightning_integration.model import load_model
@@ -311,7 +312,9 @@ class GRPOModule(LightningModule):
         for _ in range(self.updates_per_batch):
             loss, of_update = self._update(rollouts, advantages)
         self.engine.sync(self.model)
-        self.log_dict({"loss": loss, **of_update, **metrics}, batch_size=len(batch["prompts"]))
+        if will_log(self.trainer):
+            values = {"loss": loss, **of_update, **metrics}
+            self.log_dict(values, batch_size=len(batch["prompts"]))
         return {"loss": loss, **outputs}
 
     def _roll_out(

@@ -59,7 +59,7 @@ def fit(module, steps, tmp_path, callbacks=(), **options):
         num_sanity_val_steps=0,
         default_root_dir=tmp_path,
         callbacks=[PromptSelectionCallback(), *callbacks],
-        **options,
+        **{"log_every_n_steps": 1, **options},
     )
     trainer.fit(module, datamodule=data)
     return trainer
@@ -205,6 +205,13 @@ def test_the_reference_stays_and_holds_the_policy_back(tmp_path):
         return (one.model.lm_head.weight - start["lm_head.weight"]).norm()
 
     assert moved(held) < 0.8 * moved(free)
+
+
+def test_what_no_logger_takes_is_not_logged(tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr(GRPOModule, "log_dict", lambda self, values, **_: logged.extend(values))
+    fit(module(), 7, tmp_path, log_every_n_steps=3)
+    assert logged.count("loss") == logged.count("clip_fraction") == 2
 
 
 def test_validation_logs_every_kind(tmp_path):
