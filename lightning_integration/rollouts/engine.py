@@ -119,7 +119,22 @@ class RolloutEngine(Protocol):
     """Draws completions with the policy's latest weights."""
 
     def generate(self, prompts: Sequence[str], n: int, sampling: Sampling) -> Rollouts:
-        """n completions of each prompt."""
+        """n completions of each prompt.
+
+        Args:
+            prompts: G texts, at least one.
+            n: completions of each, at least 1.
+            sampling: how they are drawn.
+
+        Returns:
+            G * n completions, those of a prompt in adjacent rows, on the policy's device.
+
+        Raises:
+            ArgumentError: no prompt, or n < 1.
+
+        Determinism: equal weights and arguments, `sampling.seed` among them, give equal rollouts on
+        the same machine; global random states are neither used nor changed.
+        """
 
     def sync(self, model: Any) -> None:
-        """Take over the model's weights; called after each update of the policy."""
+        """Take over the model's weights; called after the updates on each batch."""

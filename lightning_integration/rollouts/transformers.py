@@ -30,9 +30,18 @@ class TransformersEngine:
     `Sampling` says.
 
     Args:
-        model, tokenizer: the policy; used as they are at the time of the call.
+        model, tokenizer: the policy; used as they are at the time of the call. The tokenizer names
+            a token to pad with.
         share_prompts: read each prompt once instead of n times; turn it off for models whose cache
             cannot be repeated.
+
+    Example:
+        >>> from lightning_integration.model import make_model, make_tokenizer
+        >>> tokenizer = make_tokenizer("0123456789+=")
+        >>> engine = TransformersEngine(make_model(tokenizer, layers=1), tokenizer)
+        >>> rollouts = engine.generate(["1+2=", "3="], 4, Sampling(max_new_tokens=5))
+        >>> rollouts.prompt_ids.shape, rollouts.logprobs.shape[0], len(rollouts.texts)
+        (torch.Size([8, 4]), 8, 8)
     """
 
     def __init__(
@@ -53,7 +62,16 @@ class TransformersEngine:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], n: int, sampling: Sampling) -> Rollouts:
-        """n completions of each prompt.
+        """n completions of each prompt; see `RolloutEngine`.
+
+        Args:
+            prompts: G texts, at least one.
+            n: completions of each, at least 1.
+            sampling: how they are drawn.
+
+        Returns:
+            G * n completions, those of a prompt in adjacent rows, on the model's device. Texts are
+            padded to the longest prompt, and to the longest completion drawn.
 
         Raises:
             ArgumentError: no prompt, or n < 1.
