@@ -47,7 +47,7 @@ def test_own_data_trains_an_own_model(tmp_path, monkeypatch):
         "--data.steps_per_epoch": 2,
     }
     options = [f"{name}={value}" for name, value in settings.items()]
-    assert main(["fit", "--config", "examples/own_data/config.yaml", *options]) == 0
+    assert main(["fit", "--config", "configs/own_data.yaml", *options]) == 0
     assert (tmp_path / "run/checkpoints/last.ckpt").exists()
 
 
