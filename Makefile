@@ -29,9 +29,10 @@ types: $(VENV)/.built
 tests: $(VENV)/.built
 	$(BIN)/python -m pytest
 
-# The CPU kernel alone, without Python: each sanitizer, then FUZZ seconds of random inputs.
+# The CPU kernel alone, without Python: each sanitizer, a pool past 2^31, FUZZ seconds of random inputs.
 sanitize:
 	for kind in address undefined thread; do tests/csrc/run.sh $$kind brief || exit 1; done
+	tests/csrc/run.sh plain check
 	tests/csrc/run.sh plain fuzz $(FUZZ)
 
 bench: $(VENV)/.built
