@@ -64,6 +64,14 @@ def check_beliefs(alpha: Tensor, beta: Tensor) -> None:
         raise ArgumentError(f"beta: expected alpha's device {alpha.device}, got {beta.device}")
 
 
+def check_score(score: Any) -> None:
+    """ArgumentError unless this is a score, not its name or its class."""
+    if not isinstance(score, Score):
+        raise ArgumentError(
+            f"score: expected an object such as WeightedInformation(), got {score!r}"
+        )
+
+
 def score(alpha: Any, beta: Any, score: Score = WeightedInformation()) -> Tensor:  # noqa: B008
     """Scores every belief.
 
@@ -91,6 +99,7 @@ def score(alpha: Any, beta: Any, score: Score = WeightedInformation()) -> Tensor
     """
     a, b = as_tensor("alpha", alpha), as_tensor("beta", beta)
     check_beliefs(a, b)
+    check_score(score)
     seed, draw = score.stream()
     return score_operator(a, b, score.kind, score.parameters(), signed(seed), signed(draw))
 
@@ -179,6 +188,7 @@ def select_top_k(
         raise ArgumentError(f"k: expected 1 to the pool's {n} prompts, got {k}")
     if not 0 <= seed < WORD:
         raise ArgumentError(f"seed: expected 0 to 2^64 - 1, got {seed}")
+    check_score(score)
     score_seed, draw = score.stream()
     listed = check_subset("candidates", candidates, a)
     if listed is not None and not listed.numel():

@@ -247,7 +247,7 @@ def _proposer(
 ) -> Proposer:
     pool_size = len(pool)
     if isinstance(proposer, str):
-        return make_proposer(proposer, pool_size, seed=seed, pool=pool, **(options or {}))
+        return make_proposer(proposer, pool_size, pool=pool, **{"seed": seed, **(options or {})})
     if options:
         raise ArgumentError(
             f"proposer_options: expected none beside a proposer object, got {options}; "

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from torch import Tensor
@@ -324,7 +324,7 @@ class GRPOModule(LightningModule):
         sampling = Sampling(self.max_new_tokens, self.temperature, seed=_mix(self.seed, step, call))
         rollouts = self.engine.generate([prompt.prompt for prompt in prompts], n, sampling)
         texts = iter(rollouts.texts)
-        rows = [[self.reward(prompt, next(texts)) for _ in range(n)] for prompt in prompts]
+        rows = [[self._worth(prompt, next(texts)) for _ in range(n)] for prompt in prompts]
         return rollouts, torch.tensor(rows, dtype=torch.float32, device=self.device)
 
     def _update(self, rollouts: Rollouts, advantages: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -379,6 +379,15 @@ class GRPOModule(LightningModule):
             loss = loss + self.kl_coefficient * kl_to_reference(logprobs, reference)
         return (loss * mask).sum(), (outside & mask).sum()
 
+    def _worth(self, prompt: Prompt, completion: str) -> float:
+        reward = self.reward(prompt, completion)
+        if not isinstance(reward, SupportsFloat):
+            raise ArgumentError(
+                f"reward: expected a number for prompt {prompt.id!r}, got {reward!r}; a reward is "
+                "a function of the prompt and the completion's text that returns a float"
+            )
+        return float(reward)
+
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """One completion of each held-out prompt."""
         sampling = Sampling(
@@ -387,7 +396,7 @@ class GRPOModule(LightningModule):
         prompts = batch["prompts"]
         texts = self.engine.generate([prompt.prompt for prompt in prompts], 1, sampling).texts
         for prompt, text in zip(prompts, texts, strict=True):
-            solved = self.reward(prompt, text) >= self.success_threshold
+            solved = self._worth(prompt, text) >= self.success_threshold
             self._solved[str(prompt.meta.get("kind", ""))].append(solved)
 
     def on_validation_epoch_end(self) -> None:

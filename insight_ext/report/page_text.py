@@ -6,14 +6,16 @@ from insight_ext.report.measures import BIN_WIDTH, SMOOTHING
 
 LIMITS = """
 <ul>
-<li><strong>The pool is designed so that selection can matter.</strong> At the start a large share
-of its prompts is solved nearly always and a large share never, and only the rest can teach. On a
-pool where most prompts are of useful difficulty anyway, or one so large that no prompt is drawn
-twice, plain belief-based selection has little or nothing to gain over random.</li>
+<li><strong>What selection can gain depends on the pool.</strong> The pools of
+<code>make train</code> are designed so that selection can matter: at the start a large share of the
+prompts is solved nearly always and a large share never, and only the rest can teach. On a pool
+where most prompts are of useful difficulty anyway, or one so large that no prompt is drawn twice,
+plain belief-based selection has little or nothing to gain over random.</li>
 <li>The baseline is random sampling without replacement with the same rollouts per step and the
 same seeds. It is not a tuned curriculum and not a stronger selection method.</li>
-<li>The model is small and the tasks are synthetic. The curves say that the whole road works and
-what selection does on it; they do not predict the gain on a large model or another task.</li>
+<li>The models of <code>make train</code> are small and its tasks synthetic. Its curves say that
+the whole road works and what selection does on it; they do not predict the gain on a large model
+or another task.</li>
 <li>A few seeds give a rough spread, not a significance test. Look at every seed's own line.</li>
 <li>A share of mixed groups is not learning: repeating a few prompts keeps groups mixed and teaches
 little. Judge by held-out accuracy, with the number of different prompts beside it.</li>

@@ -232,6 +232,7 @@ def test_wrong_arguments_are_named_with_what_came():
         (lambda: select_top_k(alpha, beta, 0), "k: expected 1 to the pool's 10 prompts, got 0"),
         (lambda: select_top_k(alpha, beta, 11), "got 11"),
         (lambda: select_top_k(alpha, beta, 2.0), "k: expected an int, got 2.0"),
+        (lambda: select_top_k(alpha, beta, 2, "insight"), "score: expected an object"),
         (lambda: select_top_k(alpha, beta, 1, seed=-1), "seed: expected 0 to"),
         (lambda: select_top_k(alpha.double(), beta, 1), "alpha: expected dtype float32"),
         (lambda: select_top_k(alpha, beta[:5], 1), "beta: expected alpha's shape"),

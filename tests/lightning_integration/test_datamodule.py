@@ -91,6 +91,11 @@ def test_an_epoch_deals_the_size_of_the_pool_unless_told_otherwise(pool):
     assert len(PromptDataModule(pool, steps_per_epoch=3).train_dataloader()) == 3
 
 
+def test_the_strategys_own_seed_comes_first(pool):
+    data = PromptDataModule(pool, "insight", {"seed": 3}, prompts_per_step=2, seed=1)
+    assert data.proposer.seed == 3
+
+
 def test_a_proposer_is_a_name_an_import_path_or_an_object(pool):
     own = Uniform(len(pool))
     assert PromptDataModule(pool, own).proposer is own

@@ -244,3 +244,9 @@ def test_bad_settings_are_named(options, message):
 def test_a_model_object_needs_its_tokenizer():
     with pytest.raises(ArgumentError, match="tokenizer: expected one"):
         GRPOModule(make_model(TOKENIZER, layers=1))
+
+
+def test_a_reward_that_is_no_number_is_named():
+    chosen = module(reward=lambda prompt, completion: None)
+    with pytest.raises(ArgumentError, match="reward: expected a number for prompt 'a', got None"):
+        chosen._worth(Prompt("a", "?", "1"), "2")

@@ -39,7 +39,7 @@ def test_the_report_is_one_file_with_every_figure_in_both_themes(
     assert not re.search(r"""(src|href)=["'](?!data:)|url\(|@import|https?://""", page)
     assert "is not shown" not in page
     assert "insight, 2 seeds: proposer insight" in page
-    assert "The pool is designed so that selection can matter" in page
+    assert "What selection can gain depends on the pool" in page
 
 
 def test_what_was_not_logged_is_named_and_no_figure_is_empty_or_old(
