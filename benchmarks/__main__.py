@@ -36,10 +36,10 @@ def measure(quick: bool) -> list[Figure]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer sizes, nothing above 1e7")
-    parser.add_argument("--table", action="store_true", help="show the latest run; measure nothing")
+    parser.add_argument("--table", action="store_true", help="show recorded runs; measure nothing")
     asked = parser.parse_args()
     if asked.table:
-        print(table.tables(table.latest(RESULTS / "cpu.jsonl")))
+        print(table.tables(table.recorded(RESULTS / "cpu.jsonl")))
         return
     figures = measure(asked.quick)
     print(f"{'what':34} {'pool':12} {'N':>11} {'k':>6} {'K':>3} {'thr':>3} {'median ms':>11} /sum")

@@ -1,19 +1,34 @@
-"""`python -m benchmarks --table`: the latest recorded run as the tables of docs/kernel.md."""
+"""`python -m benchmarks --table`: the recorded runs as the tables of docs/kernel.md."""
 
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
 Line = dict[str, Any]
+KEY = ("bench", "what", "n", "k", "rollouts", "pool", "threads")
 OTHERS = ("incremental", "step", "proposers", "memory")
 
 
-def latest(path: Path) -> list[Line]:
-    """The lines of the run that was recorded last."""
+def recorded(path: Path) -> list[Line]:
+    """Each measurement of the runs on the latest run's processor: medians over the runs."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [line for line in lines if line["when"] == lines[-1]["when"]]
+    same: dict[tuple[Any, ...], list[Line]] = {}
+    for line in lines:
+        if line["processor"] == lines[-1]["processor"]:
+            same.setdefault(tuple(line[name] for name in KEY), []).append(line)
+    return [_median(repeats) for repeats in same.values()]
+
+
+def _median(repeats: list[Line]) -> Line:
+    middle = {
+        name: statistics.median(line[name] for line in repeats)
+        for name in ("median_seconds", "ratio_to_sum", "extra_bytes")
+        if repeats[0][name] is not None
+    }
+    return repeats[-1] | middle | {"runs": len(repeats)}
 
 
 def tables(lines: list[Line]) -> str:
@@ -21,7 +36,7 @@ def tables(lines: list[Line]) -> str:
     first = lines[0]
     parts = [
         f"{first['processor']}, {first['instruction_set']}, {first['compiler']}, "
-        f"torch {first['torch']}, {first['when'][:10]}; load average {first['load_average']:.1f}.",
+        f"torch {first['torch']}, {first['when'][:10]}; medians of {first['runs']} runs.",
         _against_the_limit([line for line in lines if line["bench"] == "select"]),
         _peers([line for line in lines if line["bench"] == "peers"]),
         _others(
