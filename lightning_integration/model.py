@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -58,35 +60,33 @@ def load_model(
         raise ArgumentError(
             f"model: expected a Hugging Face model folder with a config.json, got {folder}"
         )
-    try:
+    with _loading(f"a config.json that describes a model in {folder}", "one that does not load"):
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
-        raise ArgumentError(
-            f"model: expected a config.json that describes a model in {folder}, got one that does "
-            f"not load ({_first_line(error)}); save it there with model.save_pretrained(...)"
-        ) from error
-    try:
+    beside = f"a tokenizer (tokenizer.json) beside the model in {folder}"
+    with _loading(beside, "none that loads", "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
-        raise ArgumentError(
-            f"model: expected a tokenizer (tokenizer.json) beside the model in {folder}, got none "
-            f"that loads ({_first_line(error)}); save it there with tokenizer.save_pretrained(...)"
-        ) from error
     if tokenizer.eos_token_id is None:
         raise ArgumentError(f"model: the tokenizer in {folder} names no end-of-text token")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
-    try:
+    with _loading(f"a causal language model and its weights in {folder}", "none that loads"):
         model = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=weights, local_files_only=True
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ArgumentError(
-            f"model: expected a causal language model and its weights in {folder}, got none that "
-            f"loads ({_first_line(error)}); save it there with model.save_pretrained(...)"
-        ) from error
     return model, tokenizer
+
+
+@contextmanager
+def _loading(expected: str, got: str, part: str = "model") -> Iterator[None]:
+    """What transformers raises inside, as an ArgumentError that says what to save there."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ArgumentError(
+            f"model: expected {expected}, got {got} ({_first_line(error)}); "
+            f"save it there with {part}.save_pretrained(...)"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
