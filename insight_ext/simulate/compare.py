@@ -126,9 +126,10 @@ def compare(
         parse_arm(arm)
     jobs = [(s, arm, seed) for s in settings for arm in arms for seed in range(seeds)]
     trials: dict[tuple[Setting, str], list[Trial]] = {}
-    for (setting, arm, _), trial in zip(jobs, _run(jobs, workers), strict=True):
+    finished = zip(jobs, _run(jobs, workers), strict=True)
+    for done, ((setting, arm, _), trial) in enumerate(finished, start=1):
         trials.setdefault((setting, arm), []).append(trial)
-        on_trial(sum(map(len, trials.values())), len(jobs))
+        on_trial(done, len(jobs))
     rows = [
         _row(s, arm, trials[s, arm], trials[s, RANDOM], trials[s, ORACLE])
         for s in settings
