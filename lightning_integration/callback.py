@@ -14,9 +14,16 @@ from torch import Tensor
 from insight_ext import ArgumentError, CheckpointError
 from insight_ext.filters import Filter
 from insight_ext.proposers import BeliefProposer
-from lightning_integration.datamodule import Draw, PromptBatch, PromptDataModule, is_rehearsal
+from insight_ext.ranks import Ranks, digest
+from lightning_integration.datamodule import (
+    Draw,
+    PromptBatch,
+    PromptDataModule,
+    is_rehearsal,
+    ranks_of,
+)
 from lightning_integration.history import MetricsFile, RunHistory
-from lightning_integration.outputs import mean_metrics, rolled_out
+from lightning_integration.outputs import joined, mean_metrics, rolled_out
 from lightning_integration.pl import Callback, LightningModule, Trainer
 
 FORMAT = 1
@@ -44,6 +51,10 @@ class PromptSelectionCallback(Callback):
 
     A `filter` of the module is saved with the proposer.
 
+    Of several processes (DDP and the like) each returns what it rolled out itself. The callback
+    gathers it, so that all keep the same beliefs and choose the same next batch, of which the data
+    module deals each process its part. The history is the first process's to write.
+
     Nothing is learned in `fast_dev_run` and `overfit_batches`.
 
     Args:
@@ -54,8 +65,10 @@ class PromptSelectionCallback(Callback):
             writes no history. A checkpoint writes them too.
 
     Raises:
-        ArgumentError: an argument outside its domain, another data module, several processes.
-        ObservationError: no rewards, of the wrong shape, or not finite; no belief was changed.
+        ArgumentError: an argument outside its domain, another data module, processes that disagree
+            on the pool or on the strategy (each named).
+        ObservationError: no rewards, of the wrong shape, or not finite; no belief was changed, on
+            no process.
         CheckpointError: a checkpoint of another pool, filter or format, or without beliefs; model,
             beliefs and run folder are as before.
 
@@ -75,6 +88,7 @@ class PromptSelectionCallback(Callback):
         self._rollouts = 0
         self._seconds = 0.0
         self._step_started = 0.0
+        self._ranks = Ranks()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the proposer; see to it that a wrong checkpoint is refused before it is used."""
@@ -87,12 +101,9 @@ class PromptSelectionCallback(Callback):
                 "PromptSelectionCallback: expected trainer.fit(..., datamodule=PromptDataModule"
                 f"(...)), got datamodule={type(data).__name__}"
             )
-        if trainer.world_size > 1:
-            raise ArgumentError(
-                "PromptSelectionCallback: expected one process, got "
-                f"{trainer.world_size}; set Trainer(devices=1, num_nodes=1)"
-            )
         self._data = data
+        self._ranks = ranks_of(trainer)
+        self._agree("pool", f"{data.pool.fingerprint} ({len(data.pool)} prompts)")
         chosen = getattr(pl_module, "filter", None)
         self._filter = chosen if isinstance(chosen, Filter) else None
         # Lightning restores the model before the callbacks; only the module's own hook comes first.
@@ -113,13 +124,16 @@ class PromptSelectionCallback(Callback):
         self._history = None
         if is_rehearsal(trainer):
             return
+        self._agree("strategy and beliefs", self._digest())
         step = self._fitted.loader.drawn
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.start_training(resumed=step > 0)
         if self.history_every and trainer.loggers:
-            self._history = RunHistory(Path(trainer.log_dir or trainer.default_root_dir))
-            self._history.rewind(step)
+            folder = trainer.log_dir  # asked of all processes at once
+            if trainer.is_global_zero:
+                self._history = RunHistory(Path(folder or trainer.default_root_dir))
+                self._history.rewind(step)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: PromptBatch, batch_idx: int
@@ -136,7 +150,9 @@ class PromptSelectionCallback(Callback):
         batch_idx: int,
     ) -> None:
         """Observe, record and, if it is time, log one step."""
-        groups = rolled_out(outputs, batch, self._fitted.pool)
+        pool = self._fitted.pool
+        everyone = self._ranks.all_or_none(lambda: rolled_out(outputs, batch, pool))
+        groups = joined([pair for one in everyone for pair in one])
         parts = [(rewards, (rewards >= self.success_threshold).sum(dim=1)) for _, rewards in groups]
         learned: dict[str, float] = {}
         if not is_rehearsal(trainer):
@@ -188,7 +204,12 @@ class PromptSelectionCallback(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """A resumed run repeats no step before the checkpoint, so their history must be on disk."""
+        """A resumed run repeats no step before the checkpoint, so their history must be on disk.
+
+        Raises:
+            ArgumentError: the beliefs of the processes differ; the checkpoint is not written.
+        """
+        self._agree("strategy and beliefs", self._digest())
         self._flush()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -200,6 +221,24 @@ class PromptSelectionCallback(Callback):
     ) -> None:
         """Write the rest of the history."""
         self._flush()
+
+    def _digest(self) -> str:
+        """Of what has to be equal on all processes; not worked out where there is only one."""
+        if self._ranks.size == 1:
+            return ""
+        loader = self._fitted.loader
+        kept = None if self._filter is None else self._filter.state_dict()
+        return digest((loader.prompts_per_step, loader.proposer.state_dict(), kept))
+
+    def _agree(self, name: str, own: str) -> None:
+        """ArgumentError on every process unless all have the same."""
+        everyone = self._ranks.gathered(own)
+        if len(set(everyone)) > 1:
+            listed = "; ".join(f"rank {rank}: {each}" for rank, each in enumerate(everyone))
+            raise ArgumentError(
+                f"{name}: expected the same on all {self._ranks.size} processes, got {listed}; "
+                "give each of them the same files and settings"
+            )
 
     def _flush(self) -> None:
         if self._history is not None:

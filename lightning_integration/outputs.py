@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -51,6 +52,21 @@ def mean_metrics(parts: Sequence[tuple[Tensor, Tensor]]) -> dict[str, float]:
     total = sum(len(rewards) for rewards, _ in parts)
     shares = [(len(rewards) / total, group_metrics(rewards, won)) for rewards, won in parts]
     return {name: sum(share * part[name] for share, part in shares) for name in shares[0][1]}
+
+
+def joined(groups: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """The same pairs of indices and rewards, neighbours of equal width as one.
+
+    Example:
+        >>> one, two = (torch.tensor([0]), torch.ones(1, 2)), (torch.tensor([1]), torch.ones(1, 2))
+        >>> [indices.tolist() for indices, _ in joined([one, two])]
+        [[0, 1]]
+    """
+    result: list[tuple[Tensor, Tensor]] = []
+    for _, run in groupby(groups, key=lambda pair: pair[1].shape[1]):
+        indices, rewards = zip(*run, strict=True)
+        result.append((torch.cat(indices), torch.cat(rewards)))
+    return result
 
 
 def rolled_out(outputs: Any, batch: PromptBatch, pool: PromptPool) -> list[tuple[Tensor, Tensor]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from insight_ext.errors import ArgumentError
 from insight_ext.filters.dynamic_sampling import DynamicSampling
-from insight_ext.filters.filter import Filter, Groups, Verdict
+from insight_ext.filters.filter import Filter, Groups, Verdict, joined_groups
 from insight_ext.filters.learnability import Learnability
 from insight_ext.filters.speed import Speed
 from insight_ext.filters.uncertainty_consistency import UncertaintyConsistency, perplexity
@@ -30,6 +30,7 @@ __all__ = [
     "Speed",
     "UncertaintyConsistency",
     "Verdict",
+    "joined_groups",
     "make_filter",
     "perplexity",
 ]

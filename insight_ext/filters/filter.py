@@ -144,7 +144,7 @@ class Filter(ABC):
                 f"{type(self).__name__}: expected Groups with uncertainty, such as "
                 "perplexity(logprobs, mask); got none"
             )
-        groups = joined(batches)
+        groups = joined_groups(batches)
         candidates = first_visits(groups.indices)
         verdict = self._judge(groups, candidates, target, len(batches))
         if refillable and not verdict.settled:
@@ -219,7 +219,7 @@ class Filter(ABC):
         self.rollouts = int(state["rollouts"])
 
 
-def joined(batches: Sequence[Groups]) -> Groups:
+def joined_groups(batches: Sequence[Groups]) -> Groups:
     """All groups of a step, in the order they were generated; batches without groups add cost."""
     full = [batch for batch in batches if len(batch)] or list(batches[:1])
     abandoned = sum(batch.abandoned for batch in batches)
