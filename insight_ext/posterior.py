@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError, BeliefError, CheckpointError, ObservationError
+from insight_ext.pool_change import PoolChange
 
 FORMAT = 1
 
@@ -212,6 +213,17 @@ class BetaPosteriors:
             "decay": self.decay,
             "half_life": self.half_life,
         }
+
+    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
+        """A state of the earlier pool as one of the present pool; new prompts have the prior."""
+        rows = {
+            name: change.rows(state[name], getattr(self, name))
+            for name in ("alpha", "beta", "visits", "latest")
+        }
+        prior = state["prior"]
+        if isinstance(self.prior[0], Tensor):
+            prior = _saved_prior(self.prior)
+        return {**state, **rows, "prior": prior}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved; the present beliefs stay if the state does not fit.

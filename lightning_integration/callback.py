@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from insight_ext import ArgumentError, CheckpointError
 from insight_ext.filters import Filter
+from insight_ext.pool_change import PoolChange
 from insight_ext.proposers import BeliefProposer
 from insight_ext.ranks import Ranks, digest
 from lightning_integration.datamodule import (
@@ -24,9 +24,9 @@ from lightning_integration.datamodule import (
 )
 from lightning_integration.history import MetricsFile, RunHistory
 from lightning_integration.outputs import joined, mean_metrics, rolled_out
-from lightning_integration.pl import Callback, LightningModule, Trainer
+from lightning_integration.pl import Callback, LightningModule, Trainer, rank_zero_warn
 
-FORMAT = 1
+FORMAT = 2
 
 
 class PromptSelectionCallback(Callback):
@@ -70,7 +70,9 @@ class PromptSelectionCallback(Callback):
         ObservationError: no rewards, of the wrong shape, or not finite; no belief was changed, on
             no process.
         CheckpointError: a checkpoint of another pool, filter or format, or without beliefs; model,
-            beliefs and run folder are as before.
+            beliefs and run folder are as before. A pool that gained, lost, moved or rewrote prompts
+            is the same pool: beliefs are restored by the prompts' ids, with a warning that says
+            what changed.
 
     Example:
         >>> callback = PromptSelectionCallback(success_threshold=0.5)
@@ -250,7 +252,7 @@ class PromptSelectionCallback(Callback):
             return {}
         return {
             "format": FORMAT,
-            "pool": self._data.pool.fingerprint,
+            "pool": self._data.pool.state_dict(),
             "proposer": self._data.proposer.state_dict(),
             "loader": self._data.loader.state_dict(),
             "filter": None if self._filter is None else self._filter.state_dict(),
@@ -270,7 +272,7 @@ class PromptSelectionCallback(Callback):
         self._rollouts = state["rollouts_generated"]
         self._seconds = state["train_seconds"]
 
-    def _check(self, state: Mapping[str, Any] | None) -> None:
+    def _check(self, state: dict[str, Any] | None) -> None:
         if not state:
             raise CheckpointError(
                 "the checkpoint holds no beliefs: expected one written with "
@@ -282,23 +284,26 @@ class PromptSelectionCallback(Callback):
                 f"the checkpoint's beliefs have format {state['format']}: expected {FORMAT}; "
                 "resume with the version that wrote it"
             )
-        if state["pool"] != self._fitted.pool.fingerprint:
-            raise CheckpointError(
-                "the checkpoint belongs to another pool: expected fingerprint "
-                f"{self._fitted.pool.fingerprint}, the checkpoint has {state['pool']}; "
-                "resume with the prompts of the run that wrote it"
-            )
-        # A checkpoint from before there were filters says nothing about them.
-        saved = state.get("filter")
+        saved = state["filter"]
         if (saved is None) != (self._filter is None):
             own = None if self._filter is None else type(self._filter).__name__
             raise CheckpointError(
                 f"filter: expected {own}, the checkpoint has {saved and saved['filter']}; resume "
                 "with the settings of the run that wrote it"
             )
+        if state["pool"]["fingerprint"] != self._fitted.pool.fingerprint:
+            self._carry(state)
         deepcopy(self._fitted.proposer).load_state_dict(state["proposer"])
         if self._filter is not None:
             deepcopy(self._filter).load_state_dict(state["filter"])
+
+    def _carry(self, state: dict[str, Any]) -> None:
+        """Rewrite the state of an earlier pool as one of the present pool, and say what changed."""
+        change = PoolChange(state["pool"], self._fitted.pool)
+        state["proposer"] = self._fitted.proposer.carried(state["proposer"], change)
+        if self._filter is not None:
+            state["filter"] = self._filter.carried(state["filter"], change)
+        rank_zero_warn(f"the pool changed since the checkpoint: {change}")
 
     @property
     def _fitted(self) -> PromptDataModule:

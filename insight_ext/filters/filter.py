@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
+from insight_ext.pool_change import PoolChange
 
 FORMAT = 1
 
@@ -201,6 +202,10 @@ class Filter(ABC):
             "steps": self.steps,
             "rollouts": self.rollouts,
         }
+
+    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
+        """What `state_dict` saved in a run on an earlier pool, as a state for the present pool."""
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved.

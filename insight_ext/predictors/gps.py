@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from insight_ext.errors import ArgumentError, CheckpointError
+from insight_ext.pool_change import PoolChange
 from insight_ext.predictors.features import check_features, checksum
 from insight_ext.predictors.predictor import Predictor
 
@@ -233,6 +234,17 @@ class Gps(Predictor):
             "visits": self.visits.clone(),
             "evidence": self._evidence.clone(),
         }
+
+    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
+        """See `Predictor.carried`."""
+        fresh = self.state_dict()
+        rows = {
+            "results": change.rows(state["results"].T, fresh["results"].T).T.contiguous(),
+            "visits": change.rows(state["visits"], fresh["visits"]),
+        }
+        history = state["history"][change.holds(state["history"][:, 0])]
+        history[:, 0] = change.positions(history[:, 0])
+        return {**state, **rows, "history": history, "embeddings": self._checksum}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +33,8 @@ class DifficultyPools(BeliefProposer):
         >>> sorted(proposer.select(2).tolist())
         [2, 3]
     """
+
+    per_prompt: ClassVar[tuple[str, ...]] = ("pool",)
 
     def __init__(
         self,

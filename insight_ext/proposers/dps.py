@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,8 @@ class Dps(BeliefProposer):
         >>> proposer.select(1).tolist()
         [1]
     """
+
+    per_prompt: ClassVar[tuple[str, ...]] = ("states",)
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ class Uniform(BeliefProposer):
         >>> sorted(proposer.select(2).tolist() + proposer.select(2).tolist())
         [0, 1, 2, 3]
     """
+
+    positions: ClassVar[tuple[str, ...]] = ("queue",)
 
     def __init__(self, pool_size: int, *, seed: int = 0, **common: Any) -> None:
         super().__init__(pool_size, seed=seed, **common)

@@ -191,10 +191,9 @@ def test_bad_input_is_one_line(here, capsys, spoil, options, expected):
 def test_another_pool_is_refused_and_the_run_is_left_as_it_was(here, capsys):
     assert fit("--trainer.max_epochs", "1") == 0
     before = {p: p.read_bytes() for p in (here / "runs").glob("**/*") if p.is_file()}
-    with (here / "prompts.jsonl").open("a") as file:
-        file.write('{"id": "new", "prompt": "1+1=", "answer": "2"}\n')
-    assert fit("--ckpt_path", "last") == 2
-    assert "another pool: expected fingerprint" in capsys.readouterr().err.splitlines()[-1]
+    (here / "prompts.jsonl").write_text('{"id": "new", "prompt": "1+1=", "answer": "2"}\n')
+    assert fit("--ckpt_path", "last", "--data.prompts_per_step", "1") == 2
+    assert "another pool: expected some of its" in capsys.readouterr().err.splitlines()[-1]
     after = {p: p.read_bytes() for p in (here / "runs").glob("**/*") if p.is_file()}
     assert {p: after[p] for p in before} == before
 

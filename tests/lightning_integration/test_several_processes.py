@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -66,7 +67,8 @@ def alone(several, folder, **options):
 
 def steps(parts):
     """The prompts of each step, from the shares of all processes."""
-    return [sum(shares, []) for shares in zip(*(part["dealt"] for part in parts), strict=True)]
+    shares = zip(*(part["dealt"] for part in parts), strict=True)
+    return [list(chain.from_iterable(step)) for step in shares]
 
 
 def column(folder, name):
