@@ -28,6 +28,8 @@ class PoolChange:
     Attributes:
         source: int64 of shape (len(pool),), each prompt's position in the earlier pool, -1 for
             those that start anew.
+        target: int64, for each prompt of the earlier pool its present position, -1 for those that
+            are not among those kept.
         gained, lost, rewritten: lists of ids.
         kept: number of the others.
         reordered: whether those kept come in another order.
@@ -60,8 +62,8 @@ class PoolChange:
         self.kept = int(torch.count_nonzero(source >= 0))
         self._present = (source >= 0).nonzero()[:, 0]
         self.reordered = bool((source[self._present].diff() < 0).any())
-        self._target = torch.full((len(ids),), -1)
-        self._target[source[self._present]] = self._present
+        self.target = torch.full((len(ids),), -1)
+        self.target[source[self._present]] = self._present
         if not self.kept:
             raise CheckpointError(
                 f"the checkpoint belongs to another pool: expected some of its {len(ids)} prompts "
@@ -71,9 +73,9 @@ class PoolChange:
 
     def rows(self, saved: Tensor, fresh: Tensor) -> Tensor:
         """A state with a row for each prompt: the saved rows of those kept, else the fresh ones."""
-        if len(saved) != len(self._target):
+        if len(saved) != len(self.target):
             raise CheckpointError(
-                f"expected a row for each of the {len(self._target)} prompts that the checkpoint "
+                f"expected a row for each of the {len(self.target)} prompts that the checkpoint "
                 f"names, got {len(saved)}"
             )
         carried = fresh.clone()
@@ -82,11 +84,11 @@ class PoolChange:
 
     def holds(self, saved: Tensor) -> Tensor:
         """Which of these positions in the earlier pool are of prompts kept, bool of their shape."""
-        return self._target[saved] >= 0
+        return self.target[saved] >= 0
 
     def positions(self, saved: Tensor) -> Tensor:
         """Positions in the earlier pool as positions in this one, in order, without those lost."""
-        return self._target[saved[self.holds(saved)]]
+        return self.target[saved[self.holds(saved)]]
 
     def __str__(self) -> str:
         parts = [f"{self.kept} of {len(self.source)} prompts kept"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insight_ext import ArgumentError, CheckpointError
+from insight_ext import ArgumentError
 from insight_ext.filters import Filter
-from insight_ext.pool_change import PoolChange
 from insight_ext.proposers import BeliefProposer
-from insight_ext.ranks import Ranks, digest
+from insight_ext.ranks import Ranks
 from lightning_integration.datamodule import (
     Draw,
     PromptBatch,
@@ -23,10 +21,9 @@ from lightning_integration.datamodule import (
     ranks_of,
 )
 from lightning_integration.history import MetricsFile, RunHistory
-from lightning_integration.outputs import joined, mean_metrics, rolled_out
-from lightning_integration.pl import Callback, LightningModule, Trainer, rank_zero_warn
-
-FORMAT = 2
+from lightning_integration.outputs import arrived, mean_metrics, rolled_out
+from lightning_integration.pl import Callback, LightningModule, Trainer
+from lightning_integration.state import SelectionState
 
 
 class PromptSelectionCallback(Callback):
@@ -48,6 +45,15 @@ class PromptSelectionCallback(Callback):
 
     * `groups`: everything it rolled out, each prompt once: pairs of the prompts' positions in the
       pool, int64 of shape (M,), and rewards of shape (M, n); n may differ between pairs.
+
+    Where groups are rolled out beside the training, `PromptDataModule(max_staleness=...)` lets
+    results come late. A step then returns instead of `rewards`
+
+    * `results`: a list of `GroupResult`, of groups dealt in this step or before, in any order, in
+      pieces, none at all, or `groups` for prompts that were never dealt, or both.
+
+    What comes twice is ignored and counted. `staleness_mean` and `staleness_max` tell how many
+    observed batches the beliefs had moved on since the groups were chosen.
 
     A `filter` of the module is saved with the proposer.
 
@@ -84,8 +90,7 @@ class PromptSelectionCallback(Callback):
             raise ArgumentError(f"history_every: expected 0 or more, got {history_every}")
         self.success_threshold = success_threshold
         self.history_every = history_every
-        self._data: PromptDataModule | None = None
-        self._filter: Filter | None = None
+        self._state: SelectionState | None = None
         self._history: RunHistory | None = None
         self._rollouts = 0
         self._seconds = 0.0
@@ -95,7 +100,7 @@ class PromptSelectionCallback(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the proposer; see to it that a wrong checkpoint is refused before it is used."""
         if stage != "fit":
-            self._data = None
+            self._state = None
             return
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, PromptDataModule):
@@ -103,16 +108,21 @@ class PromptSelectionCallback(Callback):
                 "PromptSelectionCallback: expected trainer.fit(..., datamodule=PromptDataModule"
                 f"(...)), got datamodule={type(data).__name__}"
             )
-        self._data = data
         self._ranks = ranks_of(trainer)
         self._agree("pool", f"{data.pool.fingerprint} ({len(data.pool)} prompts)")
         chosen = getattr(pl_module, "filter", None)
-        self._filter = chosen if isinstance(chosen, Filter) else None
+        state = SelectionState(data, chosen if isinstance(chosen, Filter) else None)
+        if state.filter is not None and data.loader.ledger is not None:
+            raise ArgumentError(
+                "max_staleness: expected 0 beside a filter, which decides within the step, got "
+                f"{data.loader.ledger.max_staleness}"
+            )
+        self._state = state
         # Lightning restores the model before the callbacks; only the module's own hook comes first.
         own_hook = pl_module.on_load_checkpoint
 
         def check_first(checkpoint: dict[str, Any]) -> None:
-            self._check(checkpoint.get("callbacks", {}).get(self.state_key))
+            state.check(checkpoint.get("callbacks", {}).get(self.state_key))
             own_hook(checkpoint)
 
         pl_module.on_load_checkpoint = check_first
@@ -126,7 +136,8 @@ class PromptSelectionCallback(Callback):
         self._history = None
         if is_rehearsal(trainer):
             return
-        self._agree("strategy and beliefs", self._digest())
+        if self._ranks.size > 1:
+            self._agree("strategy and beliefs", self._fitted.digest())
         step = self._fitted.loader.drawn
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
@@ -152,16 +163,20 @@ class PromptSelectionCallback(Callback):
         batch_idx: int,
     ) -> None:
         """Observe, record and, if it is time, log one step."""
-        pool = self._fitted.pool
-        everyone = self._ranks.all_or_none(lambda: rolled_out(outputs, batch, pool))
-        groups = joined([pair for one in everyone for pair in one])
-        parts = [(rewards, (rewards >= self.success_threshold).sum(dim=1)) for _, rewards in groups]
+        loader = self._fitted.loader
         learned: dict[str, float] = {}
-        if not is_rehearsal(trainer):
+        if is_rehearsal(trainer):
+            known = loader.ledger is None
+            groups = rolled_out(outputs, batch, loader.pool) if known else []
+        else:
+            groups, versions = arrived(outputs, batch, loader)
+            learned = self._waited(versions)
+        parts = [(rewards, (rewards >= self.success_threshold).sum(dim=1)) for _, rewards in groups]
+        if groups and not is_rehearsal(trainer):
             indices = torch.cat([indices for indices, _ in groups])
             successes = torch.cat([successes for _, successes in parts])
             rollouts = torch.cat([torch.full_like(s, rewards.shape[1]) for rewards, s in parts])
-            learned = self._observe(batch["draw"], indices, successes, rollouts)
+            learned |= self._observe(batch["draw"], indices, successes, rollouts)
             self._rollouts += int(rollouts.sum())
         draw = batch["draw"]
         seconds = perf_counter() - self._step_started + 1e-3 * draw.milliseconds
@@ -175,9 +190,25 @@ class PromptSelectionCallback(Callback):
             "train_seconds": self._seconds,
             "rollouts_generated": float(self._rollouts),
         }
-        shown = {name: metrics.pop(name) for name in ("reward_mean", "frac_mixed")}
+        shown = {n: metrics.pop(n) for n in ("reward_mean", "frac_mixed") if n in metrics}
         pl_module.log_dict(shown, prog_bar=True, batch_size=len(batch["prompts"]))
         pl_module.log_dict(metrics, batch_size=len(batch["prompts"]))
+
+    def _waited(self, versions: Tensor) -> dict[str, float]:
+        """How old the beliefs were on which the groups rest that came in, and what is still out."""
+        ledger = self._fitted.loader.ledger
+        if ledger is None:
+            return {}
+        metrics = {
+            "groups_out": float(len(ledger)),
+            "groups_incomplete": float(ledger.incomplete),
+            "rollouts_duplicate": float(ledger.duplicates),
+        }
+        if len(versions):
+            staleness = (self._fitted.loader.observed - versions).float()
+            metrics["staleness_mean"] = float(staleness.mean())
+            metrics["staleness_max"] = float(staleness.max())
+        return metrics
 
     def _observe(
         self, draw: Draw, indices: Tensor, successes: Tensor, rollouts: Tensor
@@ -211,7 +242,8 @@ class PromptSelectionCallback(Callback):
         Raises:
             ArgumentError: the beliefs of the processes differ; the checkpoint is not written.
         """
-        self._agree("strategy and beliefs", self._digest())
+        if self._ranks.size > 1:
+            self._agree("strategy and beliefs", self._fitted.digest())
         self._flush()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -223,14 +255,6 @@ class PromptSelectionCallback(Callback):
     ) -> None:
         """Write the rest of the history."""
         self._flush()
-
-    def _digest(self) -> str:
-        """Of what has to be equal on all processes; not worked out where there is only one."""
-        if self._ranks.size == 1:
-            return ""
-        loader = self._fitted.loader
-        kept = None if self._filter is None else self._filter.state_dict()
-        return digest((loader.prompts_per_step, loader.proposer.state_dict(), kept))
 
     def _agree(self, name: str, own: str) -> None:
         """ArgumentError on every process unless all have the same."""
@@ -247,68 +271,24 @@ class PromptSelectionCallback(Callback):
             self._history.flush()
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of proposer and filter, the pool, the position, the run's totals."""
-        if self._data is None:
+        """The selection's state (`SelectionState`), and the run's totals."""
+        if self._state is None:
             return {}
-        return {
-            "format": FORMAT,
-            "pool": self._data.pool.state_dict(),
-            "proposer": self._data.proposer.state_dict(),
-            "loader": self._data.loader.state_dict(),
-            "filter": None if self._filter is None else self._filter.state_dict(),
-            "rollouts_generated": self._rollouts,
-            "train_seconds": self._seconds,
-        }
+        totals = {"rollouts_generated": self._rollouts, "train_seconds": self._seconds}
+        return self._state.save() | totals
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved, if this is a resumed training."""
-        if self._data is None:
+        if self._state is None:
             return
-        self._data.proposer.load_state_dict(state["proposer"])
-        # Lightning restores the loader too, but not if a data module wraps it.
-        self._data.loader.load_state_dict(state["loader"])
-        if self._filter is not None:
-            self._filter.load_state_dict(state["filter"])
+        self._state.load(state)
         self._rollouts = state["rollouts_generated"]
         self._seconds = state["train_seconds"]
 
-    def _check(self, state: dict[str, Any] | None) -> None:
-        if not state:
-            raise CheckpointError(
-                "the checkpoint holds no beliefs: expected one written with "
-                "PromptSelectionCallback; to start from its weights alone, load them into the "
-                "model and fit without ckpt_path"
-            )
-        if state["format"] != FORMAT:
-            raise CheckpointError(
-                f"the checkpoint's beliefs have format {state['format']}: expected {FORMAT}; "
-                "resume with the version that wrote it"
-            )
-        saved = state["filter"]
-        if (saved is None) != (self._filter is None):
-            own = None if self._filter is None else type(self._filter).__name__
-            raise CheckpointError(
-                f"filter: expected {own}, the checkpoint has {saved and saved['filter']}; resume "
-                "with the settings of the run that wrote it"
-            )
-        if state["pool"]["fingerprint"] != self._fitted.pool.fingerprint:
-            self._carry(state)
-        deepcopy(self._fitted.proposer).load_state_dict(state["proposer"])
-        if self._filter is not None:
-            deepcopy(self._filter).load_state_dict(state["filter"])
-
-    def _carry(self, state: dict[str, Any]) -> None:
-        """Rewrite the state of an earlier pool as one of the present pool, and say what changed."""
-        change = PoolChange(state["pool"], self._fitted.pool)
-        state["proposer"] = self._fitted.proposer.carried(state["proposer"], change)
-        if self._filter is not None:
-            state["filter"] = self._filter.carried(state["filter"], change)
-        rank_zero_warn(f"the pool changed since the checkpoint: {change}")
-
     @property
-    def _fitted(self) -> PromptDataModule:
-        assert self._data is not None, "Lightning calls setup before any other hook"
-        return self._data
+    def _fitted(self) -> SelectionState:
+        assert self._state is not None, "Lightning calls setup before any other hook"
+        return self._state
 
 
 def will_log(trainer: Trainer) -> bool:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, TypedDict
 import torch
 from torch import Tensor
 
-from insight_ext import ArgumentError, Prompt, PromptPool
-from insight_ext.proposers import Proposer, make_proposer
+from insight_ext import ArgumentError, GroupLedger, Prompt, PromptPool
+from insight_ext.proposers import BeliefProposer, Proposer, make_proposer
 from insight_ext.ranks import Ranks
 from lightning_integration.pl import LightningDataModule, Trainer
 
@@ -33,10 +33,12 @@ class Draw(NamedTuple):
 class PromptBatch(TypedDict):
     """One step's prompts: `indices` int64 of shape (B,), into the pool, and the prompts.
 
-    Of several processes each gets its own part of the step's prompts.
+    `groups`, int64 of shape (B,), are the ids of their rollout groups, distinct within a run. Of
+    several processes each gets its own part of the step's prompts.
     """
 
     indices: Tensor
+    groups: Tensor
     prompts: list[Prompt]
     draw: Draw
 
@@ -52,9 +54,12 @@ class PromptLoader:
         proposer: chooses among them.
         prompts_per_step: prompts in a batch, in [1, len(pool)].
         steps: batches in an epoch, at least 1.
+        max_staleness: steps after its own in which a group's results may still come; 0 if all come
+            with the step. A `BeliefProposer` then keeps as many selections in flight.
 
     Attributes:
         drawn, observed: batches dealt, and batches whose results came back, since the beginning.
+        ledger: of the groups that are out; None if results come with the step.
         ranks: this process among those that train together. Each has the same beliefs, so each
             draws the same batch, and deals its own part of it.
 
@@ -70,7 +75,12 @@ class PromptLoader:
     """
 
     def __init__(
-        self, pool: PromptPool, proposer: Proposer, prompts_per_step: int, steps: int
+        self,
+        pool: PromptPool,
+        proposer: Proposer,
+        prompts_per_step: int,
+        steps: int,
+        max_staleness: int = 0,
     ) -> None:
         if not 1 <= prompts_per_step <= len(pool):
             raise ArgumentError(
@@ -86,6 +96,9 @@ class PromptLoader:
         self.drawn = 0
         self.observed = 0
         self.ranks = Ranks()
+        self.ledger = GroupLedger(max_staleness) if max_staleness != 0 else None
+        if self.ledger is not None and isinstance(proposer, BeliefProposer):
+            proposer.in_flight = max(proposer.in_flight, max_staleness + 1)
 
     def __len__(self) -> int:
         return self.steps
@@ -100,10 +113,15 @@ class PromptLoader:
         indices = self.proposer.select(self.prompts_per_step)
         milliseconds = 1e3 * (perf_counter() - start)
         draw = Draw(self.drawn, self.observed, milliseconds, self.proposer.metrics())
+        first = self.drawn * self.prompts_per_step
+        groups = torch.arange(first, first + self.prompts_per_step)
+        if self.ledger is not None:
+            self.ledger.deal(groups.tolist(), indices.tolist(), self.drawn, self.observed)
         self.drawn += 1
         indices = self.ranks.share(indices)
         return {
             "indices": indices,
+            "groups": self.ranks.share(groups),
             "prompts": [self.pool[i] for i in indices.tolist()],
             "draw": draw,
         }
@@ -138,7 +156,7 @@ class PromptLoader:
         self.observed += 1
 
     def state_dict(self) -> dict[str, int]:
-        """The position. The beliefs are the callback's to save."""
+        """The position. Beliefs and groups that are out are the callback's to save."""
         return {"drawn": self.drawn, "observed": self.observed}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -202,6 +220,8 @@ class PromptDataModule(LightningDataModule):
         validation: held-out prompts, like `pool`.
         validation_batch_size: held-out prompts in a validation step of each process.
         seed: of the strategy's draws, where `proposer` is a name or a path.
+        max_staleness: steps after its own in which a group's results may still come; above 0,
+            `training_step` returns `results` (`PromptSelectionCallback`).
 
     Raises:
         PoolError: a file that cannot be read as prompts (file and line named).
@@ -224,13 +244,16 @@ class PromptDataModule(LightningDataModule):
         validation: PromptPool | str | Path | None = None,
         validation_batch_size: int = 64,
         seed: int = 0,
+        max_staleness: int = 0,
     ) -> None:
         super().__init__()
         self.pool = _pool(pool)
         self.proposer = _proposer(proposer, proposer_options, self.pool, seed)
         if steps_per_epoch is None:
             steps_per_epoch = -(-len(self.pool) // max(prompts_per_step, 1))
-        self.loader = PromptLoader(self.pool, self.proposer, prompts_per_step, steps_per_epoch)
+        self.loader = PromptLoader(
+            self.pool, self.proposer, prompts_per_step, steps_per_epoch, max_staleness
+        )
         if validation is None:
             # Lightning then knows that there is nothing to validate; an empty loader makes it warn.
             self.val_dataloader = super().val_dataloader
