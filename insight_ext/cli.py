@@ -12,8 +12,9 @@ from insight_ext.build_info import build_info
 from insight_ext.curators import CURATORS, curate
 from insight_ext.errors import InsightError
 from insight_ext.logs import GroupLog, read_log
+from insight_ext.options import parsed_options
 from insight_ext.pool import PromptPool
-from insight_ext.rank import parsed_options, rank
+from insight_ext.rank import rank
 from insight_ext.simulate.command import add_arguments as add_compare_arguments
 from insight_ext.simulate.command import run as compare
 from insight_ext.tables import checked_ending
@@ -80,7 +81,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _add_log(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--log", type=Path, required=True, help="groups.parquet, or a .csv, .jsonl, .parquet file"
+        "--log", type=Path, required=True, help="a run's folder, or a .csv, .jsonl, .parquet file"
     )
     command.add_argument("--pool", type=Path, help="the prompts, .jsonl or .parquet")
     command.add_argument("--reward", help="column of the reward in a log of TRL's completions")
