@@ -275,8 +275,9 @@ def summary(rows: Sequence[SummaryRow]) -> str:
     lines = []
     for question, answers in groupby(rows, key=lambda row: row.question):
         same = list(answers)
-        target = f"; target: {same[0].target}" if same[0].target else ""
-        lines += ["", *wrap(question + target, WIDTH)]
+        lines += ["", *wrap(question, WIDTH)]
+        if same[0].target:
+            lines += wrap(f"(target: {same[0].target})", WIDTH, initial_indent="  ")
         for row in same:
             verdict = f": {row.verdict}" if row.verdict else ""
             head, below = f"  {row.arm:<{width}}  ", " " * (width + 4)

@@ -254,8 +254,25 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 def test_an_option_that_a_strategy_does_not_take_is_refused():
-    with pytest.raises(ArgumentError, match="proposer 'uniform'.*eta"):
+    with pytest.raises(ArgumentError, match="proposer 'uniform'.*exploration.*got 'eta'$"):
         make_proposer("uniform", 10, eta=3.0)
+
+
+@NAMES
+def test_a_mistyped_option_is_named_with_the_nearest_and_all(name):
+    with pytest.raises(ArgumentError) as caught:
+        make_proposer(name, 10, half_lif=3.0)
+    message = str(caught.value)
+    assert "got 'half_lif'; did you mean 'half_life'?" in message
+    for option in ("seed", "prior", "decay", "half_life", "exploration", "in_flight"):
+        assert f"{option}, " in message or f", {option}" in message
+    assert "common" not in message
+    assert "pool_size" not in message
+
+
+def test_a_mistyped_option_of_a_model_is_named():
+    with pytest.raises(ArgumentError, match="gps: model: .*got 'widht'; did you mean 'width'"):
+        make_proposer("gps", 10, features=torch.ones(10, 2), model={"widht": 8})
 
 
 def test_an_own_strategy_is_found_by_its_import_path():
