@@ -16,6 +16,7 @@ from insight_ext.options import parsed_options
 from insight_ext.pool import PromptPool
 from insight_ext.rank import rank
 from insight_ext.simulate.command import add_arguments as add_compare_arguments
+from insight_ext.simulate.command import add_reliability_arguments, run_reliability
 from insight_ext.simulate.command import run as compare
 from insight_ext.tables import checked_ending
 
@@ -67,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_compare_arguments(comparing)
     comparing.set_defaults(run=compare)
+
+    reliable = commands.add_parser(
+        "reliability", help="how far predictions of prompts never seen can be believed"
+    )
+    add_reliability_arguments(reliable)
+    reliable.set_defaults(run=run_reliability)
 
     build = commands.add_parser("build-info", help="how this build was made and what it found")
     build.set_defaults(run=_build_info)

@@ -281,9 +281,7 @@ def summary(rows: Sequence[SummaryRow]) -> str:
         for row in same:
             verdict = f": {row.verdict}" if row.verdict else ""
             head, below = f"  {row.arm:<{width}}  ", " " * (width + 4)
-            lines += wrap(
-                row.result + verdict, WIDTH, initial_indent=head, subsequent_indent=below
-            )
+            lines += wrap(row.result + verdict, WIDTH, initial_indent=head, subsequent_indent=below)
     return "\n".join(lines)
 
 

@@ -124,6 +124,7 @@ def make_proposer(
             )
         options["features"] = features_of(pool, options["features"])
     try:
-        return kind(pool_size, seed=seed, **options)
+        proposer: Proposer = kind(pool_size, seed=seed, **options)
     except TypeError as error:
         raise ArgumentError(f"proposer {name!r}: {error}") from error
+    return proposer

@@ -15,7 +15,7 @@ import torch
 from insight_ext.errors import ArgumentError
 from insight_ext.options import parsed_options
 from insight_ext.proposers import PROPOSERS, check_proposer, make_proposer
-from insight_ext.simulate.learners import LEARNERS, make_learner
+from insight_ext.simulate.learners import LEARNERS, Learner, make_learner
 from insight_ext.simulate.statistics import Floats, Interval, interval, paired_p
 from insight_ext.simulate.trial import Chooser, Oracle, Trial, run_trial
 
@@ -73,6 +73,12 @@ class Setting:
                 f"prompts: expected an integer in [1, {self.pool}] for a pool of {self.pool}, "
                 f"got {self.prompts}"
             )
+
+    def learner_of(self, seed: int) -> Learner:
+        """The learner, as this seed draws it."""
+        return make_learner(
+            self.learner, seed=seed, prompts=self.pool, correlation=self.correlation
+        )
 
 
 @dataclass(frozen=True)
@@ -205,24 +211,24 @@ def _run(jobs: Sequence[tuple[Setting, str, int]], workers: int) -> Iterator[Tri
 
 def _trial(job: tuple[Setting, str, int]) -> Trial:
     setting, arm, seed = job
-    learner = make_learner(
-        setting.learner, seed=seed, prompts=setting.pool, correlation=setting.correlation
-    )
-    name, options = parse_arm(arm)
-    proposer: Chooser
-    if name == ORACLE:
-        proposer = Oracle(learner)
-    else:
-        if options.get("features") is True:
-            options = {**options, "features": learner.features}
-        proposer = make_proposer(name, setting.pool, seed=seed, **options)
+    learner = setting.learner_of(seed)
     return run_trial(
         learner,
-        proposer,
+        proposer_of(arm, learner, seed),
         steps=setting.steps,
         prompts=setting.prompts,
         rollouts=setting.rollouts,
     )
+
+
+def proposer_of(arm: str, learner: Learner, seed: int) -> Chooser:
+    """The strategy of an arm, for this learner."""
+    name, options = parse_arm(arm)
+    if name == ORACLE:
+        return Oracle(learner)
+    if options.get("features") is True:
+        options = {**options, "features": learner.features}
+    return make_proposer(name, learner.settings.prompts, seed=seed, **options)
 
 
 def fraction_of_steps(skill: Floats, target: float) -> float:

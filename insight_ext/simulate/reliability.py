@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.proposers import make_proposer
+from insight_ext.proposers import BeliefProposer, Uniform
 from insight_ext.proposers.predicted import PredictedProposer
 from insight_ext.report.measures import (
     Counts,
@@ -20,14 +19,13 @@ from insight_ext.report.measures import (
     expected_calibration_error,
     reliability,
 )
-from insight_ext.simulate.compare import Setting, parse_arm
-from insight_ext.simulate.learners import make_learner
+from insight_ext.simulate.compare import RANDOM, Setting, proposer_of
 from insight_ext.simulate.trial import run_trial
 
 PREDICTORS = ("insight_prior", "gps")
-LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-# The first steps know next to nothing, and are as many as the model has to learn from.
-LEARNING = 10
+OWN = "its own"
+CHOICES = (RANDOM, OWN)
+LEVEL = 0.8
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,28 @@ class Foresight:
         """The expected calibration error."""
         return expected_calibration_error(self.curve)
 
-    def coverage(self, level: float) -> tuple[float, float]:
-        """(expected, observed) share of successes in the central Beta-Binomial intervals.
+    @property
+    def chances(self) -> Floats:
+        """The predicted P(s successes), shape (V, rollouts + 1)."""
+        return beta_binomial(self.alpha, self.beta, self.rollouts)
+
+    @property
+    def shares(self) -> tuple[Floats, Floats]:
+        """(predicted, observed) share of the visits with s successes, s = 0 ... rollouts.
+
+        It is the strength that tells mixed groups from solved and failed ones: of two beliefs
+        with mean 1/2 the weak one expects all or nothing.
+        """
+        observed = np.bincount(self.successes, minlength=self.rollouts + 1) / len(self.successes)
+        return self.chances.mean(0), observed
+
+    def coverage(self, level: float = LEVEL) -> tuple[float, float]:
+        """(predicted, observed) share of successes in the central Beta-Binomial intervals.
 
         Successes are whole numbers, so an interval of at least `level` holds more than that: the
-        expected share is what the intervals hold by the predictions themselves.
+        predicted share is what the intervals hold by the predictions themselves.
         """
-        chances = beta_binomial(self.alpha, self.beta, self.rollouts)
+        chances = self.chances
         below = np.cumsum(chances, axis=1)
         tail = (1.0 - level) / 2.0
         low, high = (below < tail).sum(1), (below < 1.0 - tail - 1e-12).sum(1)
@@ -93,98 +106,98 @@ def beta_binomial(alpha: Floats, beta: Floats, rollouts: int) -> Floats:
 
 
 class Watched:
-    """A proposer whose predictions of first visits are kept, with what came of them."""
+    """A predictor whose predictions of first visits are kept, with what came of them.
 
-    def __init__(self, proposer: PredictedProposer) -> None:
-        self._proposer = proposer
+    Args:
+        proposer: it has the predictor, and observes.
+        chooser: it selects.
+    """
+
+    def __init__(self, proposer: PredictedProposer, chooser: BeliefProposer) -> None:
+        self._proposer, self._chooser = proposer, chooser
         self._beliefs = torch.empty(0), torch.empty(0)
         self.rows: list[tuple[Floats, Floats, Counts]] = []
 
     def select(self, k: int) -> Tensor:
-        """The proposer's selection."""
-        chosen = self._proposer.select(k)
+        """The chooser's selection."""
+        chosen = self._chooser.select(k)
         alpha, beta = self._proposer.predictor.beliefs()
         self._beliefs = alpha[chosen], beta[chosen]
         return chosen
 
     def observe(self, indices: Tensor, successes: Tensor, rollouts: int) -> None:
-        """Keep the first visits, then let the proposer observe."""
+        """Keep the first visits, then observe."""
         first = self._proposer.posterior.visits[indices] == 0
         alpha, beta = (side[first].double().numpy() for side in self._beliefs)
         self.rows.append((alpha, beta, successes[first].numpy()))
         self._proposer.observe(indices, successes, rollouts)
 
 
-def watch(setting: Setting, arm: str, seeds: int) -> Foresight:
-    """Train a learner by a strategy that predicts, and keep what it foretold of first visits.
+def watch(setting: Setting, arm: str, choice: str, seeds: int) -> Foresight:
+    """Train a learner, and keep what a predictor foretold of prompts at their first visit.
 
     Args:
         setting: the learner.
         arm: see `compare`; its proposer has a predictor.
-        seeds: how many; all their visits count together. The first `LEARNING` steps do not.
+        choice: of the prompts, see `CHOICES`: at random, where predictions of every size come up,
+            or by the strategy itself, where they matter.
+        seeds: how many, at least 1; all their first visits count together.
 
     Raises:
-        ArgumentError: a strategy without a predictor, fewer than 1 seed, or no first visit after
-            the steps that do not count.
+        ArgumentError: no seed, or a strategy without a predictor.
     """
     if seeds < 1:
         raise ArgumentError(f"seeds: expected at least 1, got {seeds}")
-    rows: list[tuple[Floats, Floats, Counts]] = []
-    for seed in range(seeds):
-        learner = make_learner(
-            setting.learner, seed=seed, prompts=setting.pool, correlation=setting.correlation
-        )
-        name, options = parse_arm(arm)
-        if options.get("features") is True:
-            options = {**options, "features": learner.features}
-        proposer: Any = make_proposer(name, setting.pool, seed=seed, **options)
-        if not isinstance(proposer, PredictedProposer):
-            raise ArgumentError(
-                f"strategy {arm!r}: expected one that predicts, such as {', '.join(PREDICTORS)}"
-            )
-        watched = Watched(proposer)
-        run_trial(
-            learner,
-            watched,
-            steps=setting.steps,
-            prompts=setting.prompts,
-            rollouts=setting.rollouts,
-        )
-        rows += watched.rows[LEARNING:]
+    rows = [row for seed in range(seeds) for row in _first_visits(setting, arm, choice, seed)]
     alpha, beta, successes = (np.concatenate(column) for column in zip(*rows, strict=True))
-    if not len(successes):
-        raise ArgumentError(
-            f"steps: expected first visits after step {LEARNING}, found none in {setting.steps} "
-            f"steps on a pool of {setting.pool}; take a larger pool or more steps"
-        )
     return Foresight(alpha, beta, successes, setting.rollouts)
 
 
-def markdown(foresights: dict[str, Foresight]) -> str:
-    """Two tables: how well means and strengths are calibrated; the means' reliability curves."""
-    lines = [
-        "| strategy | first visits | mean strength | calibration error of the mean | in the 50 % "
-        "interval (expected) | in the 80 % interval (expected) |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for arm, seen in foresights.items():
-        shares = []
-        for level in (0.5, 0.8):
-            expected, observed = seen.coverage(level)
-            shares.append(f"{observed:.1%} ({expected:.1%})")
-        strength = float((seen.alpha + seen.beta).mean())
-        lines.append(
-            f"| {arm} | {len(seen.successes):,} | {strength:.2f} | {seen.error:.3f} | "
-            f"{' | '.join(shares)} |"
+def _first_visits(
+    setting: Setting, arm: str, choice: str, seed: int
+) -> list[tuple[Floats, Floats, Counts]]:
+    learner = setting.learner_of(seed)
+    proposer = proposer_of(arm, learner, seed)
+    if not isinstance(proposer, PredictedProposer):
+        raise ArgumentError(
+            f"strategy {arm!r}: expected one that predicts, such as {' or '.join(PREDICTORS)}"
         )
-    lines += ["", "| strategy | predicted | observed | first visits |", "| --- | --- | --- | --- |"]
-    for arm, seen in foresights.items():
+    chooser = Uniform(setting.pool, seed=seed) if choice == RANDOM else proposer
+    watched = Watched(proposer, chooser)
+    sizes = {name: getattr(setting, name) for name in ("steps", "prompts", "rollouts")}
+    run_trial(learner, watched, **sizes)
+    return watched.rows
+
+
+def markdown(foresights: Mapping[tuple[str, str], Foresight]) -> str:
+    """Two tables: how well means and strengths are calibrated; the means' reliability curves.
+
+    Args:
+        foresights: by strategy and choice.
+    """
+    lines = [
+        "| strategy | prompts chosen | first visits | calibration error of the mean | "
+        f"mean strength | in the {LEVEL:.0%} interval: predicted, observed | "
+        "mixed groups: predicted, observed |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for (arm, choice), seen in foresights.items():
+        strength = float((seen.alpha + seen.beta).mean())
+        inside, mixed = (
+            ", ".join(f"{share:.1%}" for share in pair)
+            for pair in (seen.coverage(), [share[1:-1].sum() for share in seen.shares])
+        )
+        lines.append(
+            f"| {arm} | {choice} | {len(seen.successes):,} | {seen.error:.3f} | {strength:.2f} | "
+            f"{inside} | {mixed} |"
+        )
+    lines += [
+        "",
+        "| strategy | prompts chosen | predicted | observed | first visits |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for (arm, choice), seen in foresights.items():
         curve = seen.curve
         rows = zip(curve.predicted, curve.observed, curve.groups, strict=True)
-        lines += [f"| {arm} | {p:.3f} | {o:.3f} | {n:,} |" for p, o, n in rows]
+        lines += [f"| {arm} | {choice} | {p:.3f} | {o:.3f} | {n:,} |" for p, o, n in rows]
     return "\n".join(lines) + "\n"
-
-
-def arms_of(text: str) -> Sequence[str]:
-    """Arms from a command line's text, separated by semicolons."""
-    return [arm.strip() for arm in text.split(";")]
