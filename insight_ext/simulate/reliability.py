@@ -97,7 +97,8 @@ def beta_binomial(alpha: Floats, beta: Floats, rollouts: int) -> Floats:
         [[0.25, 0.25, 0.25, 0.25]]
     """
     a, b = (torch.from_numpy(side).double()[:, None] for side in (alpha, beta))
-    s, k = torch.arange(rollouts + 1, dtype=torch.float64), torch.tensor(float(rollouts))
+    s = torch.arange(rollouts + 1, dtype=torch.float64)
+    k = s[-1]
     ways = torch.lgamma(k + 1.0) - torch.lgamma(s + 1.0) - torch.lgamma(k - s + 1.0)
     over = torch.lgamma(a + s) + torch.lgamma(b + k - s) - torch.lgamma(a + b + k)
     under = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
@@ -177,7 +178,7 @@ def markdown(foresights: Mapping[tuple[str, str], Foresight]) -> str:
     """
     lines = [
         "| strategy | prompts chosen | first visits | calibration error of the mean | "
-        f"mean strength | in the {LEVEL:.0%} interval: predicted, observed | "
+        f"mean strength | in the {100 * LEVEL:.0f} % interval: predicted, observed | "
         "mixed groups: predicted, observed |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
