@@ -88,7 +88,12 @@ def test_a_bad_observation_changes_nothing(name):
     proposer = make(name, 10)
     step(proposer, 4)
     before = saved(proposer)
-    for indices, successes in (([1, 2], [3, 9]), ([1, 10], [3, 3]), ([1, 2], [-1, 3]), ([1], [2.5])):
+    for indices, successes in (
+        ([1, 2], [3, 9]),
+        ([1, 10], [3, 3]),
+        ([1, 2], [-1, 3]),
+        ([1], [2.5]),
+    ):
         with pytest.raises(ObservationError):
             proposer.observe(indices, successes, 8)
         assert saved(proposer) == before
