@@ -58,8 +58,10 @@ def test_too_much_strength_shows_in_the_interval_and_in_the_shares_not_in_the_me
 @pytest.mark.parametrize("arm", ["insight_prior", "gps"])
 def test_only_first_visits_count(arm):
     assert len(watch(SMALL, arm, RANDOM, seeds=2).successes) == 2 * 10 * 32
-    own = watch(SMALL, arm, OWN, seeds=1)
-    assert 32 <= len(own.successes) <= 10 * 32
+    passed_over_thrice = Setting("logistic", pool=100, steps=10, prompts=32)
+    assert len(watch(passed_over_thrice, arm, RANDOM, seeds=2).successes) == 2 * 100
+    own = watch(passed_over_thrice, arm, OWN, seeds=1)
+    assert 32 <= len(own.successes) <= 100
     assert own.alpha.shape == own.beta.shape == own.successes.shape
     assert (own.alpha > 0).all()
     assert (own.beta > 0).all()
