@@ -60,8 +60,8 @@ def check_options(what: str, takes: Callable[..., Any], given: Iterable[str]) ->
 
     Args:
         what: the message begins with this.
-        takes: its options are the parameters with a default. A class that hands further keywords
-            on (`**common`) has those of its base class too.
+        takes: its options are the parameters with a default and those by keyword only. A class
+            that hands further keywords on (`**common`) has those of its base class too.
         given: the names that the user wrote.
 
     Raises:
@@ -94,7 +94,11 @@ def _options(takes: Callable[..., Any]) -> Sequence[str] | None:
     names: dict[str, None] = {}
     for step in steps:
         parameters = signature(step).parameters.values()
-        names |= dict.fromkeys(p.name for p in parameters if p.default is not Parameter.empty)
+        names |= dict.fromkeys(
+            p.name
+            for p in parameters
+            if p.default is not Parameter.empty or p.kind is Parameter.KEYWORD_ONLY
+        )
         if not any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
             return list(names)
     return None if steps else []

@@ -11,7 +11,7 @@ from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.simulate.compare import ARMS, Setting, compare, markdown, write_rows
 from insight_ext.simulate.learners import LEARNERS
 from insight_ext.simulate.paired import paired
-from insight_ext.simulate.reliability import CHOICES, PREDICTORS, watch
+from insight_ext.simulate.reliability import CHOICES, PREDICTORS, check_predicts, watch
 from insight_ext.simulate.reliability import markdown as reliability_markdown
 
 
@@ -74,6 +74,8 @@ def run_reliability(options: argparse.Namespace) -> None:
     """Print the tables of what predictors foretold, write them and the figure."""
     setting = _setting(options, options.learner, options.pool)
     arms = [arm.strip() for arm in options.strategies.split(";")]
+    for arm in arms:
+        check_predicts(arm)
     seen = {
         (arm, choice): watch(setting, arm, choice, options.seeds)
         for arm in arms

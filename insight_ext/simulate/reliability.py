@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.proposers import BeliefProposer, Uniform
+from insight_ext.proposers import PROPOSERS, BeliefProposer, Uniform
 from insight_ext.proposers.predicted import PredictedProposer
 from insight_ext.report.measures import (
     Counts,
@@ -19,7 +19,7 @@ from insight_ext.report.measures import (
     expected_calibration_error,
     reliability,
 )
-from insight_ext.simulate.compare import RANDOM, Setting, proposer_of
+from insight_ext.simulate.compare import RANDOM, Setting, parse_arm, proposer_of
 from insight_ext.simulate.trial import run_trial
 
 PREDICTORS = ("insight_prior", "gps")
@@ -134,6 +134,15 @@ class Watched:
         self._proposer.observe(indices, successes, rollouts)
 
 
+def check_predicts(arm: str) -> None:
+    """ArgumentError unless the arm is known and its proposer has a predictor."""
+    name, _ = parse_arm(arm)
+    if not issubclass(PROPOSERS.get(name, object), PredictedProposer):
+        raise ArgumentError(
+            f"strategy {arm!r}: expected one that predicts, such as {' or '.join(PREDICTORS)}"
+        )
+
+
 def watch(setting: Setting, arm: str, choice: str, seeds: int) -> Foresight:
     """Train a learner, and keep what a predictor foretold of prompts at their first visit.
 
@@ -147,6 +156,7 @@ def watch(setting: Setting, arm: str, choice: str, seeds: int) -> Foresight:
     Raises:
         ArgumentError: no seed, or a strategy without a predictor.
     """
+    check_predicts(arm)
     if seeds < 1:
         raise ArgumentError(f"seeds: expected at least 1, got {seeds}")
     rows = [row for seed in range(seeds) for row in _first_visits(setting, arm, choice, seed)]
@@ -159,10 +169,7 @@ def _first_visits(
 ) -> list[tuple[Floats, Floats, Counts]]:
     learner = setting.learner_of(seed)
     proposer = proposer_of(arm, learner, seed)
-    if not isinstance(proposer, PredictedProposer):
-        raise ArgumentError(
-            f"strategy {arm!r}: expected one that predicts, such as {' or '.join(PREDICTORS)}"
-        )
+    assert isinstance(proposer, PredictedProposer), "check_predicts has seen to it"
     chooser = Uniform(setting.pool, seed=seed) if choice == RANDOM else proposer
     watched = Watched(proposer, chooser)
     sizes = {name: getattr(setting, name) for name in ("steps", "prompts", "rollouts")}

@@ -20,6 +20,11 @@ class Heir(Hands):
     pass
 
 
+class Needs(Base):
+    def __init__(self, size, *, target):
+        super().__init__(size)
+
+
 class Plain:
     pass
 
@@ -30,11 +35,17 @@ class Anything:
 
 
 @pytest.mark.parametrize("kind", [Hands, Heir])
-def test_options_are_the_parameters_with_a_default_of_a_class_and_its_bases(kind):
+def test_options_are_those_of_a_class_and_of_the_bases_it_hands_on_to(kind):
     check_options("it", kind, ["novelty", "decay", "seed"])
     with pytest.raises(ArgumentError) as caught:
         check_options("it", kind, ["decay", "size"])
     assert str(caught.value) == "it: expected options among seed, novelty, decay, got 'size'"
+
+
+def test_an_option_that_has_to_be_given_is_one():
+    check_options("it", Needs, ["target"])
+    with pytest.raises(ArgumentError, match="it: expected options among target, got 'decay'"):
+        check_options("it", Needs, ["decay"])
 
 
 def test_a_class_without_options_and_one_with_any():

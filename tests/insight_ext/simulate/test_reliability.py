@@ -74,9 +74,15 @@ def test_a_predictors_means_are_reliable():
     assert observed == pytest.approx(expected, abs=0.03)
 
 
-def test_a_strategy_without_a_predictor_is_refused():
-    with pytest.raises(ArgumentError, match="'mopps': expected one that predicts"):
-        watch(SMALL, "mopps", OWN, seeds=1)
+@pytest.mark.parametrize("arm", ["mopps", "oracle"])
+def test_a_strategy_without_a_predictor_is_refused(arm):
+    with pytest.raises(ArgumentError, match=f"'{arm}': expected one that predicts"):
+        watch(SMALL, arm, OWN, seeds=1)
+
+
+def test_the_command_refuses_a_strategy_before_it_trains_another(capsys):
+    assert main(["reliability", "--strategies", "gps; magic"]) == 2
+    assert "unknown strategy 'magic'" in capsys.readouterr().err
 
 
 def test_no_seed_is_refused():
