@@ -241,10 +241,9 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _prompt_from_row(row: dict[str, Any], where: str) -> Prompt:
     missing = [name for name in FIELDS if name not in row]
     if missing:
-        raise PoolError(
-            f"{where}: expected {', '.join(FIELDS)}, {', '.join(missing)} missing; "
-            f"got {', '.join(map(str, row)) or 'nothing'}"
-        )
+        expected = " and ".join(f"a field {name}" for name in missing)
+        got = ", ".join(map(str, row)) or "none"
+        raise PoolError(f"{where}: expected {expected}, its fields are {got}")
     values = dict(row)
     for name in FIELDS:
         if name != "prompt" and type(values[name]) is int:

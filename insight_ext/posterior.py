@@ -41,7 +41,7 @@ class BetaPosteriors:
         step: the present step; whoever owns the beliefs advances it.
 
     Raises:
-        ArgumentError: n, prior, decay or half_life outside its domain.
+        ArgumentError: n, prior, decay or half_life outside its domain, a device that is not there.
 
     Determinism: updates are elementwise; equal calls give equal bits.
 
@@ -68,6 +68,13 @@ class BetaPosteriors:
             raise ArgumentError(f"decay: expected a number in [0, 1], got {decay}")
         if half_life is not None and not half_life > 0:
             raise ArgumentError(f"half_life: expected a positive number of steps, got {half_life}")
+        try:
+            torch.empty(0, device=device)
+        except (AssertionError, RuntimeError) as error:
+            raise ArgumentError(
+                f"device: expected one that this torch can use, such as 'cpu', got {device!r}: "
+                f"{error}"
+            ) from error
         self.prior = _checked_prior(prior, n, device)
         self.decay = float(decay)
         self.half_life = half_life

@@ -11,6 +11,7 @@ from insight_ext.filters.learnability import Learnability
 from insight_ext.filters.speed import Speed
 from insight_ext.filters.uncertainty_consistency import UncertaintyConsistency, perplexity
 from insight_ext.filters.vcrl import VCRL
+from insight_ext.options import check_options
 
 FILTERS: dict[str, type[Filter]] = {
     "dynamic_sampling": DynamicSampling,
@@ -40,7 +41,8 @@ def make_filter(name: str, **options: Any) -> Filter:
     """The filter with this name in `FILTERS`.
 
     Raises:
-        ArgumentError: an unknown name (the known ones listed), or options it does not take.
+        ArgumentError: an unknown name (the known ones listed), or an option that it does not take
+            (those that it takes listed).
 
     Example:
         >>> make_filter("dynamic_sampling", max_batches=3).max_batches
@@ -48,6 +50,7 @@ def make_filter(name: str, **options: Any) -> Filter:
     """
     if name not in FILTERS:
         raise ArgumentError(f"unknown filter {name!r}: expected one of {', '.join(FILTERS)}")
+    check_options(f"filter {name!r}", FILTERS[name], options)
     try:
         return FILTERS[name](**options)
     except TypeError as error:

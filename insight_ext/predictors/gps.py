@@ -122,7 +122,10 @@ class Gps(Predictor):
         decay: float = 0.5,
     ) -> None:
         if embeddings is None:
-            raise ArgumentError("gps: expected embeddings or features of the prompts, got none")
+            raise ArgumentError(
+                "gps: expected embeddings or features of the prompts, got none; give features, a "
+                "tensor of shape (prompts, d), or with a pool a text such as 'ngrams'"
+            )
         check_features(embeddings, pool_size)
         if min(width // 4, context, samples, updates) < 1:
             raise ArgumentError(

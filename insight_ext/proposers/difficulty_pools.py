@@ -25,7 +25,8 @@ class DifficultyPools(BeliefProposer):
         easy_share, hard_share: of every batch, from the easy and the hard pool; rounded down.
         easy, hard: success rates that make a prompt easy or hard.
 
-    Source: prime-rl's difficulty pool buffer.
+    Source: prime-rl's difficulty pool buffer; it has no paper. That pools fill in for each other is
+    ours.
 
     Example:
         >>> proposer = DifficultyPools(4, easy_share=0.0, hard_share=0.0)

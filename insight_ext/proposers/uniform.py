@@ -22,6 +22,8 @@ class Uniform(BeliefProposer):
         pool_size, seed, common: see `BeliefProposer`. Prompts in flight are not avoided: within an
             epoch they do not come again anyway.
 
+    Source: RANDOM, the baseline of InSight (arXiv 2603.01907) and of most others.
+
     Example:
         >>> proposer = Uniform(4, seed=1)
         >>> sorted(proposer.select(2).tolist() + proposer.select(2).tolist())

@@ -143,6 +143,22 @@ def test_a_filter_comes_from_the_configuration_and_its_run_goes_on(here, chosen,
     assert main(["validate", "--config", "own.yaml", "--ckpt_path", "last"]) == 0
 
 
+@pytest.mark.parametrize("proposer", ["insight_prior", "gps"])
+def test_a_strategy_learns_from_fields_of_the_prompts(here, capsys, proposer):
+    rows = [json.loads(line) for line in (here / "prompts.jsonl").read_text().splitlines()]
+    kinds = [row | {"kind": ["one digit", "two digits"][int(row["id"][1:]) > 9]} for row in rows]
+    (here / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kinds))
+    chosen = (f"--data.proposer={proposer}", "--data.proposer_options.features=meta:kind")
+    assert fit(*chosen, "--trainer.max_epochs=1") == 0
+    assert fit(*chosen, "--ckpt_path=last") == 0
+    assert steps() == [step for step in range(12) for _ in range(4)]
+    resolved = yaml.safe_load((here / "runs/own/config.yaml").read_text())
+    assert resolved["data"]["proposer_options"] == {"features": "meta:kind"}
+    (here / "runs").rename(here / "before")
+    assert fit(f"--data.proposer={proposer}", "--data.proposer_options.features=meta:sort") == 2
+    assert "no field 'sort'; its fields are kind" in capsys.readouterr().err
+
+
 def broken_line(folder):
     with (folder / "prompts.jsonl").open("a") as file:
         file.write('{"id": "q99", "prompt": \n')
