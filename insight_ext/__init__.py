@@ -25,6 +25,7 @@ from insight_ext.scores import (
     Thompson,
     WeightedInformation,
 )
+from insight_ext.sharded import ShardedPool
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ __all__ = [
     "Prompt",
     "PromptPool",
     "Selection",
+    "ShardedPool",
     "Thompson",
     "WeightedInformation",
     "build_info",

@@ -135,12 +135,10 @@ def score(
     return score_operator(a, b, first, score.kind, score.parameters(), signed(seed), signed(draw))
 
 
-def check_subset(name: str, values: Any, beliefs: Tensor) -> Tensor | None:
-    """`candidates` or `exclude` as int64 indices or a bool mask; ArgumentError if it is neither."""
-    if values is None:
-        return None
+def as_subset(name: str, values: Any, device: torch.device | str) -> Tensor:
+    """int64 indices or a bool mask; ArgumentError if it is neither. A list goes to `device`."""
     if isinstance(values, Sequence) and not isinstance(values, str):
-        values = torch.tensor(values, dtype=torch.int64, device=beliefs.device)
+        values = torch.tensor(values, dtype=torch.int64, device=device)
     subset = as_tensor(name, values)
     if subset.dtype not in (torch.int64, torch.bool):
         raise ArgumentError(f"{name}: expected int64 indices or a bool mask, got {subset.dtype}")
@@ -149,6 +147,14 @@ def check_subset(name: str, values: Any, beliefs: Tensor) -> Tensor | None:
             f"{name}: expected one contiguous dimension, got shape {tuple(subset.shape)} "
             f"with strides {subset.stride()}"
         )
+    return subset
+
+
+def check_subset(name: str, values: Any, beliefs: Tensor) -> Tensor | None:
+    """`candidates` or `exclude` of these beliefs; ArgumentError if they do not fit."""
+    if values is None:
+        return None
+    subset = as_subset(name, values, beliefs.device)
     if subset.device != beliefs.device:
         raise ArgumentError(
             f"{name}: expected the beliefs' device {beliefs.device}, got {subset.device}"
@@ -262,7 +268,7 @@ def merge_top_k(
     Raises:
         ArgumentError: fewer than k prompts.
 
-    Determinism: what one selection from the whole pool answers, if each part sent its k best or all.
+    Determinism: what a selection from the whole pool answers, if each part sent its k best or all.
 
     Cost: O(m + k log k).
 

@@ -180,7 +180,9 @@ def test_every_score_has_the_bits_of_the_cpu(device: ctypes.CDLL, score, first) 
         address(outcome),
         address(values),
     )
-    expected = cpu_score(torch.from_numpy(alpha), torch.from_numpy(beta), score, first=first).numpy()
+    expected = cpu_score(
+        torch.from_numpy(alpha), torch.from_numpy(beta), score, first=first
+    ).numpy()
     assert outcome.tolist() == [DONE, 0]
     np.testing.assert_array_equal(values.view(np.int32), expected.view(np.int32))
 
