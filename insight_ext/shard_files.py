@@ -121,21 +121,25 @@ def remove(folder: Path, version: str, rank: int | None = None) -> None:
 def read_manifest(folder: Path) -> Manifest:
     """CheckpointError unless there is a manifest of this format."""
     path = folder / "manifest.json"
+    foreign = f"{path}: not the manifest of a sharded pool"
     try:
         said = json.loads(path.read_text())
-        written = said["format"]
-        manifest = Manifest(**said) if written == FORMAT else None
-        shards = list(manifest.shards()) if manifest else []
-        whole = all(type(at) is int and at < end for _, at, end in shards) and bool(shards)
-        sound = written != FORMAT or (whole and shards[0][1] == 0)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not the manifest of a sharded pool") from error
-    if manifest is None:
-        raise CheckpointError(f"{path}: expected format {FORMAT}, got {written}")
-    if not sound:
-        raise CheckpointError(f"{path}: expected shards from prompt 0 to the last, got {shards}")
+    except ValueError as error:
+        raise CheckpointError(foreign) from error
+    if not isinstance(said, dict) or "format" not in said:
+        raise CheckpointError(foreign)
+    if said["format"] != FORMAT:
+        raise CheckpointError(f"{path}: expected format {FORMAT}, got {said['format']}")
+    try:
+        manifest = Manifest(**said)
+        shards = list(manifest.shards())
+        whole = shards[0][1] == 0 and all(start < end for _, start, end in shards)
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise CheckpointError(foreign) from error
+    if not whole:
+        raise CheckpointError(f"{path}: expected shards from prompt 0 to the last, starts {said['starts']}")
     return manifest
 
 

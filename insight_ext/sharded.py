@@ -219,7 +219,7 @@ class ShardedPool:
         Raises:
             ObservationError: see `BetaPosteriors.observe`; names the rank.
 
-        Cost: one collective of 24 m + 16 bytes a rank, m the largest (a second one where it is larger
+        Cost: one collective of 24 m + 16 bytes a rank, m the largest (a second one where m is more
             than at the latest call).
         """
 
