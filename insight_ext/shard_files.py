@@ -133,13 +133,15 @@ def read_manifest(folder: Path) -> Manifest:
     if said["format"] != FORMAT:
         raise CheckpointError(f"{path}: expected format {FORMAT}, got {said['format']}")
     try:
-        manifest = Manifest(**said)
+        manifest = Manifest(**said | {"step": int(said["step"])})
         shards = list(manifest.shards())
         whole = shards[0][1] == 0 and all(start < end for _, start, end in shards)
     except (TypeError, KeyError, IndexError, ValueError) as error:
         raise CheckpointError(foreign) from error
     if not whole:
-        raise CheckpointError(f"{path}: expected shards from prompt 0 to the last, starts {said['starts']}")
+        raise CheckpointError(
+            f"{path}: expected shards from prompt 0 to the last, got starts {manifest.starts}"
+        )
     return manifest
 
 
