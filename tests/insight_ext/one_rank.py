@@ -1,4 +1,4 @@
-"""One rank of a sharded pool, told what to do: a program, RANK RANKS RENDEZVOUS_FILE SOCKET."""
+"""One rank of sharded pools, told what to do: a program, RANK RANKS RENDEZVOUS_FILE SOCKET."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ COLUMNS = ("alpha", "beta", "visits", "latest")
 class Actor:
     """What a test can ask of a rank, beside the methods of its pool."""
 
-    def __init__(self):
+    def __init__(self, group):
+        self.group = group
         self.pool = None
-        self.gathered = 0
 
     def make(self, *settings, **more):
-        self.pool = ShardedPool(*settings, **more)
+        self.pool = ShardedPool(*settings, group=self.group, **more)
 
-    def make_in_group(self, members, size):
-        self.pool = ShardedPool(size, group=dist.new_group(members))
+    def regroup(self, members):
+        self.group = dist.new_group(members)
 
     def hold(self, alpha, beta):
         """A pool of these beliefs."""
-        self.pool = ShardedPool(len(alpha))
+        self.make(len(alpha))
         own = slice(self.pool.first, self.pool.first + len(self.pool.local))
         self.pool.local.alpha.copy_(alpha[own])
         self.pool.local.beta.copy_(beta[own])
@@ -83,11 +83,14 @@ def main():
         world_size=int(ranks),
         timeout=timedelta(seconds=60),
     )
-    actor = Actor()
+    # The first 1, 2, ... ranks as groups of their own, and all.
+    groups = [dist.new_group(range(some)) for some in range(1, int(ranks))]
+    actors = [Actor(group) for group in (*groups, None)]
     with Client(socket) as test:
         test.send(int(rank))
         while asked := test.recv_bytes():
-            name, arguments, more = pickle.loads(asked)
+            some, name, arguments, more = pickle.loads(asked)
+            actor = actors[some - 1]
             act = getattr(actor, name, None) or getattr(actor.pool, name)
             try:
                 answer = act(*arguments, **more)

@@ -46,8 +46,8 @@ SCORES = [
 COLUMNS = ("alpha", "beta", "visits", "latest")
 
 
-class Ranks:
-    """Processes of a gloo group (one_rank.py) that do what they are told, all together."""
+class World:
+    """Processes of a gloo group (one_rank.py) that do what they are told."""
 
     def __init__(self, count, folder):
         program = [sys.executable, str(Path(__file__).with_name("one_rank.py"))]
@@ -62,6 +62,19 @@ class Ranks:
             ]
             connected = [listener.accept() for _ in range(count)]
         self.connections = [c for _, c in sorted((c.recv(), c) for c in connected)]
+
+    def close(self):
+        for connection in self.connections:
+            connection.send_bytes(b"")
+        assert [process.wait() for process in self.processes] == [0] * len(self.processes)
+
+
+class Ranks:
+    """The first so many processes of a world, and the pool that they hold."""
+
+    def __init__(self, world, count):
+        self.processes = world.processes[:count]
+        self.connections = world.connections[:count]
 
     def each(self, name, *of_rank):
         """The answers to (arguments, named arguments) of each rank; errors are answers."""
@@ -86,7 +99,8 @@ class Ranks:
         return self.heard(rank)
 
     def tell(self, rank, name, *arguments, **more):
-        self.connections[rank].send_bytes(pickle.dumps((name, arguments, more)))
+        asked = len(self.connections), name, arguments, more
+        self.connections[rank].send_bytes(pickle.dumps(asked))
 
     def heard(self, rank):
         # Not Connection.recv: torch would have it share the memory of tensors.
@@ -99,19 +113,13 @@ class Ranks:
         assert len({part["step"] for part in parts}) == 1
         return joined | {"step": parts[0]["step"]}
 
-    def close(self):
-        for connection in self.connections:
-            connection.send_bytes(b"")
-        assert [process.wait() for process in self.processes] == [0] * len(self.processes)
-
 
 @pytest.fixture(scope="module")
 def groups(tmp_path_factory):
     """Groups of 1, 2, 3 and 4 ranks, by their number."""
-    started = {n: Ranks(n, tmp_path_factory.mktemp(f"ranks{n}")) for n in (1, 2, 3, 4)}
-    yield started
-    for ranks in started.values():
-        ranks.close()
+    world = World(4, tmp_path_factory.mktemp("ranks"))
+    yield {count: Ranks(world, count) for count in (1, 2, 3, 4)}
+    world.close()
 
 
 @pytest.fixture
@@ -119,9 +127,9 @@ def few(tmp_path):
     """A group of two ranks that need not survive the test."""
     folder = tmp_path / "ranks"
     folder.mkdir()
-    ranks = Ranks(2, folder)
-    yield ranks
-    for process in ranks.processes:
+    world = World(2, folder)
+    yield Ranks(world, 2)
+    for process in world.processes:
         process.kill()
         process.wait()
 
@@ -247,7 +255,9 @@ def test_one_collective_of_twelve_bytes_a_prompt_once_the_size_is_known(groups):
 
 
 def test_a_group_that_is_part_of_the_world_holds_a_pool(groups):
-    answers = groups[4].tried("make_in_group", [1, 3], 10)
+    groups[4].all("regroup", [1, 3])
+    answers = groups[4].tried("make", 10)
+    groups[4].all("regroup", range(4))
     assert [type(answer) for answer in answers] == [ArgumentError, type(None)] * 2
     assert "belongs to" in str(answers[0])
     for rank in (1, 3):
