@@ -76,7 +76,7 @@ class BetaPosteriors:
         self.visits = torch.zeros(n, dtype=torch.int32, device=device)
         self.latest = torch.zeros(n, dtype=torch.int32, device=device)
         self.step = 0
-        self._shares: list[float] = []  # of the evidence, by its age
+        self._shares = torch.empty(0)  # of the evidence, by its age
 
     def __len__(self) -> int:
         return len(self.alpha)
@@ -108,11 +108,13 @@ class BetaPosteriors:
         where in which tensor it lies.
         """
         assert self.half_life is not None
-        kept = math.ceil(min(self.step, 150 * self.half_life)) + 1  # float32 holds 2^-149
-        for age in range(len(self._shares), kept):
-            self._shares.append(math.exp2(-age / self.half_life))
-        shares = torch.tensor(self._shares[:kept], dtype=torch.float32, device=latest.device)
-        return shares.index_select(0, (self.step - latest).clamp_(max=kept - 1))
+        most = 150 * self.half_life + 2  # ages of interest: float32 rounds 2^-150 to 0
+        wanted = int(min(self.step + 1, most))
+        if len(self._shares) < wanted:
+            ages = range(int(min(2 * wanted, most)))
+            shares = [math.exp2(-age / self.half_life) for age in ages]
+            self._shares = torch.tensor(shares, dtype=torch.float32, device=latest.device)
+        return self._shares.index_select(0, (self.step - latest).clamp_(max=len(self._shares) - 1))
 
     def _prior_at(self, indices: Tensor | None) -> tuple[Any, Any]:
         first, second = self.prior
