@@ -9,8 +9,8 @@
 
 namespace insight {
 
-// N beliefs Beta(alpha[i], beta[i]), a whole pool or the part of one that begins at `first`: belief i
-// is that of prompt first + i, under which name it is hashed, drawn for and selected.
+// N beliefs Beta(alpha[i], beta[i]), a whole pool or the part of one that begins at `first`: belief
+// i is that of prompt first + i, under which name it is hashed, drawn for and selected.
 struct Beliefs {
   const float* alpha;
   const float* beta;
@@ -21,8 +21,8 @@ struct Beliefs {
   uint64_t tie_key(uint64_t seed) const { return key_from(hash_key(seed), first); }
 };
 
-// Which beliefs may be selected, by their i. At most one of the two candidate forms is set, and at most one
-// of the two exclusion forms; null means "all" and "none".
+// Which beliefs may be selected, by their i. At most one of the two candidate forms is set, and at
+// most one of the two exclusion forms; null means "all" and "none".
 struct Eligible {
   const int64_t* candidates = nullptr;  // a set: repeats count once
   int64_t candidates_size = 0;
@@ -32,7 +32,8 @@ struct Eligible {
   const bool* exclusion_mask = nullptr;
 };
 
-// The k best prompts, best first if `sorted`, by ascending index if not. Both arrays hold k elements.
+// The k best prompts, best first if `sorted`, by ascending index if not. Both arrays hold k
+// elements.
 struct Selection {
   int64_t* indices;
   float* scores;

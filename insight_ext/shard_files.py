@@ -96,6 +96,12 @@ def write_shard(
 
 def commit(folder: Path, manifest: Manifest) -> None:
     """Makes a version, complete by now, the checkpoint, and removes the others."""
+    for file, _, _ in manifest.shards():
+        if not (folder / file).exists():
+            raise CheckpointError(
+                f"{folder / file}: expected here what that rank has written; "
+                "save to a folder that all ranks share"
+            )
     text = json.dumps(asdict(manifest), indent=1)
     _replace(folder / "manifest.json", lambda beside: beside.write_text(text))
     for version in versions(folder):
@@ -224,6 +230,7 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
         _to_disk(beside)
         beside.replace(path)
         _to_disk(path.parent)
+        _to_disk(path.parent.parent)
     except (OSError, RuntimeError) as error:
         beside.unlink(missing_ok=True)
         reason = str(error).partition("\n")[0]

@@ -78,12 +78,16 @@ class ShardedPool:
         self.rank, self.ranks = self._exchange.rank, self._exchange.ranks
 
         def settings() -> tuple[str, Tensor]:
-            BetaPosteriors(1, prior, decay, half_life=half_life)  # checks them
             if isinstance(size, bool) or not isinstance(size, int) or size < self.ranks:
                 raise ArgumentError(
                     f"size: expected an int, at least 1 for each of {self.ranks} ranks, "
                     f"got {size!r}"
                 )
+            if isinstance(prior, tuple) and any(isinstance(side, Tensor) for side in prior):
+                raise ArgumentError("prior: expected two numbers, for all prompts, got tensors")
+            self.size, self.first = size, self.rank * size // self.ranks
+            count = (self.rank + 1) * size // self.ranks - self.first
+            self.local = BetaPosteriors(count, prior, decay, device, half_life)
             self.settings = {
                 "size": size,
                 "prior": [float(side) for side in prior],
@@ -93,10 +97,6 @@ class ShardedPool:
             return f"{self.settings}", NOTHING
 
         self._exchange.together("settings", settings)
-        self.size = size
-        self.first = self.rank * size // self.ranks
-        count = (self.rank + 1) * size // self.ranks - self.first
-        self.local = BetaPosteriors(count, prior, decay, device, half_life)
 
     def __len__(self) -> int:
         return self.size
@@ -230,8 +230,8 @@ class ShardedPool:
         messages = self._exchange.together("observe", results)
         everybodys = torch.cat([message.view(torch.int64).view(3, -1) for message in messages], 1)
         columns = each_once(list(everybodys[:, self._own(everybodys[0])]))
-        visited, successes, rollouts = (column.to(self.local.alpha.device) for column in columns)
-        self.local.add(visited - self.first, successes, rollouts)
+        visited, wins, tries = (column.to(self.local.alpha.device) for column in columns)
+        self.local.add(visited - self.first, wins, tries)
 
     def save(self, folder: str | Path) -> None:
         """Replaces the checkpoint in a folder that all ranks share.

@@ -305,7 +305,8 @@ def test_a_bad_setting_of_one_rank_is_an_error_of_all(groups):
     for size in (3, True, 4.0):
         assert_all_raise(groups[4].tried("make", size), ArgumentError, "size: expected an int")
     tensors = (torch.ones(9), torch.ones(9))
-    assert_all_raise(groups[2].tried("make", 9, tensors), ArgumentError, "prior: expected")
+    assert_all_raise(groups[2].tried("make", 9, tensors), ArgumentError, "prior: expected two")
+    assert_all_raise(groups[2].tried("make", 9, 3), ArgumentError, "prior: expected two numbers")
 
 
 BAD_RESULTS = [
@@ -501,6 +502,14 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_no_litter(groups, tmp_path):
     ranks.all("make", 40_000, *SETTINGS)
     ranks.all("load", tmp_path)
     assert_holds(ranks, whole)
+
+
+def test_a_folder_that_the_ranks_do_not_share_is_refused(groups, tmp_path):
+    trained(groups[2])
+    folders = [tmp_path / "one", tmp_path / "two"]
+    answers = groups[2].each("save", *[((folder,), {}) for folder in folders])
+    assert_all_raise(answers, CheckpointError, "shard-00001.pt", "a folder that all ranks share")
+    assert not [path for folder in folders for path in folder.iterdir()]
 
 
 def test_a_manifest_that_cannot_be_written_leaves_the_old_checkpoint(groups, tmp_path):
