@@ -14,6 +14,7 @@ from insight_ext.errors import (
     ObservationError,
     PoolError,
 )
+from insight_ext.ledger import GroupLedger, GroupResult
 from insight_ext.ops import Selection, score, select_top_k
 from insight_ext.pool import Prompt, PromptPool
 from insight_ext.pool_index import PoolIndex
@@ -36,6 +37,8 @@ __all__ = [
     "CheckpointError",
     "DeviceError",
     "ExpectedDifficulty",
+    "GroupLedger",
+    "GroupResult",
     "InsightError",
     "InverseEvidence",
     "MixedGroup",

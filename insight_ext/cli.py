@@ -12,9 +12,11 @@ from insight_ext.build_info import build_info
 from insight_ext.curators import CURATORS, curate
 from insight_ext.errors import InsightError
 from insight_ext.logs import GroupLog, read_log
+from insight_ext.options import parsed_options
 from insight_ext.pool import PromptPool
-from insight_ext.rank import parsed_options, rank
+from insight_ext.rank import rank
 from insight_ext.simulate.command import add_arguments as add_compare_arguments
+from insight_ext.simulate.command import add_reliability_arguments, run_reliability
 from insight_ext.simulate.command import run as compare
 from insight_ext.tables import checked_ending
 
@@ -67,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     add_compare_arguments(comparing)
     comparing.set_defaults(run=compare)
 
+    reliable = commands.add_parser(
+        "reliability", help="how far predictions of prompts never seen can be believed"
+    )
+    add_reliability_arguments(reliable)
+    reliable.set_defaults(run=run_reliability)
+
     build = commands.add_parser("build-info", help="how this build was made and what it found")
     build.set_defaults(run=_build_info)
     return parser
@@ -80,7 +88,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _add_log(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--log", type=Path, required=True, help="groups.parquet, or a .csv, .jsonl, .parquet file"
+        "--log", type=Path, required=True, help="a run's folder, or a .csv, .jsonl, .parquet file"
     )
     command.add_argument("--pool", type=Path, help="the prompts, .jsonl or .parquet")
     command.add_argument("--reward", help="column of the reward in a log of TRL's completions")

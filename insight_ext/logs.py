@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from insight_ext.errors import ObservationError
+from insight_ext.errors import ArgumentError, ObservationError
 from insight_ext.pool import PromptPool
 from insight_ext.tables import Table, read_tables
 from insight_ext.trl_logs import is_completion_log, read_completions
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+GROUPS = "groups.parquet"
+# What a run's folder holds beside its groups.
+RUN_FILES = ("metrics.csv", "config.yaml", "checkpoints", "experiment.json")
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ def read_log(
     folder as `groups.parquet/`. For TRL's logs see `insight_ext.trl_logs`.
 
     Args:
-        path: a `.csv`, `.jsonl` or `.parquet` file, or a folder of such files.
+        path: a `.csv`, `.jsonl` or `.parquet` file, a folder of such files, or the folder of a run
+            of this project.
         pool: the prompts that the log is about; ids then have to be among them.
         reward, success_threshold: of completion logs: the column of the reward, and the smallest
             reward of a success.
@@ -82,7 +87,8 @@ def read_log(
         The visits, ordered by step (by epoch without steps), rows of one step as in the file.
 
     Raises:
-        ArgumentError: no such file, a wrong ending, an ambiguous reward column.
+        ArgumentError: no such file, a wrong ending, an ambiguous reward column, the folder of an
+            experiment with several runs, or of a run without `groups.parquet`.
         ObservationError: no rows, missing columns, or a bad row: successes > rollouts, negative
             numbers, no id or one that is not in the pool. File and row are named.
 
@@ -97,7 +103,7 @@ def read_log(
         >>> log.ids, log.successes.tolist()
         (('a', 'b'), [8, 2])
     """
-    tables = [table for table in read_tables(path) if table.columns]
+    tables = [table for table in read_tables(_groups_of(Path(path))) if table.columns]
     if tables and is_completion_log(tables[0]):
         tables = read_completions(tables, pool, reward, success_threshold)
     tables = [table for table in tables if len(table)]
@@ -106,11 +112,29 @@ def read_log(
     return _joined([_checked(table, pool) for table in tables], pool)
 
 
+def _groups_of(path: Path) -> Path:
+    """The log of a run, if this is its folder; else the path itself."""
+    if (path / GROUPS).exists():
+        return path / GROUPS
+    runs = sorted(path.glob(f"*/{GROUPS}"))
+    if runs:
+        raise ArgumentError(
+            f"{path}: expected the folder of one run, got one that holds {len(runs)} of them; "
+            f"give one, such as {runs[0].parent}"
+        )
+    if any((path / name).exists() for name in RUN_FILES):
+        raise ArgumentError(
+            f"{path}: expected {GROUPS} in the run's folder, found none; a run writes it where "
+            "PromptSelectionCallback's history_every is above 0"
+        )
+    return path
+
+
 def _checked(table: Table, pool: PromptPool | None) -> dict[str, Any]:
     table.need("id", "successes", "rollouts")
     times = [name for name in ("step", "epoch") if name in table.columns]
     if not times:
-        table.need("step")
+        raise table.lacks("step or epoch")
     columns: dict[str, Any] = {"id": _ids(table, pool)}
     for name in ("successes", "rollouts", *times):
         columns[name] = whole_numbers(table, name)

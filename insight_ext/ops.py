@@ -328,5 +328,5 @@ def draw_distinct(size: int, count: int, seed: int, draw: int) -> Tensor:
     Cost: O(count).
     """
     drawn = torch.empty(count, dtype=torch.int64)
-    _C.cpu.draw_distinct(size, count, seed, draw, drawn.data_ptr())
+    _C.cpu.draw_distinct(size, count, seed % WORD, draw, drawn.data_ptr())
     return drawn

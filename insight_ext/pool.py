@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from insight_ext.errors import PoolError
 
 FIELDS = ("id", "prompt", "answer")
@@ -77,13 +79,41 @@ class PromptPool(Sequence[Prompt]):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) over every id, prompt and answer in order: equal pools, equal text."""
-        digest = hashlib.sha256()
+        return hashlib.sha256(b"".join(self._digests)).hexdigest()
+
+    @cached_property
+    def _digests(self) -> list[bytes]:
+        """SHA-256 of each prompt's id, text and answer."""
+        digests = []
         for prompt in self._prompts:
+            digest = hashlib.sha256()
             for text in (prompt.id, prompt.prompt, prompt.answer):
                 encoded = text.encode()
                 digest.update(len(encoded).to_bytes(8, "little"))
                 digest.update(encoded)
-        return digest.hexdigest()
+            digests.append(digest.digest())
+        return digests
+
+    def state_dict(self) -> dict[str, Any]:
+        """What tells later which prompts these were, without their texts; see `PoolChange`.
+
+        Returns:
+            `fingerprint`; `ids`, uint8, all of them in UTF-8 one after another; `lengths`, int64 of
+            shape (n,), bytes of each; `contents`, int64 of shape (n,), of each prompt's SHA-256.
+        """
+        return dict(self._state)
+
+    @cached_property
+    def _state(self) -> dict[str, Any]:
+        encoded = [prompt.id.encode() for prompt in self._prompts]
+        return {
+            "fingerprint": self.fingerprint,
+            "ids": torch.tensor(bytearray(b"".join(encoded)), dtype=torch.uint8),
+            "lengths": torch.tensor([len(each) for each in encoded]),
+            "contents": torch.tensor(
+                [int.from_bytes(each[:8], "little", signed=True) for each in self._digests]
+            ),
+        }
 
     @classmethod
     def from_file(cls, path: str | Path) -> PromptPool:
@@ -211,10 +241,9 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _prompt_from_row(row: dict[str, Any], where: str) -> Prompt:
     missing = [name for name in FIELDS if name not in row]
     if missing:
-        raise PoolError(
-            f"{where}: expected {', '.join(FIELDS)}, {', '.join(missing)} missing; "
-            f"got {', '.join(map(str, row)) or 'nothing'}"
-        )
+        expected = " and ".join(f"a field {name}" for name in missing)
+        got = ", ".join(map(str, row)) or "none"
+        raise PoolError(f"{where}: expected {expected}, its fields are {got}")
     values = dict(row)
     for name in FIELDS:
         if name != "prompt" and type(values[name]) is int:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError, BeliefError, CheckpointError, ObservationError
+from insight_ext.pool_change import PoolChange
 
 FORMAT = 1
 
@@ -40,7 +41,7 @@ class BetaPosteriors:
         step: the present step; whoever owns the beliefs advances it.
 
     Raises:
-        ArgumentError: n, prior, decay or half_life outside its domain.
+        ArgumentError: n, prior, decay or half_life outside its domain, a device that is not there.
 
     Determinism: updates are elementwise; equal calls give equal bits.
 
@@ -67,6 +68,13 @@ class BetaPosteriors:
             raise ArgumentError(f"decay: expected a number in [0, 1], got {decay}")
         if half_life is not None and not half_life > 0:
             raise ArgumentError(f"half_life: expected a positive number of steps, got {half_life}")
+        try:
+            torch.empty(0, device=device)
+        except (AssertionError, RuntimeError) as error:
+            raise ArgumentError(
+                f"device: expected one that this torch can use, such as 'cpu', got {device!r}: "
+                f"{error}"
+            ) from error
         self.prior = _checked_prior(prior, n, device)
         self.decay = float(decay)
         self.half_life = half_life
@@ -172,6 +180,17 @@ class BetaPosteriors:
             "decay": self.decay,
             "half_life": self.half_life,
         }
+
+    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
+        """A state of the earlier pool as one of the present pool; new prompts have the prior."""
+        rows = {
+            name: change.rows(state[name], getattr(self, name))
+            for name in ("alpha", "beta", "visits", "latest")
+        }
+        prior = state["prior"]
+        if isinstance(self.prior[0], Tensor):
+            prior = _saved_prior(self.prior)
+        return {**state, **rows, "prior": prior}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved; the present beliefs stay if the state does not fit.

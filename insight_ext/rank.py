@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -118,6 +117,8 @@ def rank(
         ['b']
     """
     n = len(log.ids)
+    if not 1 <= top <= n:
+        raise ArgumentError(f"top: expected an integer in [1, {n}], got {top}")
     if pool is not None and pool.ids != log.ids:
         raise ArgumentError(
             f"rank: expected a log read with this pool of {len(pool)} prompts, got one of {n} "
@@ -150,25 +151,6 @@ def _whole_pool(strategy: str) -> dict[str, Any]:
     if "candidate_ratio" in signature(PROPOSERS[strategy]).parameters:
         settings["candidate_ratio"] = None
     return settings
-
-
-def parsed_options(texts: Sequence[str]) -> dict[str, Any]:
-    """A strategy's settings from texts NAME=VALUE; a value is read as JSON if it is some.
-
-    Example:
-        >>> parsed_options(["decay=0.5", "candidate_ratio=null", "rule=topk"])
-        {'decay': 0.5, 'candidate_ratio': None, 'rule': 'topk'}
-    """
-    options = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not (name and separator):
-            raise ArgumentError(f"option: expected NAME=VALUE, got {text!r}")
-        try:
-            options[name] = json.loads(value)
-        except json.JSONDecodeError:
-            options[name] = value
-    return options
 
 
 def _totals(prompt: Integers, counts: Integers, n: int) -> Integers:

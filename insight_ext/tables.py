@@ -40,10 +40,13 @@ class Table:
         """ObservationError if a column is missing."""
         missing = [name for name in names if name not in self.columns]
         if missing:
-            raise ObservationError(
-                f"{self.path}: expected the columns {', '.join(names)}, {', '.join(missing)} "
-                f"missing; got {', '.join(self.columns) or 'nothing'}"
-            )
+            raise self.lacks(*missing)
+
+    def lacks(self, *missing: str) -> ObservationError:
+        """The error that says which columns were expected, and which there are."""
+        expected = " and ".join(f"a column {name}" for name in missing)
+        got = ", ".join(self.columns) or "none"
+        return ObservationError(f"{self.path}: expected {expected}, its columns are {got}")
 
 
 def read_tables(path: str | Path) -> list[Table]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,15 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insight_ext import ArgumentError, CheckpointError
+from insight_ext import ArgumentError
 from insight_ext.filters import Filter
 from insight_ext.proposers import BeliefProposer
-from lightning_integration.datamodule import Draw, PromptBatch, PromptDataModule, is_rehearsal
+from insight_ext.ranks import Ranks
+from lightning_integration.datamodule import (
+    Draw,
+    PromptBatch,
+    PromptDataModule,
+    is_rehearsal,
+    ranks_of,
+)
 from lightning_integration.history import MetricsFile, RunHistory
-from lightning_integration.outputs import mean_metrics, rolled_out
+from lightning_integration.outputs import arrived, mean_metrics, rolled_out
 from lightning_integration.pl import Callback, LightningModule, Trainer
-
-FORMAT = 1
+from lightning_integration.state import SelectionState
 
 
 class PromptSelectionCallback(Callback):
@@ -42,7 +46,20 @@ class PromptSelectionCallback(Callback):
     * `groups`: everything it rolled out, each prompt once: pairs of the prompts' positions in the
       pool, int64 of shape (M,), and rewards of shape (M, n); n may differ between pairs.
 
+    Where groups are rolled out beside the training, `PromptDataModule(max_staleness=...)` lets
+    results come late. A step then returns instead of `rewards`
+
+    * `results`: a list of `GroupResult`, of groups dealt in this step or before, in any order, in
+      pieces, none at all, or `groups` for prompts that were never dealt, or both.
+
+    What comes twice is ignored and counted. `staleness_mean` and `staleness_max` tell how many
+    observed batches the beliefs had moved on since the groups were chosen.
+
     A `filter` of the module is saved with the proposer.
+
+    Of several processes (DDP and the like) each returns what it rolled out itself. The callback
+    gathers it, so that all keep the same beliefs and choose the same next batch, of which the data
+    module deals each process its part. The history is the first process's to write.
 
     Nothing is learned in `fast_dev_run` and `overfit_batches`.
 
@@ -54,10 +71,14 @@ class PromptSelectionCallback(Callback):
             writes no history. A checkpoint writes them too.
 
     Raises:
-        ArgumentError: an argument outside its domain, another data module, several processes.
-        ObservationError: no rewards, of the wrong shape, or not finite; no belief was changed.
+        ArgumentError: an argument outside its domain, another data module, processes that disagree
+            on the pool or on the strategy (each named).
+        ObservationError: no rewards, of the wrong shape, or not finite; no belief was changed, on
+            no process.
         CheckpointError: a checkpoint of another pool, filter or format, or without beliefs; model,
-            beliefs and run folder are as before.
+            beliefs and run folder are as before. A pool that gained, lost, moved or rewrote prompts
+            is the same pool: beliefs are restored by the prompts' ids, with a warning that says
+            what changed.
 
     Example:
         >>> callback = PromptSelectionCallback(success_threshold=0.5)
@@ -69,17 +90,17 @@ class PromptSelectionCallback(Callback):
             raise ArgumentError(f"history_every: expected 0 or more, got {history_every}")
         self.success_threshold = success_threshold
         self.history_every = history_every
-        self._data: PromptDataModule | None = None
-        self._filter: Filter | None = None
+        self._state: SelectionState | None = None
         self._history: RunHistory | None = None
         self._rollouts = 0
         self._seconds = 0.0
         self._step_started = 0.0
+        self._ranks = Ranks()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the proposer; see to it that a wrong checkpoint is refused before it is used."""
         if stage != "fit":
-            self._data = None
+            self._state = None
             return
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, PromptDataModule):
@@ -87,19 +108,21 @@ class PromptSelectionCallback(Callback):
                 "PromptSelectionCallback: expected trainer.fit(..., datamodule=PromptDataModule"
                 f"(...)), got datamodule={type(data).__name__}"
             )
-        if trainer.world_size > 1:
-            raise ArgumentError(
-                "PromptSelectionCallback: expected one process, got "
-                f"{trainer.world_size}; set Trainer(devices=1, num_nodes=1)"
-            )
-        self._data = data
+        self._ranks = ranks_of(trainer)
+        self._agree("pool", f"{data.pool.fingerprint} ({len(data.pool)} prompts)")
         chosen = getattr(pl_module, "filter", None)
-        self._filter = chosen if isinstance(chosen, Filter) else None
+        state = SelectionState(data, chosen if isinstance(chosen, Filter) else None)
+        if state.filter is not None and data.loader.ledger is not None:
+            raise ArgumentError(
+                "max_staleness: expected 0 beside a filter, which decides within the step, got "
+                f"{data.loader.ledger.max_staleness}"
+            )
+        self._state = state
         # Lightning restores the model before the callbacks; only the module's own hook comes first.
         own_hook = pl_module.on_load_checkpoint
 
         def check_first(checkpoint: dict[str, Any]) -> None:
-            self._check(checkpoint.get("callbacks", {}).get(self.state_key))
+            state.check(checkpoint.get("callbacks", {}).get(self.state_key))
             own_hook(checkpoint)
 
         pl_module.on_load_checkpoint = check_first
@@ -113,13 +136,17 @@ class PromptSelectionCallback(Callback):
         self._history = None
         if is_rehearsal(trainer):
             return
+        if self._ranks.size > 1:
+            self._agree("strategy and beliefs", self._fitted.digest())
         step = self._fitted.loader.drawn
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.start_training(resumed=step > 0)
         if self.history_every and trainer.loggers:
-            self._history = RunHistory(Path(trainer.log_dir or trainer.default_root_dir))
-            self._history.rewind(step)
+            folder = trainer.log_dir  # asked of all processes at once
+            if trainer.is_global_zero:
+                self._history = RunHistory(Path(folder or trainer.default_root_dir))
+                self._history.rewind(step)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: PromptBatch, batch_idx: int
@@ -136,14 +163,20 @@ class PromptSelectionCallback(Callback):
         batch_idx: int,
     ) -> None:
         """Observe, record and, if it is time, log one step."""
-        groups = rolled_out(outputs, batch, self._fitted.pool)
-        parts = [(rewards, (rewards >= self.success_threshold).sum(dim=1)) for _, rewards in groups]
+        loader = self._fitted.loader
         learned: dict[str, float] = {}
-        if not is_rehearsal(trainer):
+        if is_rehearsal(trainer):
+            known = loader.ledger is None
+            groups = rolled_out(outputs, batch, loader.pool) if known else []
+        else:
+            groups, versions = arrived(outputs, batch, loader)
+            learned = self._waited(versions)
+        parts = [(rewards, (rewards >= self.success_threshold).sum(dim=1)) for _, rewards in groups]
+        if groups and not is_rehearsal(trainer):
             indices = torch.cat([indices for indices, _ in groups])
             successes = torch.cat([successes for _, successes in parts])
             rollouts = torch.cat([torch.full_like(s, rewards.shape[1]) for rewards, s in parts])
-            learned = self._observe(batch["draw"], indices, successes, rollouts)
+            learned |= self._observe(batch["draw"], indices, successes, rollouts)
             self._rollouts += int(rollouts.sum())
         draw = batch["draw"]
         seconds = perf_counter() - self._step_started + 1e-3 * draw.milliseconds
@@ -157,9 +190,25 @@ class PromptSelectionCallback(Callback):
             "train_seconds": self._seconds,
             "rollouts_generated": float(self._rollouts),
         }
-        shown = {name: metrics.pop(name) for name in ("reward_mean", "frac_mixed")}
+        shown = {n: metrics.pop(n) for n in ("reward_mean", "frac_mixed") if n in metrics}
         pl_module.log_dict(shown, prog_bar=True, batch_size=len(batch["prompts"]))
         pl_module.log_dict(metrics, batch_size=len(batch["prompts"]))
+
+    def _waited(self, versions: Tensor) -> dict[str, float]:
+        """How old the beliefs were on which the groups rest that came in, and what is still out."""
+        ledger = self._fitted.loader.ledger
+        if ledger is None:
+            return {}
+        metrics = {
+            "groups_out": float(len(ledger)),
+            "groups_incomplete": float(ledger.incomplete),
+            "rollouts_duplicate": float(ledger.duplicates),
+        }
+        if len(versions):
+            staleness = (self._fitted.loader.observed - versions).float()
+            metrics["staleness_mean"] = float(staleness.mean())
+            metrics["staleness_max"] = float(staleness.max())
+        return metrics
 
     def _observe(
         self, draw: Draw, indices: Tensor, successes: Tensor, rollouts: Tensor
@@ -188,7 +237,13 @@ class PromptSelectionCallback(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """A resumed run repeats no step before the checkpoint, so their history must be on disk."""
+        """A resumed run repeats no step before the checkpoint, so their history must be on disk.
+
+        Raises:
+            ArgumentError: the beliefs of the processes differ; the checkpoint is not written.
+        """
+        if self._ranks.size > 1:
+            self._agree("strategy and beliefs", self._fitted.digest())
         self._flush()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -201,70 +256,39 @@ class PromptSelectionCallback(Callback):
         """Write the rest of the history."""
         self._flush()
 
+    def _agree(self, name: str, own: str) -> None:
+        """ArgumentError on every process unless all have the same."""
+        everyone = self._ranks.gathered(own)
+        if len(set(everyone)) > 1:
+            listed = "; ".join(f"rank {rank}: {each}" for rank, each in enumerate(everyone))
+            raise ArgumentError(
+                f"{name}: expected the same on all {self._ranks.size} processes, got {listed}; "
+                "give each of them the same files and settings"
+            )
+
     def _flush(self) -> None:
         if self._history is not None:
             self._history.flush()
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of proposer and filter, the pool, the position, the run's totals."""
-        if self._data is None:
+        """The selection's state (`SelectionState`), and the run's totals."""
+        if self._state is None:
             return {}
-        return {
-            "format": FORMAT,
-            "pool": self._data.pool.fingerprint,
-            "proposer": self._data.proposer.state_dict(),
-            "loader": self._data.loader.state_dict(),
-            "filter": None if self._filter is None else self._filter.state_dict(),
-            "rollouts_generated": self._rollouts,
-            "train_seconds": self._seconds,
-        }
+        totals = {"rollouts_generated": self._rollouts, "train_seconds": self._seconds}
+        return self._state.save() | totals
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved, if this is a resumed training."""
-        if self._data is None:
+        if self._state is None:
             return
-        self._data.proposer.load_state_dict(state["proposer"])
-        # Lightning restores the loader too, but not if a data module wraps it.
-        self._data.loader.load_state_dict(state["loader"])
-        if self._filter is not None:
-            self._filter.load_state_dict(state["filter"])
+        self._state.load(state)
         self._rollouts = state["rollouts_generated"]
         self._seconds = state["train_seconds"]
 
-    def _check(self, state: Mapping[str, Any] | None) -> None:
-        if not state:
-            raise CheckpointError(
-                "the checkpoint holds no beliefs: expected one written with "
-                "PromptSelectionCallback; to start from its weights alone, load them into the "
-                "model and fit without ckpt_path"
-            )
-        if state["format"] != FORMAT:
-            raise CheckpointError(
-                f"the checkpoint's beliefs have format {state['format']}: expected {FORMAT}; "
-                "resume with the version that wrote it"
-            )
-        if state["pool"] != self._fitted.pool.fingerprint:
-            raise CheckpointError(
-                "the checkpoint belongs to another pool: expected fingerprint "
-                f"{self._fitted.pool.fingerprint}, the checkpoint has {state['pool']}; "
-                "resume with the prompts of the run that wrote it"
-            )
-        # A checkpoint from before there were filters says nothing about them.
-        saved = state.get("filter")
-        if (saved is None) != (self._filter is None):
-            own = None if self._filter is None else type(self._filter).__name__
-            raise CheckpointError(
-                f"filter: expected {own}, the checkpoint has {saved and saved['filter']}; resume "
-                "with the settings of the run that wrote it"
-            )
-        deepcopy(self._fitted.proposer).load_state_dict(state["proposer"])
-        if self._filter is not None:
-            deepcopy(self._filter).load_state_dict(state["filter"])
-
     @property
-    def _fitted(self) -> PromptDataModule:
-        assert self._data is not None, "Lightning calls setup before any other hook"
-        return self._data
+    def _fitted(self) -> SelectionState:
+        assert self._state is not None, "Lightning calls setup before any other hook"
+        return self._state
 
 
 def will_log(trainer: Trainer) -> bool:

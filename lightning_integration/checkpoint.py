@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ class LastCheckpoint(callbacks.Checkpoint):
     """Keeps one checkpoint of the latest state, replaced every few steps and after each epoch.
 
     Lightning's `ModelCheckpoint` saves by steps or by epochs, not both, and warns of modules that
-    optimise by hand. The file is replaced as a whole: a kill leaves the old one or the new one.
+    optimise by hand. The file is written beside the old one, reaches the disk, and only then takes
+    its place: a kill or a full disk leaves the old one or the new one, whole.
 
     Args:
         path: of the checkpoint.
         every: steps between two checkpoints within an epoch, at least 1.
+
+    Raises:
+        CheckpointError: the file cannot be written; the one before it is as it was.
     """
 
     def __init__(self, path: str | Path, every: int = 100) -> None:
@@ -42,8 +47,24 @@ class LastCheckpoint(callbacks.Checkpoint):
         self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
-        if not trainer.fast_dev_run:
-            trainer.save_checkpoint(self.path)
+        if trainer.fast_dev_run:
+            return
+        unfinished = self.path.with_name(f".{self.path.name}")
+        try:
+            trainer.save_checkpoint(unfinished)
+            if trainer.is_global_zero:
+                with unfinished.open("rb") as file:
+                    os.fsync(file.fileno())
+                unfinished.replace(self.path)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            kept = (
+                "the checkpoint before it is whole" if self.path.exists() else "there is none yet"
+            )
+            raise CheckpointError(
+                f"{self.path}: cannot write a checkpoint: {error.strerror or error}; {kept}; "
+                "make room and resume"
+            ) from error
 
 
 def check_checkpoint(path: str | Path) -> None:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from insight_ext import ArgumentError, Prompt
-from insight_ext.filters import Filter, Groups, Verdict, make_filter, perplexity
+from insight_ext.filters import Filter, Groups, Verdict, joined_groups, make_filter, perplexity
 from lightning_integration.datamodule import PromptBatch, PromptLoader
-from lightning_integration.rollouts.engine import Rollouts, joined
+from lightning_integration.rollouts.engine import Rollouts, joined, no_rollouts
 
 RollOut = Callable[[Sequence[Prompt], int, int], tuple[Rollouts, Tensor]]
 """`roll_out(prompts, n, call)` answers each prompt n times: the completions, and their rewards of
@@ -47,11 +47,14 @@ def collect(
 
     Further prompts come from the loader, remembered ones from the filter; no prompt is rolled out
     twice in a step. If the pool has no further prompts, the filter decides about those there are.
+    Of several processes each rolls out its part of everything; all see all groups before the filter
+    decides, decide alike, and train on those of their own groups that it takes.
 
     Args:
         chosen: the filter; its state moves on by one step.
         roll_out: see `RollOut`.
-        batch: the step's prompts; the filter is asked for as many groups.
+        batch: this process's prompts of the step; the filter is asked for as many groups as all
+            processes have prompts.
         loader: where further prompts come from.
         n: rollouts of a group.
 
@@ -65,12 +68,12 @@ def collect(
             f"further prompts, got a {type(loader).__name__}; train without a filter, or with "
             "datamodule=PromptDataModule(...)"
         )
-    target = len(batch["prompts"])
-    dealt = indices = batch["indices"].cpu()
-    rolling = _Rolling(chosen, roll_out, loader, n)
+    rolling = _Rolling(chosen, roll_out, loader, n, batch["indices"].device)
+    rolling.add(batch["indices"].cpu())
+    dealt = torch.cat(loader.ranks.gathered(batch["indices"].cpu()))
+    target = len(dealt)
     milliseconds = 0.0
     while True:
-        rolling.add(indices)
         verdict = chosen.judge(rolling.judged, target)
         if verdict.settled:
             break
@@ -80,15 +83,16 @@ def collect(
         if not len(indices):
             verdict = chosen.judge(rolling.judged, target, refillable=False)
             break
+        rolling.add(loader.ranks.share(indices))
         dealt = torch.cat((dealt, indices))
-    kept = _joined(rolling.finished).pick(verdict.train)
+    kept = _joined(rolling.finished).pick(rolling.own(verdict.train))
     return Collected(
         kept.rollouts,
         kept.rewards,
         [(part.indices, part.rewards) for part in rolling.finished + rolling.given_up if len(part)],
         {
             **chosen.metrics(),
-            "frac_groups_kept": len(kept) / len(dealt),
+            "frac_groups_kept": len(verdict.train) / len(dealt),
             "refills": float(len(rolling.judged) - 1),
             "refill_selection_ms": milliseconds,
             **length_metrics(rolling.calls),
@@ -174,17 +178,30 @@ def _completed(first: _Part, rest: _Part) -> _Part:
 
 
 class _Rolling:
-    """What a step has rolled out so far."""
+    """What a step has rolled out so far: this process, and in `judged` all of them."""
 
-    def __init__(self, chosen: Filter, roll_out: RollOut, loader: PromptLoader, n: int) -> None:
+    def __init__(
+        self,
+        chosen: Filter,
+        roll_out: RollOut,
+        loader: PromptLoader,
+        n: int,
+        device: torch.device,
+    ) -> None:
         self.chosen, self.roll_out, self.pool, self.n = chosen, roll_out, loader.pool, n
+        self.ranks, self.device = loader.ranks, device
         self.calls: list[Rollouts] = []
         self.finished: list[_Part] = []
         self.given_up: list[_Part] = []
         self.judged: list[Groups] = []
+        self._places: list[Tensor] = []
+
+    def own(self, train: Tensor) -> Tensor:
+        """Positions among this process's finished groups of those `train` among everybody's."""
+        return torch.isin(torch.cat(self._places), train).nonzero().flatten()
 
     def add(self, indices: Tensor) -> None:
-        """Roll out one generation batch."""
+        """Roll out this process's part of one generation batch, and hear of the others'."""
         abandoned = 0
         part = self._call(indices, self.chosen.screening or self.n)
         if self.chosen.screening is not None:
@@ -193,9 +210,11 @@ class _Rolling:
             abandoned = self.given_up[-1].rewards.numel()
             part = self._complete(part.pick(passes))
         self.finished.append(part)
-        self.judged.append(
-            Groups(part.indices, part.rewards.cpu(), self._uncertainty(part), abandoned)
-        )
+        groups = Groups(part.indices, part.rewards.cpu(), self._uncertainty(part), abandoned)
+        everyone = self.ranks.gathered(groups)
+        before = [*self.judged, *everyone[: self.ranks.rank]]
+        self._places.append(sum(map(len, before)) + torch.arange(len(part)))
+        self.judged.append(joined_groups(everyone))
 
     def _complete(self, part: _Part) -> _Part:
         if not len(part):
@@ -204,6 +223,9 @@ class _Rolling:
         return _completed(part, self._call(part.indices, self.n - part.rewards.shape[1]))
 
     def _call(self, indices: Tensor, n: int) -> _Part:
+        if not len(indices):
+            nothing = no_rollouts(self.device)
+            return _Part(indices, torch.empty(0, n, device=self.device), nothing)
         prompts = [self.pool[i] for i in indices.tolist()]
         rollouts, rewards = self.roll_out(prompts, n, len(self.calls))
         self.calls.append(rollouts)

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, TypedDict
 import torch
 from torch import Tensor
 
-from insight_ext import ArgumentError, Prompt, PromptPool
-from insight_ext.proposers import Proposer, make_proposer
+from insight_ext import ArgumentError, GroupLedger, Prompt, PromptPool
+from insight_ext.proposers import BeliefProposer, Proposer, make_proposer
+from insight_ext.ranks import Ranks
 from lightning_integration.pl import LightningDataModule, Trainer
 
 
@@ -30,9 +31,14 @@ class Draw(NamedTuple):
 
 
 class PromptBatch(TypedDict):
-    """One step's prompts: `indices` int64 of shape (B,), into the pool, and the prompts."""
+    """One step's prompts: `indices` int64 of shape (B,), into the pool, and the prompts.
+
+    `groups`, int64 of shape (B,), are the ids of their rollout groups, distinct within a run. Of
+    several processes each gets its own part of the step's prompts.
+    """
 
     indices: Tensor
+    groups: Tensor
     prompts: list[Prompt]
     draw: Draw
 
@@ -48,9 +54,14 @@ class PromptLoader:
         proposer: chooses among them.
         prompts_per_step: prompts in a batch, in [1, len(pool)].
         steps: batches in an epoch, at least 1.
+        max_staleness: steps after its own in which a group's results may still come; 0 if all come
+            with the step. A `BeliefProposer` then keeps as many selections in flight.
 
     Attributes:
         drawn, observed: batches dealt, and batches whose results came back, since the beginning.
+        ledger: of the groups that are out; None if results come with the step.
+        ranks: this process among those that train together. Each has the same beliefs, so each
+            draws the same batch, and deals its own part of it.
 
     Raises:
         ArgumentError: prompts_per_step or steps outside its domain.
@@ -64,7 +75,12 @@ class PromptLoader:
     """
 
     def __init__(
-        self, pool: PromptPool, proposer: Proposer, prompts_per_step: int, steps: int
+        self,
+        pool: PromptPool,
+        proposer: Proposer,
+        prompts_per_step: int,
+        steps: int,
+        max_staleness: int = 0,
     ) -> None:
         if not 1 <= prompts_per_step <= len(pool):
             raise ArgumentError(
@@ -79,6 +95,10 @@ class PromptLoader:
         self.steps = steps
         self.drawn = 0
         self.observed = 0
+        self.ranks = Ranks()
+        self.ledger = GroupLedger(max_staleness) if max_staleness != 0 else None
+        if self.ledger is not None and isinstance(proposer, BeliefProposer):
+            proposer.in_flight = max(proposer.in_flight, max_staleness + 1)
 
     def __len__(self) -> int:
         return self.steps
@@ -93,9 +113,15 @@ class PromptLoader:
         indices = self.proposer.select(self.prompts_per_step)
         milliseconds = 1e3 * (perf_counter() - start)
         draw = Draw(self.drawn, self.observed, milliseconds, self.proposer.metrics())
+        first = self.drawn * self.prompts_per_step
+        groups = torch.arange(first, first + self.prompts_per_step)
+        if self.ledger is not None:
+            self.ledger.deal(groups.tolist(), indices.tolist(), self.drawn, self.observed)
         self.drawn += 1
+        indices = self.ranks.share(indices)
         return {
             "indices": indices,
+            "groups": self.ranks.share(groups),
             "prompts": [self.pool[i] for i in indices.tolist()],
             "draw": draw,
         }
@@ -130,7 +156,7 @@ class PromptLoader:
         self.observed += 1
 
     def state_dict(self) -> dict[str, int]:
-        """The position. The beliefs are the callback's to save."""
+        """The position. Beliefs and groups that are out are the callback's to save."""
         return {"drawn": self.drawn, "observed": self.observed}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -143,6 +169,7 @@ class RehearsalLoader(PromptLoader):
 
     def __init__(self, loader: PromptLoader) -> None:
         super().__init__(loader.pool, loader.proposer, loader.prompts_per_step, loader.steps)
+        self.ranks = loader.ranks
         self._original = loader.proposer
 
     def __iter__(self) -> Iterator[PromptBatch]:
@@ -151,20 +178,32 @@ class RehearsalLoader(PromptLoader):
 
 
 class PromptBatches:
-    """All prompts of a pool in order, `size` at a time: the validation loop's loader."""
+    """All prompts of a pool in order, `size` at a time: the validation loop's loader.
+
+    Of several processes each gets its own part of every batch; the parts hold `size` prompts or so,
+    none is empty, and all processes see the same number of batches.
+    """
 
     def __init__(self, pool: PromptPool, size: int) -> None:
         if size < 1:
             raise ArgumentError(f"validation_batch_size: expected at least 1, got {size}")
         self.pool = pool
         self.size = size
+        self.ranks = Ranks()
 
     def __len__(self) -> int:
-        return -(-len(self.pool) // self.size)
+        return len(self._batches())
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for indices in torch.arange(len(self.pool)).split(self.size):
+        for batch in self._batches():
+            indices = self.ranks.share(batch)
             yield {"indices": indices, "prompts": [self.pool[i] for i in indices.tolist()]}
+
+    def _batches(self) -> list[Tensor]:
+        batches = list(torch.arange(len(self.pool)).split(self.size * self.ranks.size))
+        if len(batches) > 1 and len(batches[-1]) < self.ranks.size:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        return batches
 
 
 class PromptDataModule(LightningDataModule):
@@ -176,11 +215,13 @@ class PromptDataModule(LightningDataModule):
         proposer: the name of a strategy in `insight_ext.proposers.PROPOSERS`, the import path of
             an own one (`package.module:Class`), or a `Proposer`.
         proposer_options: the strategy's settings, where `proposer` is a name or a path.
-        prompts_per_step: prompts in a training step, in [1, len(pool)].
+        prompts_per_step: prompts in a training step, of all processes together, in [1, len(pool)].
         steps_per_epoch: training steps in an epoch; None: as many as deal the pool's size once.
         validation: held-out prompts, like `pool`.
-        validation_batch_size: held-out prompts in a validation step.
+        validation_batch_size: held-out prompts in a validation step of each process.
         seed: of the strategy's draws, where `proposer` is a name or a path.
+        max_staleness: steps after its own in which a group's results may still come; above 0,
+            `training_step` returns `results` (`PromptSelectionCallback`).
 
     Raises:
         PoolError: a file that cannot be read as prompts (file and line named).
@@ -203,13 +244,16 @@ class PromptDataModule(LightningDataModule):
         validation: PromptPool | str | Path | None = None,
         validation_batch_size: int = 64,
         seed: int = 0,
+        max_staleness: int = 0,
     ) -> None:
         super().__init__()
         self.pool = _pool(pool)
         self.proposer = _proposer(proposer, proposer_options, self.pool, seed)
         if steps_per_epoch is None:
             steps_per_epoch = -(-len(self.pool) // max(prompts_per_step, 1))
-        self.loader = PromptLoader(self.pool, self.proposer, prompts_per_step, steps_per_epoch)
+        self.loader = PromptLoader(
+            self.pool, self.proposer, prompts_per_step, steps_per_epoch, max_staleness
+        )
         if validation is None:
             # Lightning then knows that there is nothing to validate; an empty loader makes it warn.
             self.val_dataloader = super().val_dataloader
@@ -218,19 +262,38 @@ class PromptDataModule(LightningDataModule):
 
     def train_dataloader(self) -> PromptLoader:
         """The stream of batches; a rehearsal (see `is_rehearsal`) gets one without memory."""
+        self.loader.ranks = self._ranks("prompts_per_step", self.loader.prompts_per_step)
         if self.trainer is not None and is_rehearsal(self.trainer):
             return RehearsalLoader(self.loader)
         return self.loader
 
     def val_dataloader(self) -> PromptBatches:
         """The held-out prompts in order."""
+        self.validation.ranks = self._ranks("validation", len(self.validation.pool))
         return self.validation
+
+    def _ranks(self, name: str, prompts: int) -> Ranks:
+        """This process among the trainer's, each of which has to get one of `prompts` at least."""
+        if self.trainer is None:
+            return Ranks()
+        ranks = ranks_of(self.trainer)
+        if prompts < ranks.size:
+            raise ArgumentError(
+                f"{name}: expected at least one prompt for each of {ranks.size} processes, "
+                f"got {prompts}"
+            )
+        return ranks
 
     def transfer_batch_to_device(
         self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
     ) -> dict[str, Any]:
         """Move `indices`; Lightning's own transfer refuses frozen objects such as `Prompt`."""
         return {**batch, "indices": batch["indices"].to(device)}
+
+
+def ranks_of(trainer: Trainer) -> Ranks:
+    """This process among the trainer's."""
+    return Ranks(trainer.global_rank, trainer.world_size)
 
 
 def is_rehearsal(trainer: Trainer) -> bool:

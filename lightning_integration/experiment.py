@@ -17,21 +17,25 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as Remaining
-from rich.table import Table
 
 from insight_ext import ArgumentError, InsightError
+from insight_ext.proposers import check_proposer
 from insight_ext.report import summary_rows, write_report
+from insight_ext.report.rows import SummaryRow
 from insight_ext.simulate import trainable_arms
 from lightning_integration.tasks import make_pools
 from lightning_integration.warm_start import WarmStart, model_folder
 
+WIDTH = 80
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -49,7 +53,8 @@ class Settings:
             `data.steps_per_epoch` says how long a run is.
 
     Raises:
-        ArgumentError: no arm, no seed, or no length of a run.
+        ArgumentError: no arm, no seed, no length of a run, or an arm with an unknown strategy or
+            option.
     """
 
     pool: Mapping[str, int]
@@ -70,6 +75,8 @@ class Settings:
                 f"fit.data.steps_per_epoch: expected a whole number of at least 1, got {steps}; "
                 "the configuration has to say how long a run is"
             )
+        for arm, options in self.arms.items():
+            _check_arm(arm, {**self.fit["data"], **options})
 
     @property
     def runs(self) -> list[tuple[str, int]]:
@@ -80,6 +87,17 @@ class Settings:
     def steps(self) -> int:
         """Training steps of each run."""
         return int(self.fit["data"]["steps_per_epoch"])
+
+
+def _check_arm(arm: str, data: Mapping[str, Any]) -> None:
+    """Refuse what the arm's runs would refuse, before the warm start has taken its minutes."""
+    proposer = data.get("proposer")
+    if not isinstance(proposer, str):
+        return
+    try:
+        check_proposer(proposer, data.get("proposer_options") or {})
+    except ArgumentError as error:
+        raise ArgumentError(f"arm {arm!r}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -248,12 +266,23 @@ def _done(job: Job) -> int:
         return 0
 
 
-def summary(folder: Path) -> Table:
-    """The numbers that the experiment is judged by, as a table."""
-    table = Table("", "arm", "result", "target", "reached", title=str(folder))
-    for row in summary_rows(folder):
-        table.add_row(row.question, row.arm, row.result, row.target, row.verdict)
-    return table
+def summary(rows: Sequence[SummaryRow]) -> str:
+    """The numbers that the experiment is judged by: a question, then a line for each arm.
+
+    Fits a terminal of 80 columns, and reads the same in a log file.
+    """
+    width = max((len(row.arm) for row in rows), default=0)
+    lines = []
+    for question, answers in groupby(rows, key=lambda row: row.question):
+        same = list(answers)
+        lines += ["", *wrap(question, WIDTH)]
+        if same[0].target:
+            lines += wrap(f"(target: {same[0].target})", WIDTH, initial_indent="  ")
+        for row in same:
+            verdict = f": {row.verdict}" if row.verdict else ""
+            head, below = f"  {row.arm:<{width}}  ", " " * (width + 4)
+            lines += wrap(row.result + verdict, WIDTH, initial_indent=head, subsequent_indent=below)
+    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -281,8 +310,8 @@ def main(arguments: list[str] | None = None) -> int:
     except InsightError as error:
         print(f"experiment: {error}", file=sys.stderr)
         return 2
-    console.print(summary(folder))
-    console.print(f"{(time.monotonic() - started) / 60:.1f} minutes. Report: {report}")
+    print(summary(summary_rows(folder)))
+    print(f"\n{(time.monotonic() - started) / 60:.1f} minutes. Report: {report}")
     return 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -23,9 +24,9 @@ from insight_ext import ArgumentError, Prompt
 from insight_ext.filters import Filter
 from lightning_integration.callback import will_log
 from lightning_integration.collect import collect, given_filter, length_metrics
-from lightning_integration.datamodule import PromptBatch
+from lightning_integration.datamodule import PromptBatch, ranks_of
 from lightning_integration.model import load_model
-from lightning_integration.pl import LightningModule
+from lightning_integration.pl import DDPStrategy, LightningModule
 from lightning_integration.rewards import Reward, make_reward
 from lightning_integration.rollouts import RolloutEngine, Rollouts, Sampling, TransformersEngine
 from lightning_integration.rollouts.transformers import positions
@@ -277,6 +278,16 @@ class GRPOModule(LightningModule):
             self.reference = deepcopy(model).requires_grad_(False).eval()
         self._solved: dict[str, list[bool]] = defaultdict(list)
 
+    def setup(self, stage: str) -> None:
+        """ArgumentError under a strategy that splits the model among processes."""
+        strategy = self.trainer.strategy
+        if self.trainer.world_size > 1 and not isinstance(strategy, DDPStrategy):
+            raise ArgumentError(
+                "GRPOModule: expected one process or strategy=ddp, got "
+                f"{type(strategy).__name__}; docs/production.md tells how to train a model that "
+                "does not fit into one GPU"
+            )
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW over the policy's trainable parameters."""
         return torch.optim.AdamW(
@@ -314,14 +325,16 @@ class GRPOModule(LightningModule):
         self.engine.sync(self.model)
         if will_log(self.trainer):
             values = {"loss": loss, **of_update, **metrics}
-            self.log_dict(values, batch_size=len(batch["prompts"]))
+            several = self.trainer.world_size > 1
+            self.log_dict(values, batch_size=len(batch["prompts"]), sync_dist=several)
         return {"loss": loss, **outputs}
 
     def _roll_out(
         self, step: int, prompts: Sequence[Prompt], n: int, call: int = 0
     ) -> tuple[Rollouts, Tensor]:
         """n completions of each prompt and their rewards, (prompts, n); see `collect.RollOut`."""
-        sampling = Sampling(self.max_new_tokens, self.temperature, seed=_mix(self.seed, step, call))
+        seed = _mix(self.seed, step, call, ranks_of(self.trainer).rank)
+        sampling = Sampling(self.max_new_tokens, self.temperature, seed=seed)
         rollouts = self.engine.generate([prompt.prompt for prompt in prompts], n, sampling)
         texts = iter(rollouts.texts)
         rows = [[self._worth(prompt, next(texts)) for _ in range(n)] for prompt in prompts]
@@ -330,26 +343,31 @@ class GRPOModule(LightningModule):
     def _update(self, rollouts: Rollouts, advantages: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """One gradient step; returns the loss, a mean over all tokens, and what to log.
 
-        `advantages` has shape (B, K).
+        `advantages` has shape (B, K). Tokens, loss and gradient are those of all processes.
         """
         optimizer = self.optimizers()
         optimizer.zero_grad()
+        ranks = ranks_of(self.trainer)
         tokens = rollouts.completion_mask.sum()
+        ranks.sum_([tokens])
         rows = torch.arange(advantages.numel(), device=advantages.device).view_as(advantages)
         if self.reference is None:
             rows = rows[(advantages != 0).any(dim=1)]
         loss = torch.zeros((), device=advantages.device)
         clipped = torch.zeros((), device=advantages.device)
-        for part in rows.split(self.groups_per_pass) if len(rows) else ():
-            part_loss, part_clipped = self._loss(rollouts, advantages.flatten(), part.flatten())
-            self.manual_backward(part_loss / tokens)
-            loss += part_loss.detach() / tokens
-            clipped += part_clipped / tokens
+        # The number of passes differs between processes, so none may wait for another within them.
+        with self.trainer.strategy.block_backward_sync() if ranks.size > 1 else nullcontext():
+            for part in rows.split(self.groups_per_pass) if len(rows) else ():
+                part_loss, part_clipped = self._loss(rollouts, advantages.flatten(), part.flatten())
+                self.manual_backward(part_loss / tokens)
+                loss += part_loss.detach() / tokens
+                clipped += part_clipped / tokens
         parameters = self._trainable()
         for parameter in parameters:
             # A batch without any signal is a step with gradient zero, not a skipped step.
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
+        ranks.sum_([loss, clipped, *(parameter.grad for parameter in parameters)])
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip)
         optimizer.step()
         return loss, {"gradient_norm": norm, "clip_fraction": clipped}
@@ -400,16 +418,22 @@ class GRPOModule(LightningModule):
             self._solved[str(prompt.meta.get("kind", ""))].append(solved)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the shares of held-out prompts solved."""
-        everything = [solved for kind in self._solved.values() for solved in kind]
+        """Log the shares of held-out prompts solved, those of all processes."""
+        by_kind: dict[str, list[bool]] = defaultdict(list)
+        for solved_here in ranks_of(self.trainer).gathered(dict(self._solved)):
+            for kind, solved in solved_here.items():
+                by_kind[kind] += solved
+        everything = [solved for kind in by_kind.values() for solved in kind]
+        # Every process has the same figures; rank_zero_only would keep them from checkpoints.
         self.log("val_accuracy", sum(everything) / len(everything), prog_bar=True)
-        for kind, solved in self._solved.items():
+        for kind, solved in sorted(by_kind.items()):
             if kind:
                 self.log(f"val_accuracy/{kind}", sum(solved) / len(solved))
         self._solved.clear()
 
 
-def _mix(seed: int, step: int, call: int = 0) -> int:
-    """A seed in [0, 2^62) for this call of the engine in this step of the run with this seed."""
+def _mix(seed: int, step: int, call: int = 0, rank: int = 0) -> int:
+    """A seed in [0, 2^62) for this process's call of the engine in this step of the run."""
     path = f"{seed}/{step}/{call}" if call else f"{seed}/{step}"
+    path += f"/rank{rank}" if rank else ""
     return random.Random(path).getrandbits(62)

@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from insight_ext import ObservationError, Prompt, PromptPool
-from lightning_integration.datamodule import PromptBatch
+from insight_ext import GroupResult, ObservationError, Prompt, PromptPool
+from lightning_integration.datamodule import PromptBatch, PromptLoader
+
+
+class Arrived(NamedTuple):
+    """What there is to learn from after a step, of all processes.
+
+    Attributes:
+        groups: pairs of the prompts' positions in the pool, int64 of shape (M,), and rewards, float
+            of shape (M, n), on the CPU; none where no group is finished.
+        versions: int64, of each group in order, of the beliefs that its choice rests on.
+    """
+
+    groups: list[tuple[Tensor, Tensor]]
+    versions: Tensor
+
+
+def arrived(outputs: Any, batch: PromptBatch, loader: PromptLoader) -> Arrived:
+    """Gather what `training_step` returned on each process, see `PromptSelectionCallback`.
+
+    Where results may come late, the loader's ledger takes them in, and closes the groups whose time
+    is up.
+
+    Raises:
+        ObservationError: what one of the processes returned cannot be counted; on all of them.
+    """
+    draw, ledger = batch["draw"], loader.ledger
+    if ledger is None:
+        everyone = loader.ranks.all_or_none(lambda: rolled_out(outputs, batch, loader.pool))
+        groups = joined([pair for one in everyone for pair in one])
+        return Arrived(groups, torch.full((sum(len(g) for g, _ in groups),), draw.observed))
+    late = loader.ranks.all_or_none(lambda: _late(outputs, batch, loader.pool))
+    finished = ledger.receive([result for results, _ in late for result in results])
+    finished += ledger.close(draw.step)
+    pairs = [(torch.tensor([each.prompt]), torch.tensor([each.rewards])) for each in finished]
+    pairs += [pair for _, groups in late for pair in groups]
+    versions = torch.full((sum(len(indices) for indices, _ in pairs),), loader.observed)
+    versions[: len(finished)] = torch.tensor([group.version for group in finished])
+    return Arrived(joined(pairs), versions)
 
 
 def group_metrics(rewards: Tensor, successes: Tensor) -> dict[str, float]:
@@ -43,14 +81,33 @@ def group_metrics(rewards: Tensor, successes: Tensor) -> dict[str, float]:
 def mean_metrics(parts: Sequence[tuple[Tensor, Tensor]]) -> dict[str, float]:
     """`group_metrics` over groups of several sizes; each pair is (rewards, successes).
 
+    Without groups there is nothing to say.
+
     Example:
         >>> pairs = (torch.eye(2), torch.tensor([1, 1])), (torch.ones(1, 3), torch.tensor([3]))
         >>> round(mean_metrics(pairs)["frac_mixed"], 3)
         0.667
     """
+    if not parts:
+        return {}
     total = sum(len(rewards) for rewards, _ in parts)
     shares = [(len(rewards) / total, group_metrics(rewards, won)) for rewards, won in parts]
     return {name: sum(share * part[name] for share, part in shares) for name in shares[0][1]}
+
+
+def joined(groups: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """The same pairs of indices and rewards, neighbours of equal width as one.
+
+    Example:
+        >>> one, two = (torch.tensor([0]), torch.ones(1, 2)), (torch.tensor([1]), torch.ones(1, 2))
+        >>> [indices.tolist() for indices, _ in joined([one, two])]
+        [[0, 1]]
+    """
+    result: list[tuple[Tensor, Tensor]] = []
+    for _, run in groupby(groups, key=lambda pair: pair[1].shape[1]):
+        indices, rewards = zip(*run, strict=True)
+        result.append((torch.cat(indices), torch.cat(rewards)))
+    return result
 
 
 def rolled_out(outputs: Any, batch: PromptBatch, pool: PromptPool) -> list[tuple[Tensor, Tensor]]:
@@ -65,9 +122,19 @@ def rolled_out(outputs: Any, batch: PromptBatch, pool: PromptPool) -> list[tuple
         ObservationError: neither of them, of the wrong shape, or not finite.
     """
     outputs = outputs if isinstance(outputs, Mapping) else {}
+    if "results" in outputs:
+        raise ObservationError(
+            "results: expected PromptDataModule(max_staleness=...) of 1 or more, so that results "
+            "may come late, got 0; no belief was changed"
+        )
     if "groups" not in outputs:
         rewards = _rewards(outputs, batch)
         return [(batch["indices"].cpu(), _finite("rewards", rewards, batch["prompts"]))]
+    return _groups(outputs, pool)
+
+
+def _groups(outputs: Mapping[str, Any], pool: PromptPool) -> list[tuple[Tensor, Tensor]]:
+    """The pairs of `groups`, if that is what they are."""
     pairs = outputs["groups"]
     if not isinstance(pairs, Sequence) or not pairs:
         raise ObservationError(
@@ -76,6 +143,25 @@ def rolled_out(outputs: Any, batch: PromptBatch, pool: PromptPool) -> list[tuple
             "all there are"
         )
     return [_group(f"groups[{at}]", pair, pool) for at, pair in enumerate(pairs)]
+
+
+def _late(
+    outputs: Any, batch: PromptBatch, pool: PromptPool
+) -> tuple[list[GroupResult], list[tuple[Tensor, Tensor]]]:
+    """Results of groups that were dealt, and pairs of positions and rewards of any prompts."""
+    outputs = outputs if isinstance(outputs, Mapping) else {}
+    results = outputs.get("results", [])
+    if "results" not in outputs and "groups" not in outputs:
+        rewards = _finite("rewards", _rewards(outputs, batch), batch["prompts"])
+        results = map(GroupResult, batch["groups"].tolist(), rewards.tolist())
+    results = list(results)
+    for at, result in enumerate(results):
+        if not isinstance(result, GroupResult):
+            raise ObservationError(
+                f"results[{at}]: expected a GroupResult, got {type(result).__name__}; no belief "
+                "was changed"
+            )
+    return results, _groups(outputs, pool) if "groups" in outputs else []
 
 
 def _group(name: str, pair: Any, pool: PromptPool) -> tuple[Tensor, Tensor]:

@@ -39,7 +39,9 @@ PACKAGE = choose(
 pl = import_module(PACKAGE)
 callbacks = import_module(f"{PACKAGE}.callbacks")
 loggers = import_module(f"{PACKAGE}.loggers")
+DDPStrategy = import_module(f"{PACKAGE}.strategies").DDPStrategy
 rank_zero_only = import_module(f"{PACKAGE}.utilities").rank_zero_only
+rank_zero_warn = import_module(f"{PACKAGE}.utilities").rank_zero_warn
 
 Callback = pl.Callback
 LightningDataModule = pl.LightningDataModule

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
-from importlib import import_module
 from multiprocessing import get_context
 
 import reasoning_gym
 
 from insight_ext import ArgumentError, Prompt
+from insight_ext.options import imported
 from lightning_integration.tasks import Task, make_task
 
 Reward = Callable[[Prompt, str], float]
@@ -96,12 +96,8 @@ def make_reward(name: str) -> Reward:
         >>> make_reward("lightning_integration.rewards:exact_match") is make_reward("exact_match")
         True
     """
-    module, colon, function = name.partition(":")
-    if colon:
-        try:
-            reward: Reward = getattr(import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise ArgumentError(f"reward {name!r}: cannot import it: {error}") from error
+    if ":" in name:
+        reward: Reward = imported("reward", name)
         if not callable(reward):
             raise ArgumentError(f"reward {name!r}: expected a function, got {reward!r}")
         return reward

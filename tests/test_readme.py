@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from insight_ext import Prompt, PromptPool
+from lightning_integration.history import MetricsFile, RunHistory
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+# Indented lines, those that end in a backslash joined with the next.
+COMMANDS = re.findall(
+    r"^    (python -m insight_ext .*)", README.replace("\\\n       ", ""), re.MULTILINE
+)
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -26,6 +35,51 @@ def test_a_program_in_the_readme_runs(program, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def leave_a_run(folder, pool):
+    """What a run leaves that visited the whole pool, epoch after epoch, and learned."""
+    history, metrics = RunHistory(folder), MetricsFile(folder)
+    indices = torch.arange(len(pool))
+    for step in range(6):
+        successes = (indices % 7 + step).clamp(max=8)
+        eight = torch.full_like(successes, 8)
+        history.add_groups(step, list(pool), indices, successes, eight, successes / 8)
+        metrics.log_metrics({"val_accuracy": step / 10, "step_ms": 3.0}, step)
+    history.flush()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with the runs that the README's commands are about."""
+    place = tmp_path_factory.mktemp("readme")
+    pool = PromptPool(Prompt(f"p{i}", f"{i}+1=", str(i + 1)) for i in range(300))
+    inputs = place / "runs/addition/inputs/seed0"
+    inputs.mkdir(parents=True)
+    pool.to_jsonl(inputs / "pool.jsonl")
+    for name in ("addition/insight-seed0", "addition/uniform-seed0", "own_data"):
+        leave_a_run(place / "runs" / name, pool)
+    return place
+
+
+def test_every_command_on_a_run_is_shown():
+    names = [command.split()[3] for command in COMMANDS]
+    assert names == ["report", "rank", "curate", "compare"]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.split()[3])
+def test_a_command_in_the_readme_runs(command, runs):
+    words = shlex.split(command, comments=True)
+    done = subprocess.run(
+        [sys.executable, *words[1:]],
+        cwd=runs,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    if "--output" in words:
+        assert (runs / words[words.index("--output") + 1]).exists()
 
 
 def test_the_readme_opens_with_the_two_commands():

@@ -10,6 +10,7 @@ from insight_ext.curators.lim import lim
 from insight_ext.curators.point_biserial import point_biserial
 from insight_ext.errors import ArgumentError
 from insight_ext.logs import GroupLog
+from insight_ext.options import check_options
 
 CURATORS: dict[str, Callable[..., Curation]] = {
     "lim": lim,
@@ -31,7 +32,7 @@ def curate(method: str, log: GroupLog, **options: Any) -> Curation:
         The scored prompts, and which to keep.
 
     Raises:
-        ArgumentError: an unknown name (the known ones listed), or options it does not take.
+        ArgumentError: an unknown name (the known ones listed), or an option that it does not take.
         ObservationError: a log without what the curator needs.
 
     Example:
@@ -44,7 +45,5 @@ def curate(method: str, log: GroupLog, **options: Any) -> Curation:
     """
     if method not in CURATORS:
         raise ArgumentError(f"unknown curator {method!r}: expected one of {', '.join(CURATORS)}")
-    try:
-        return CURATORS[method](log, **options)
-    except TypeError as error:
-        raise ArgumentError(f"curator {method!r}: {error}") from error
+    check_options(f"curator {method!r}", CURATORS[method], options)
+    return CURATORS[method](log, **options)

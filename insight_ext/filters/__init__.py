@@ -6,11 +6,12 @@ from typing import Any
 
 from insight_ext.errors import ArgumentError
 from insight_ext.filters.dynamic_sampling import DynamicSampling
-from insight_ext.filters.filter import Filter, Groups, Verdict
+from insight_ext.filters.filter import Filter, Groups, Verdict, joined_groups
 from insight_ext.filters.learnability import Learnability
 from insight_ext.filters.speed import Speed
 from insight_ext.filters.uncertainty_consistency import UncertaintyConsistency, perplexity
 from insight_ext.filters.vcrl import VCRL
+from insight_ext.options import check_options
 
 FILTERS: dict[str, type[Filter]] = {
     "dynamic_sampling": DynamicSampling,
@@ -30,6 +31,7 @@ __all__ = [
     "Speed",
     "UncertaintyConsistency",
     "Verdict",
+    "joined_groups",
     "make_filter",
     "perplexity",
 ]
@@ -39,7 +41,8 @@ def make_filter(name: str, **options: Any) -> Filter:
     """The filter with this name in `FILTERS`.
 
     Raises:
-        ArgumentError: an unknown name (the known ones listed), or options it does not take.
+        ArgumentError: an unknown name (the known ones listed), or an option that it does not take
+            (those that it takes listed).
 
     Example:
         >>> make_filter("dynamic_sampling", max_batches=3).max_batches
@@ -47,6 +50,7 @@ def make_filter(name: str, **options: Any) -> Filter:
     """
     if name not in FILTERS:
         raise ArgumentError(f"unknown filter {name!r}: expected one of {', '.join(FILTERS)}")
+    check_options(f"filter {name!r}", FILTERS[name], options)
     try:
         return FILTERS[name](**options)
     except TypeError as error:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
+from insight_ext.pool_change import PoolChange
 
 FORMAT = 1
 
@@ -144,7 +145,7 @@ class Filter(ABC):
                 f"{type(self).__name__}: expected Groups with uncertainty, such as "
                 "perplexity(logprobs, mask); got none"
             )
-        groups = joined(batches)
+        groups = joined_groups(batches)
         candidates = first_visits(groups.indices)
         verdict = self._judge(groups, candidates, target, len(batches))
         if refillable and not verdict.settled:
@@ -202,6 +203,10 @@ class Filter(ABC):
             "rollouts": self.rollouts,
         }
 
+    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
+        """What `state_dict` saved in a run on an earlier pool, as a state for the present pool."""
+        return state
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved.
 
@@ -219,7 +224,7 @@ class Filter(ABC):
         self.rollouts = int(state["rollouts"])
 
 
-def joined(batches: Sequence[Groups]) -> Groups:
+def joined_groups(batches: Sequence[Groups]) -> Groups:
     """All groups of a step, in the order they were generated; batches without groups add cost."""
     full = [batch for batch in batches if len(batch)] or list(batches[:1])
     abandoned = sum(batch.abandoned for batch in batches)

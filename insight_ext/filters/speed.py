@@ -22,9 +22,10 @@ class Speed(DynamicSampling):
         success_threshold: the smallest reward of a success.
         max_batches, refill: see `DynamicSampling`.
 
-    Source: SPEED (arXiv 2506.09016). There the continuation of one batch runs together with the
-    screening of the next, and surplus groups wait in a buffer for later steps; here a step is
-    complete in itself, and every group comes from the present policy.
+    Source: SPEED (arXiv 2506.09016), the screening phase. Version 3 of March 2026 withdraws the
+    paper; versions 1 and 2 can still be read. Deviation: there the continuation of one batch runs
+    together with the screening of the next, and surplus groups wait in a buffer for later steps;
+    here a step is complete in itself, and every group comes from the present policy.
 
     Example:
         >>> import torch

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.filters.filter import Filter, Groups, Verdict
+from insight_ext.pool_change import PoolChange
 
 
 class VCRL(Filter):
@@ -103,6 +104,13 @@ class VCRL(Filter):
         """The shared state and the memory."""
         memory = {"prompts": self._prompts, "priority": self._priority, "age": self._age}
         return {**super().state_dict(), "memory": {k: v.clone() for k, v in memory.items()}}
+
+    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
+        """See `Filter.carried`: prompts that the pool lost are forgotten."""
+        holds = change.holds(state["memory"]["prompts"])
+        memory = {name: values[holds] for name, values in state["memory"].items()}
+        memory["prompts"] = change.positions(memory["prompts"])
+        return {**state, "memory": memory}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved."""

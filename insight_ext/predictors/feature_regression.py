@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError, CheckpointError
+from insight_ext.pool_change import PoolChange
 from insight_ext.predictors.features import check_features, checksum
 from insight_ext.predictors.predictor import Predictor
 from insight_ext.predictors.skill import SkillFilter
@@ -225,6 +226,15 @@ class FeatureRegression(Predictor):
             "visits": self.visits.clone(),
             "latest": self._latest.clone(),
         }
+
+    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
+        """See `Predictor.carried`."""
+        fresh = self.state_dict()
+        rows = {
+            name: change.rows(state[name], fresh[name])
+            for name in ("own", "own_variance", "visits", "latest")
+        }
+        return {**state, **rows, "features": self._checksum}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from insight_ext.errors import ArgumentError, CheckpointError
+from insight_ext.pool_change import PoolChange
 from insight_ext.predictors.features import check_features, checksum
 from insight_ext.predictors.predictor import Predictor
 
@@ -121,7 +122,10 @@ class Gps(Predictor):
         decay: float = 0.5,
     ) -> None:
         if embeddings is None:
-            raise ArgumentError("gps: expected embeddings or features of the prompts, got none")
+            raise ArgumentError(
+                "gps: expected embeddings or features of the prompts, got none; give features, a "
+                "tensor of shape (prompts, d), or with a pool a text such as 'ngrams'"
+            )
         check_features(embeddings, pool_size)
         if min(width // 4, context, samples, updates) < 1:
             raise ArgumentError(
@@ -233,6 +237,17 @@ class Gps(Predictor):
             "visits": self.visits.clone(),
             "evidence": self._evidence.clone(),
         }
+
+    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
+        """See `Predictor.carried`."""
+        fresh = self.state_dict()
+        rows = {
+            "results": change.rows(state["results"].T, fresh["results"].T).T.contiguous(),
+            "visits": change.rows(state["visits"], fresh["visits"]),
+        }
+        history = state["history"][change.holds(state["history"][:, 0])]
+        history[:, 0] = change.positions(history[:, 0])
+        return {**state, **rows, "history": history, "embeddings": self._checksum}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved.

@@ -7,6 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from insight_ext.errors import CheckpointError
+from insight_ext.pool_change import PoolChange
+
 
 class Predictor(ABC):
     """Predicts the success rate of every prompt from the results of those already visited."""
@@ -33,3 +36,17 @@ class Predictor(ABC):
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved; CheckpointError, and no change, if it does not fit."""
+
+    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
+        """What `state_dict` saved about an earlier pool, as a state of this predictor's pool.
+
+        Features come from the present pool. What was learned about them in general is kept, even
+        if features that are standardised over the pool have shifted a little with it.
+
+        Raises:
+            CheckpointError: the predictor's state cannot be carried over.
+        """
+        raise CheckpointError(
+            f"the pool changed since the checkpoint ({change}), and {type(self).__name__} has no "
+            "`carried`; resume with the prompts of the run that wrote it"
+        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from insight_ext.errors import ArgumentError
+from insight_ext.options import check_options, imported
 from insight_ext.pool import PromptPool
 from insight_ext.predictors import features_of
 from insight_ext.proposers.adarft import AdaRft
@@ -58,8 +60,36 @@ __all__ = [
     "Prioritized",
     "Proposer",
     "Uniform",
+    "check_proposer",
     "make_proposer",
 ]
+
+
+def check_proposer(name: str, options: Iterable[str] = ()) -> type[Any]:
+    """The class of a proposer, if it takes options of these names; nothing is built.
+
+    Args:
+        name: in `PROPOSERS`, or an import path (`module:Class`).
+        options: their names.
+
+    Raises:
+        ArgumentError: an unknown name (the known ones listed), a path that does not lead to a
+            `Proposer`, or an option that the strategy does not take (those that it takes listed).
+
+    Example:
+        >>> check_proposer("insight", ["decay"]).__name__
+        'InSight'
+    """
+    kind: Any = imported("proposer", name) if ":" in name else PROPOSERS.get(name)
+    if kind is None:
+        raise ArgumentError(
+            f"unknown proposer {name!r}: expected one of {', '.join(PROPOSERS)}, "
+            "or an import path such as 'package.module:Class'"
+        )
+    if not (isinstance(kind, type) and issubclass(kind, Proposer)):
+        raise ArgumentError(f"proposer {name!r}: expected a subclass of Proposer, got {kind!r}")
+    check_options(f"proposer {name!r}", kind, options)
+    return kind
 
 
 def make_proposer(
@@ -78,13 +108,14 @@ def make_proposer(
             `insight_ext.predictors.features_of`: `"meta:digits"`, `"ngrams"`, `"vectors.npy"`.
 
     Raises:
-        ArgumentError: an unknown name (the known ones listed), a path that does not lead to a
-            `Proposer`, or options that the strategy does not take.
+        ArgumentError: see `check_proposer`; features that cannot be worked out, or an option
+            outside its domain.
 
     Example:
         >>> type(make_proposer("insight", 100, decay=0.5)).__name__
         'InSight'
     """
+    kind = check_proposer(name, options)
     if isinstance(options.get("features"), str):
         if pool is None:
             raise ArgumentError(
@@ -92,26 +123,8 @@ def make_proposer(
                 "a pool; pass pool=..., or a tensor of features"
             )
         options["features"] = features_of(pool, options["features"])
-    kind = _imported(name) if ":" in name else PROPOSERS.get(name)
-    if kind is None:
-        raise ArgumentError(
-            f"unknown proposer {name!r}: expected one of {', '.join(PROPOSERS)}, "
-            "or an import path such as 'package.module:Class'"
-        )
     try:
-        return kind(pool_size, seed=seed, **options)
+        proposer: Proposer = kind(pool_size, seed=seed, **options)
     except TypeError as error:
         raise ArgumentError(f"proposer {name!r}: {error}") from error
-
-
-def _imported(path: str) -> type[Any]:
-    import importlib
-
-    module, _, attribute = path.partition(":")
-    try:
-        kind = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ArgumentError(f"proposer {path!r}: cannot import it: {error}") from error
-    if not (isinstance(kind, type) and issubclass(kind, Proposer)):
-        raise ArgumentError(f"proposer {path!r}: expected a subclass of Proposer, got {kind!r}")
-    return kind
+    return proposer

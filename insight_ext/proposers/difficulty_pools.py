@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +25,8 @@ class DifficultyPools(BeliefProposer):
         easy_share, hard_share: of every batch, from the easy and the hard pool; rounded down.
         easy, hard: success rates that make a prompt easy or hard.
 
-    Source: prime-rl's difficulty pool buffer.
+    Source: prime-rl's difficulty pool buffer; it has no paper. That pools fill in for each other is
+    ours.
 
     Example:
         >>> proposer = DifficultyPools(4, easy_share=0.0, hard_share=0.0)
@@ -33,6 +34,8 @@ class DifficultyPools(BeliefProposer):
         >>> sorted(proposer.select(2).tolist())
         [2, 3]
     """
+
+    per_prompt: ClassVar[tuple[str, ...]] = ("pool",)
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,10 +26,12 @@ class Dps(BeliefProposer):
         persistence: prior count of staying in a state; every other transition has count 1.
         error: probability that a visit shows another state than the prompt is in, in (0, 0.5).
 
-    Deviation: the paper's matrix is kept per prompt; with a few visits each there is little to
-    learn a matrix from, so ours is shared.
+    Deviations: the paper's matrix is kept per prompt and fades towards its prior; with a few visits
+    each there is little to learn a matrix from, so ours is shared, and its counts stay. There a
+    visit shows the state without error. The whole pool is ranked, not drawn candidates.
 
-    Source: arXiv 2603.10887.
+    Source: arXiv 2603.10887, the state's prediction and update and the transition's soft counts;
+    in part after its published code.
 
     Example:
         >>> proposer = Dps(3)
@@ -37,6 +39,8 @@ class Dps(BeliefProposer):
         >>> proposer.select(1).tolist()
         [1]
     """
+
+    per_prompt: ClassVar[tuple[str, ...]] = ("states",)
 
     def __init__(
         self,

@@ -18,7 +18,8 @@ class ExpectedDifficulty(ScoredProposer):
         pool_size, seed, common: see `ScoredProposer`.
         target: success rate that teaches most, in [0, 1].
 
-    Source: a baseline of InSight (arXiv 2603.01907).
+    Source: EXPECTED-DIFFICULTY, a baseline of InSight (arXiv 2603.01907), with target 1/2.
+    Deviation: the whole pool is ranked unless `candidate_ratio` is given.
 
     Example:
         >>> proposer = ExpectedDifficulty(3)

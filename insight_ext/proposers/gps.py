@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
+from insight_ext.options import check_options
 from insight_ext.predictors import Gps as GpsPredictor
 from insight_ext.proposers.predicted import PredictedProposer
 from insight_ext.proposers.ranking import best
@@ -56,6 +57,7 @@ class Gps(PredictedProposer):
             raise ArgumentError(
                 f"expected diversity >= 0 and shortlist >= 1, got {diversity} and {shortlist}"
             )
+        check_options("gps: model", GpsPredictor, model or {})
         predictor = GpsPredictor(pool_size, features, seed=seed, **(model or {}))
         super().__init__(pool_size, predictor, seed=seed, **common)
         self.diversity, self.target = diversity, check_target(target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -46,6 +46,9 @@ class Greso(BeliefProposer):
         >>> sorted(Greso(4).select(4).tolist())
         [0, 1, 2, 3]
     """
+
+    per_prompt: ClassVar[tuple[str, ...]] = ("streak", "side")
+    positions: ClassVar[tuple[str, ...]] = ("queue",)
 
     def __init__(
         self,

@@ -12,7 +12,8 @@ class InverseEvidence(ScoredProposer):
     Args:
         pool_size, seed, common: see `ScoredProposer`.
 
-    Source: a baseline of InSight (arXiv 2603.01907).
+    Source: INVERSE-EVIDENCE, a baseline of InSight (arXiv 2603.01907). Deviation: the whole pool is
+    ranked unless `candidate_ratio` is given.
 
     Example:
         >>> proposer = InverseEvidence(3)

@@ -15,7 +15,8 @@ class MixedGroup(ScoredProposer):
         pool_size, seed, decay, common: see `ScoredProposer`.
         rollouts: K, answers per prompt.
 
-    Source: MaPP, as 1 - B(a + K, b) / B(a, b) - B(a, b + K) / B(a, b).
+    Source: known as MaPP; we know no paper to cite. The score is
+    1 - B(a + K, b) / B(a, b) - B(a, b + K) / B(a, b). The decay of 0.5 is ours.
 
     Example:
         >>> proposer = MixedGroup(3)

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from insight_ext.pool_change import PoolChange
 from insight_ext.predictors import Predictor
 from insight_ext.proposers.proposer import BeliefProposer
 
@@ -45,6 +46,11 @@ class PredictedProposer(BeliefProposer):
     def state_dict(self) -> dict[str, Any]:
         """The shared state and the predictor's."""
         return {**super().state_dict(), "predictor": self.predictor.state_dict()}
+
+    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
+        """See `Proposer.carried`."""
+        predictor = self.predictor.carried(state["predictor"], change)
+        return {**super().carried(state, change), "predictor": predictor}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved."""

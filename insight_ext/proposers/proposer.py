@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError, CheckpointError
+from insight_ext.pool_change import PoolChange
 from insight_ext.posterior import BetaPosteriors
 
 
@@ -48,6 +49,17 @@ class Proposer(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved; CheckpointError, and no change, if it does not fit."""
 
+    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
+        """What `state_dict` saved about an earlier pool, as a state of this proposer's pool.
+
+        Raises:
+            CheckpointError: the strategy's state cannot be carried over.
+        """
+        raise CheckpointError(
+            f"the pool changed since the checkpoint ({change}), and {type(self).__name__} has no "
+            "`carried`; resume with the prompts of the run that wrote it"
+        )
+
 
 class BeliefProposer(Proposer):
     """A proposer that keeps a Beta belief per prompt; a strategy adds `_choose`.
@@ -62,7 +74,14 @@ class BeliefProposer(Proposer):
         in_flight: prompts of the latest so many selections whose results are still out are not
             selected again, as far as the pool allows. Matters where selection runs ahead of
             training.
+
+    Attributes:
+        per_prompt: entries of `state_dict` with a row for each prompt, beside the beliefs.
+        positions: entries of `state_dict` that list positions in the pool.
     """
+
+    per_prompt: ClassVar[tuple[str, ...]] = ()
+    positions: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -217,6 +236,17 @@ class BeliefProposer(Proposer):
         self.posterior.load_state_dict(state["posterior"])
         self.selections = int(state["selections"])
         self._pending = [selection.clone() for selection in state["pending"]]
+
+    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
+        """See `Proposer.carried`: prompts that start anew are as in a fresh run."""
+        fresh = self.state_dict()
+        result = {**state, "posterior": self.posterior.carried(state["posterior"], change)}
+        result["pending"] = [change.positions(selection) for selection in state["pending"]]
+        for name in self.per_prompt:
+            result[name] = change.rows(state[name], fresh[name])
+        for name in self.positions:
+            result[name] = change.positions(state[name])
+        return result
 
     def _generator(self, stream: int = 0) -> np.random.Generator:
         """The random stream of the present selection."""

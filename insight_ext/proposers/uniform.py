@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,11 +22,15 @@ class Uniform(BeliefProposer):
         pool_size, seed, common: see `BeliefProposer`. Prompts in flight are not avoided: within an
             epoch they do not come again anyway.
 
+    Source: RANDOM, the baseline of InSight (arXiv 2603.01907) and of most others.
+
     Example:
         >>> proposer = Uniform(4, seed=1)
         >>> sorted(proposer.select(2).tolist() + proposer.select(2).tolist())
         [0, 1, 2, 3]
     """
+
+    positions: ClassVar[tuple[str, ...]] = ("queue",)
 
     def __init__(self, pool_size: int, *, seed: int = 0, **common: Any) -> None:
         super().__init__(pool_size, seed=seed, **common)

@@ -20,6 +20,7 @@ from insight_ext.report.tables import (
 
 BASELINES = ("random", "uniform")
 METRICS_FILE = "metrics.csv"
+STEP_TIME = "step_ms"
 EXPERIMENT_FILE = "experiment.json"
 RUN_NAME = re.compile(r"(?P<arm>.+)-seed(?P<seed>\d+)")
 
@@ -102,7 +103,10 @@ def read_experiment(folder: Path) -> Experiment:
     if not places:
         raise ArgumentError(
             f"report: expected {METRICS_FILE} in {folder} or in folders ARM-seedS inside it, "
-            "found none; give the folder that a training run wrote"
+            "found none; give the folder that a training run wrote. The file is written by "
+            "MetricsFile of lightning_integration.history (python -m lightning_integration has it) "
+            "or by Lightning's CSVLogger, as a logger of the Trainer; TensorBoard's files are not "
+            "read"
         )
     runs, notes = [], []
     for place in places:
@@ -115,7 +119,9 @@ def read_experiment(folder: Path) -> Experiment:
         raise ArgumentError(f"report: nothing was logged yet in {folder}; train for a few steps")
     settings = _read_settings(folder / EXPERIMENT_FILE)
     arms = _by_arm(runs, settings)
-    return Experiment(folder, arms, settings, (*notes, *_unfinished(runs), *_unpaired(arms)))
+    return Experiment(
+        folder, arms, settings, (*notes, *_unfinished(runs), *_untimed(runs), *_unpaired(arms))
+    )
 
 
 def read_run(folder: Path) -> Run | None:
@@ -170,4 +176,15 @@ def _unfinished(runs: list[Run]) -> list[str]:
     longest = max(run.steps for run in runs)
     return [
         f"{run.name} has {run.steps:,} of {longest:,} steps." for run in runs if run.steps < longest
+    ]
+
+
+def _untimed(runs: list[Run]) -> list[str]:
+    return [
+        f"{run.name} logged no times ({STEP_TIME}), so nothing is shown against seconds: they are "
+        "logged at every log_every_n_steps-th step (10 unless set otherwise, 50 with Lightning's "
+        f"own Trainer), and the run has {run.steps:,} steps. Set trainer.log_every_n_steps lower, "
+        "or train longer."
+        for run in runs
+        if STEP_TIME not in run.metrics
     ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from insight_ext.simulate.compare import ARMS, Row, Setting, compare, trainable_arms
 from insight_ext.simulate.learners import LEARNERS, Learner, LearnerSettings, make_learner
+from insight_ext.simulate.reliability import Foresight, watch
 from insight_ext.simulate.trial import Oracle, Trial, run_trial
 
 __all__ = [
     "ARMS",
     "LEARNERS",
+    "Foresight",
     "Learner",
     "LearnerSettings",
     "Oracle",
@@ -19,4 +21,5 @@ __all__ = [
     "make_learner",
     "run_trial",
     "trainable_arms",
+    "watch",
 ]

@@ -1,4 +1,4 @@
-"""`python -m insight_ext compare`."""
+"""`python -m insight_ext compare` and `python -m insight_ext reliability`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from pathlib import Path
 from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.simulate.compare import ARMS, Setting, compare, markdown, write_rows
 from insight_ext.simulate.learners import LEARNERS
+from insight_ext.simulate.paired import paired
+from insight_ext.simulate.reliability import CHOICES, PREDICTORS, check_predicts, watch
+from insight_ext.simulate.reliability import markdown as reliability_markdown
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -19,12 +22,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--strategies", default="all", help=f"all, or some of: {'; '.join(ARMS)}")
     command.add_argument("--pool", default="2000,40000", help="pool sizes (2000,40000)")
-    command.add_argument("--correlation", type=float, default=0.7, help="of the feature (0.7)")
-    command.add_argument("--seeds", type=int, default=10, help="how many (10)")
-    command.add_argument("--steps", type=int, default=100, help="updates (100)")
-    command.add_argument("--prompts", type=int, default=256, help="prompts per step (256)")
-    command.add_argument("--rollouts", type=int, default=8, help="answers per prompt (8)")
+    _add_training(command)
     command.add_argument("--workers", type=int, default=1, help="processes (1)")
+    command.add_argument(
+        "--against", metavar="STRATEGY", help="one more table: every strategy beside this one"
+    )
     command.add_argument(
         "--output", type=Path, default=Path("runs/compare"), help="folder (runs/compare)"
     )
@@ -37,6 +39,58 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--features", default="ngrams", help="of the real prompts, for predictors (ngrams)"
     )
+
+
+def add_reliability_arguments(command: argparse.ArgumentParser) -> None:
+    """The options of `reliability`."""
+    command.add_argument("--learner", default="logistic", help=f"one of {','.join(LEARNERS)}")
+    command.add_argument(
+        "--strategies",
+        default=";".join(PREDICTORS),
+        help=f"strategies that predict, by semicolon ({';'.join(PREDICTORS)})",
+    )
+    command.add_argument("--pool", type=int, default=40_000, help="pool size (40000)")
+    _add_training(command)
+    command.add_argument(
+        "--output", type=Path, default=Path("runs/reliability"), help="folder (runs/reliability)"
+    )
+
+
+def _add_training(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--correlation", type=float, default=0.7, help="of the feature (0.7)")
+    command.add_argument("--seeds", type=int, default=10, help="how many (10)")
+    command.add_argument("--steps", type=int, default=100, help="updates (100)")
+    command.add_argument("--prompts", type=int, default=256, help="prompts per step (256)")
+    command.add_argument("--rollouts", type=int, default=8, help="answers per prompt (8)")
+
+
+def _setting(options: argparse.Namespace, learner: str, pool: int) -> Setting:
+    return Setting(
+        learner, pool, options.correlation, options.steps, options.prompts, options.rollouts
+    )
+
+
+def run_reliability(options: argparse.Namespace) -> None:
+    """Print the tables of what predictors foretold, write them and the figure."""
+    setting = _setting(options, options.learner, options.pool)
+    arms = [arm.strip() for arm in options.strategies.split(";")]
+    for arm in arms:
+        check_predicts(arm)
+    seen = {
+        (arm, choice): watch(setting, arm, choice, options.seeds)
+        for arm in arms
+        for choice in CHOICES
+    }
+    options.output.mkdir(parents=True, exist_ok=True)
+    text = reliability_markdown(seen)
+    (options.output / "reliability.md").write_text(text, encoding="utf-8")
+    print(text)
+    try:
+        from insight_ext.simulate.figures import write_reliability
+    except ImportError as error:
+        print(f"no figure: {error}; install the lightning extra")
+        return
+    print(write_reliability(seen, options.output / "predictor_reliability.png"))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -55,19 +109,17 @@ def run(options: argparse.Namespace) -> None:
         raise ArgumentError(
             f"pool: expected sizes such as 2000,40000, got {options.pool}"
         ) from None
-    settings = [
-        Setting(
-            learner, pool, options.correlation, options.steps, options.prompts, options.rollouts
-        )
-        for learner in learners
-        for pool in pools
-    ]
+    settings = [_setting(options, learner, pool) for learner in learners for pool in pools]
+    if options.against:
+        arms.append(options.against)
     rows, trials = compare(
         settings, arms, options.seeds, workers=options.workers, on_trial=_show_progress
     )
     options.output.mkdir(parents=True, exist_ok=True)
     write_rows(rows, options.output / "compare.csv")
     text = markdown(rows)
+    if options.against:
+        text += f"\n### Beside {options.against}\n\n{paired(trials, options.against)}"
     (options.output / "compare.md").write_text(text, encoding="utf-8")
     print(text)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
@@ -14,8 +13,9 @@ import numpy as np
 import torch
 
 from insight_ext.errors import ArgumentError
-from insight_ext.proposers import PROPOSERS, make_proposer
-from insight_ext.simulate.learners import LEARNERS, make_learner
+from insight_ext.options import parsed_options
+from insight_ext.proposers import PROPOSERS, check_proposer, make_proposer
+from insight_ext.simulate.learners import LEARNERS, Learner, make_learner
 from insight_ext.simulate.statistics import Floats, Interval, interval, paired_p
 from insight_ext.simulate.trial import Chooser, Oracle, Trial, run_trial
 
@@ -47,7 +47,11 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """A learner and the length of its training."""
+    """A learner and the length of its training.
+
+    Raises:
+        ArgumentError: an unknown learner (the known ones listed), or a number outside its domain.
+    """
 
     learner: str
     pool: int
@@ -55,6 +59,26 @@ class Setting:
     steps: int = 100
     prompts: int = 256
     rollouts: int = 8
+
+    def __post_init__(self) -> None:
+        if self.learner not in LEARNERS:
+            raise ArgumentError(
+                f"unknown learner {self.learner!r}: expected one of {', '.join(LEARNERS)}"
+            )
+        for name in ("pool", "steps", "rollouts"):
+            if getattr(self, name) < 1:
+                raise ArgumentError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not 1 <= self.prompts <= self.pool:
+            raise ArgumentError(
+                f"prompts: expected an integer in [1, {self.pool}] for a pool of {self.pool}, "
+                f"got {self.prompts}"
+            )
+
+    def learner_of(self, seed: int) -> Learner:
+        """The learner, as this seed draws it."""
+        return make_learner(
+            self.learner, seed=seed, prompts=self.pool, correlation=self.correlation
+        )
 
 
 @dataclass(frozen=True)
@@ -112,15 +136,12 @@ def compare(
         The table, and the trials by learner and arm, in the order of the seeds.
 
     Raises:
-        ArgumentError: unknown learner or arm, fewer than 2 seeds.
+        ArgumentError: unknown arm, fewer than 2 seeds, no worker.
     """
     if seeds < 2:
         raise ArgumentError(f"seeds: expected at least 2 to say how far they differ, got {seeds}")
-    for setting in settings:
-        if setting.learner not in LEARNERS:
-            raise ArgumentError(
-                f"unknown learner {setting.learner!r}: expected one of {', '.join(LEARNERS)}"
-            )
+    if workers < 1:
+        raise ArgumentError(f"workers: expected at least 1, got {workers}")
     arms = list(dict.fromkeys((RANDOM, ORACLE, *arms)))
     for arm in arms:
         parse_arm(arm)
@@ -148,15 +169,8 @@ def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
             f"unknown strategy {arm!r}: expected one of {', '.join(ARMS)}, or a proposer with "
             f"options such as 'mopps:decay=1'; the proposers are {', '.join(PROPOSERS)}"
         )
-    options = {}
-    for part in text.split(",") if text else []:
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise ArgumentError(f"strategy {arm!r}: expected option=value, got {part!r}")
-        try:
-            options[key] = json.loads(value)
-        except json.JSONDecodeError:
-            options[key] = value
+    options = parsed_options(text.split(",") if text else [], f"strategy {arm!r}")
+    check_proposer(name, options)
     return name, options
 
 
@@ -197,24 +211,24 @@ def _run(jobs: Sequence[tuple[Setting, str, int]], workers: int) -> Iterator[Tri
 
 def _trial(job: tuple[Setting, str, int]) -> Trial:
     setting, arm, seed = job
-    learner = make_learner(
-        setting.learner, seed=seed, prompts=setting.pool, correlation=setting.correlation
-    )
-    name, options = parse_arm(arm)
-    proposer: Chooser
-    if name == ORACLE:
-        proposer = Oracle(learner)
-    else:
-        if options.get("features") is True:
-            options = {**options, "features": learner.features}
-        proposer = make_proposer(name, setting.pool, seed=seed, **options)
+    learner = setting.learner_of(seed)
     return run_trial(
         learner,
-        proposer,
+        proposer_of(arm, learner, seed),
         steps=setting.steps,
         prompts=setting.prompts,
         rollouts=setting.rollouts,
     )
+
+
+def proposer_of(arm: str, learner: Learner, seed: int) -> Chooser:
+    """The strategy of an arm, for this learner."""
+    name, options = parse_arm(arm)
+    if name == ORACLE:
+        return Oracle(learner)
+    if options.get("features") is True:
+        options = {**options, "features": learner.features}
+    return make_proposer(name, learner.settings.prompts, seed=seed, **options)
 
 
 def fraction_of_steps(skill: Floats, target: float) -> float:

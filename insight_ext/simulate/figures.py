@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from insight_ext.report.charts.style import LIGHT, new_figure, style_axes
+from insight_ext.report.charts.style import LIGHT, new_figure, percent_axis, style_axes
 from insight_ext.simulate.compare import ORACLE, RANDOM, Row, Setting
+from insight_ext.simulate.reliability import OWN, Foresight
 from insight_ext.simulate.trial import Trial
 
 SHOWN = 4
@@ -64,3 +65,32 @@ def _skill(
         axes.plot(skill, line, color=colour, label=arm)
     axes.legend(fontsize=8, frameon=False, labelcolor=LIGHT.ink)
     figure.savefig(path, dpi=150)
+
+
+def write_reliability(seen: Mapping[tuple[str, str], Foresight], path: Path) -> Path:
+    """Means of predictions on prompts drawn at random; successes on prompts of the own choice."""
+    figure = new_figure(LIGHT, "Predictions of prompts at their first visit", 3.4)
+    figure.set_figwidth(8.4)
+    figure.subplots_adjust(left=0.08, right=0.98, top=0.8, wspace=0.28)
+    means, counts = figure.subplots(1, 2)
+    style_axes(means, LIGHT, "predicted success rate", "observed success rate")
+    means.set_title("prompts drawn at random", fontsize=9.5, color=LIGHT.muted, loc="left")
+    means.plot([0, 1], [0, 1], color=LIGHT.muted, linewidth=0.9, linestyle=(0, (2, 2)))
+    style_axes(counts, LIGHT, "answers that are right", "share of prompts")
+    counts.set_title("prompts of the own choice", fontsize=9.5, color=LIGHT.muted, loc="left")
+    arms = list(dict.fromkeys(arm for arm, _ in seen))
+    for i, arm in enumerate(arms):
+        colour, marker = LIGHT.arms[i % len(LIGHT.arms)], "os^D"[i % 4]
+        curve = seen[arm, RANDOM].curve
+        means.plot(curve.predicted, curve.observed, marker, color=colour, markersize=5, label=arm)
+        predicted, observed = seen[arm, OWN].shares
+        counts.plot(predicted, color=colour, linewidth=1.3, label=f"{arm}: predicted")
+        counts.plot(observed, marker, color=colour, markersize=5, label="observed")
+    counts.set_ylim(0.0)
+    for axes in (means, counts):
+        axes.legend(fontsize=8, frameon=False, labelcolor=LIGHT.ink)
+    percent_axis(means)
+    percent_axis(means, which="x")
+    percent_axis(counts)
+    figure.savefig(path, dpi=110)
+    return path

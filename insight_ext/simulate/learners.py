@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
+from insight_ext.options import check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +165,5 @@ def make_learner(name: str, *, seed: int = 0, **changes: Any) -> Learner:
     """
     if name not in LEARNERS:
         raise ArgumentError(f"unknown learner {name!r}: expected one of {', '.join(LEARNERS)}")
-    try:
-        return Learner(replace(LEARNERS[name], **changes), seed)
-    except TypeError as error:
-        raise ArgumentError(f"learner {name!r}: {error}") from error
+    check_options(f"learner {name!r}", LearnerSettings, changes)
+    return Learner(replace(LEARNERS[name], **changes), seed)

@@ -83,6 +83,12 @@ class Rollouts:
         )
 
 
+def no_rollouts(device: torch.device) -> Rollouts:
+    """None at all; an engine cannot be asked about no prompts."""
+    ids, mask = torch.empty(2, 0, 0, dtype=torch.int64, device=device)
+    return Rollouts(ids, mask.bool(), ids, mask.bool(), mask.float(), [], [])
+
+
 def joined(parts: Sequence[Rollouts]) -> Rollouts:
     """All completions one after another, padded to the longest; `parts` holds at least one.
 

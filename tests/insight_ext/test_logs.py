@@ -66,6 +66,32 @@ def test_the_part_files_of_a_run_are_one_log(tmp_path):
     assert read_log(folder).step.tolist() == [0, 0, 1, 10, 10, 11]
 
 
+def a_run(folder):
+    """A run's folder with its groups and other files."""
+    (folder / "groups.parquet").mkdir(parents=True)
+    pq.write_table(pa.table(ROWS), folder / "groups.parquet/part-0000000000.parquet")
+    write_columns(folder / "metrics.csv", {"step": [0], "loss": [0.5]})
+    return folder
+
+
+def test_a_runs_folder_stands_for_its_groups(tmp_path):
+    assert read_log(a_run(tmp_path / "run")).step.tolist() == [0, 0, 1]
+
+
+def test_a_run_without_groups_is_refused(tmp_path):
+    write_columns(tmp_path / "metrics.csv", {"step": [0], "loss": [0.5]})
+    with pytest.raises(ArgumentError, match=r"expected groups\.parquet in the run's folder"):
+        read_log(tmp_path)
+
+
+def test_an_experiments_folder_is_refused_and_a_run_of_it_named(tmp_path):
+    for seed in range(2):
+        a_run(tmp_path / f"insight-seed{seed}")
+    write_columns(tmp_path / "summary.csv", {"question": ["why"]})
+    with pytest.raises(ArgumentError, match=r"folder of one run, got .* 2 of them.*insight-seed0"):
+        read_log(tmp_path)
+
+
 def test_epochs_do_for_steps(tmp_path):
     columns = {**ROWS, "epoch": [1, 0, 2]}
     del columns["step"]
@@ -115,7 +141,17 @@ def test_a_bad_row_is_named(tmp_path, ending, name, values, message):
 def test_a_missing_column_is_named(tmp_path, missing):
     columns = {name: values for name, values in ROWS.items() if name != missing}
     write_columns(tmp_path / "log.csv", columns)
-    with pytest.raises(ObservationError, match=rf"log\.csv: expected .*{missing} missing; got "):
+    expected = "step or epoch" if missing == "step" else missing
+    there = ", ".join(columns)
+    message = rf"log\.csv: expected a column {expected}, its columns are {there}$"
+    with pytest.raises(ObservationError, match=message):
+        read_log(tmp_path / "log.csv")
+
+
+def test_several_missing_columns_are_named_once(tmp_path):
+    write_columns(tmp_path / "log.csv", {"step": [0], "successes": [1]})
+    message = "expected a column id and a column rollouts, its columns are step, successes$"
+    with pytest.raises(ObservationError, match=message):
         read_log(tmp_path / "log.csv")
 
 

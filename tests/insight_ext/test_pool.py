@@ -78,7 +78,10 @@ def test_integer_ids_and_answers_are_read_as_text(tmp_path):
     [
         ('{"id": "a", "prompt": "p", "answer": "x"}\n{"id": ', "pool.jsonl:2: expected one JSON"),
         ("[1]", "pool.jsonl:1: expected a JSON object, got list"),
-        ('{"id": "a", "prompt": "p"}', "pool.jsonl:1: expected id, prompt, answer, answer missing"),
+        (
+            '{"id": "a", "prompt": "p"}',
+            "pool.jsonl:1: expected a field answer, its fields are id, prompt$",
+        ),
         ('{"id": "a", "prompt": 3, "answer": "x"}', "prompt to be a string, got int"),
         ('{"id": "a", "prompt": "p", "answer": false}', "answer to be a string, got bool"),
         ("", "pool.jsonl: the pool is empty"),

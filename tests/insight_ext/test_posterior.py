@@ -237,3 +237,9 @@ def test_each_prompt_may_have_its_own_prior():
 def test_a_bad_prior_of_prompts_is_refused(prior, error):
     with pytest.raises(error, match="prior"):
         BetaPosteriors(2, prior=prior)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_named(device):
+    with pytest.raises(ArgumentError, match=f"device: expected one that .* got '{device}'"):
+        BetaPosteriors(3, device=device)

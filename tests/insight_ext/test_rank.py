@@ -73,7 +73,7 @@ def test_a_log_read_without_the_pool_is_refused_beside_it(log):
 
 
 def test_more_prompts_than_there_are_is_refused(log):
-    with pytest.raises(ArgumentError, match=r"expected an integer in \[1, 3\], got 4"):
+    with pytest.raises(ArgumentError, match=r"top: expected an integer in \[1, 3\], got 4"):
         rank(read_log(log), top=4)
 
 
@@ -97,7 +97,24 @@ def test_the_command_prints_a_table_and_writes_a_pool(log, tmp_path, capsys):
 def test_the_command_takes_a_strategys_options(log, capsys):
     assert main(["rank", "--log", str(log), "--top", "1", "--option", "mu=0.5"]) == 0
     assert main(["rank", "--log", str(log), "--top", "1", "--option", "speed=5"]) == 2
-    assert "proposer 'insight'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "proposer 'insight': expected options among " in error
+    assert "candidate_ratio" in error
+
+
+def test_the_command_takes_a_runs_folder(tmp_path, capsys):
+    write_columns(tmp_path / "metrics.csv", {"step": [0], "loss": [0.5]})
+    (tmp_path / "groups.parquet").mkdir()
+    write_columns(tmp_path / "groups.parquet/part-0000000000.parquet", LOG)
+    for command in (["rank", "--top", "2"], ["curate", "lim", "--keep", "-9"]):
+        assert main([*command, "--log", str(tmp_path)]) == 0
+    assert "the next 2 prompts" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("top", ["0", "4"])
+def test_a_top_outside_the_log_is_named_as_it_was_typed(log, capsys, top):
+    assert main(["rank", "--log", str(log), "--top", top]) == 2
+    assert f"rank: top: expected an integer in [1, 3], got {top}" in capsys.readouterr().err
 
 
 def test_an_unknown_strategy_lists_the_known_ones(log, capsys):

@@ -84,7 +84,7 @@ def test_several_rewards_have_to_be_told_apart(tmp_path):
     with pytest.raises(ArgumentError, match="found accuracy_reward, format_reward; name it"):
         read_log(tmp_path / "c")
     assert read_log(tmp_path / "c", reward="format_reward").successes.tolist() == [2]
-    with pytest.raises(ObservationError, match="speed missing"):
+    with pytest.raises(ObservationError, match="expected a column speed, its columns are step"):
         read_log(tmp_path / "c", reward="speed")
 
 

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insight_ext import ArgumentError, CheckpointError, ObservationError
+from insight_ext import ArgumentError, CheckpointError, ObservationError, Prompt, PromptPool
 from insight_ext.proposers import Proposer, Uniform
-from lightning_integration import PromptSelectionCallback
+from lightning_integration import PromptDataModule, PromptSelectionCallback
 from lightning_integration.outputs import group_metrics
-from lightning_integration.pl import LightningDataModule, Trainer
+from lightning_integration.pl import LightningDataModule, Trainer, callbacks
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*treespec"),
@@ -332,20 +332,59 @@ def test_a_checkpoint_is_plain_and_holds_the_beliefs_once(run):
     look(content, "")
     state = "/callbacks/PromptSelectionCallback/proposer/posterior/"
     assert {f"{state}alpha", f"{state}beta", f"{state}visits"} <= set(found)
-    assert all(where.startswith(state) for where in found)
-    assert content["callbacks"]["PromptSelectionCallback"]["pool"] == run[1].pool.fingerprint
+    pool = "/callbacks/PromptSelectionCallback/pool/"
+    assert all(where.startswith((state, pool)) for where in found)
+    assert content["callbacks"]["PromptSelectionCallback"]["pool"]["fingerprint"] == (
+        run[1].pool.fingerprint
+    )
 
 
 def test_a_checkpoint_of_another_pool_is_refused_before_anything_changes(run, tiny, tmp_path):
     data, module = tiny.data(), tiny.Learner()
-    data.pool = tiny.pool(61)
-    expected = rf"{data.pool.fingerprint}(.|\n)*{run[1].pool.fingerprint}"
+    data.pool = PromptPool(Prompt(f"other {i}", f"{i}?", str(i)) for i in range(60))
+    expected = r"another pool: expected some of its 60 prompts \('p0', .* the 60 given \('other 0'"
     before, skill = beliefs(data), module.skill.clone()
     with pytest.raises(CheckpointError, match=expected):
         tiny.train(tmp_path, checkpoint(run[0], 20), module=module, datamodule=data)
     assert torch.equal(beliefs(data), before)
     assert torch.equal(module.skill, skill)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_pool_is_restored_by_id(run, tiny, tmp_path):
+    saved = torch.load(checkpoint(run[0], 20), weights_only=True)
+    saved = saved["callbacks"]["PromptSelectionCallback"]["proposer"]["posterior"]
+    prompts = list(tiny.pool())
+    new = Prompt("new", "new?", "1")
+    rewritten = Prompt("p7", "another text?", "7")
+    pool = PromptPool([new, *reversed(prompts[2:7]), rewritten, *prompts[8:]])
+    data = PromptDataModule(
+        pool, "insight", {"decay": 1.0}, prompts_per_step=4, steps_per_epoch=tiny.STEPS
+    )
+    expected = (
+        r"57 of 59 prompts kept in another order, 1 gained \('new'\), "
+        r"2 lost \('p0', 'p1'\), 1 rewritten \('p7'\)"
+    )
+    restored = {}
+
+    class Look(callbacks.Callback):
+        def on_train_start(self, trainer, pl_module):
+            restored.update(data.proposer.posterior.state_dict())
+
+    with pytest.warns(UserWarning, match=expected):
+        tiny.train(
+            tmp_path,
+            checkpoint(run[0], 20),
+            datamodule=data,
+            callbacks=[PromptSelectionCallback(history_every=4), Look()],
+        )
+    for name in ("alpha", "beta", "visits", "latest"):
+        for i, prompt in enumerate(pool):
+            if prompt.id in ("new", "p7"):
+                assert restored[name][i] == {"alpha": 1, "beta": 1}.get(name, 0)
+            else:
+                assert restored[name][i] == saved[name][int(prompt.id[1:])]
+    assert data.loader.drawn == tiny.STEPS * tiny.EPOCHS
 
 
 def test_the_module_keeps_its_own_hook(run, tiny, tmp_path):
@@ -382,7 +421,7 @@ def test_another_format_is_refused(run, tiny, tmp_path):
     content = torch.load(checkpoint(run[0], 20), weights_only=True)
     content["callbacks"]["PromptSelectionCallback"]["format"] = 99
     torch.save(content, tmp_path / "future.ckpt")
-    with pytest.raises(CheckpointError, match="format 99: expected 1"):
+    with pytest.raises(CheckpointError, match="format 99: expected 2"):
         tiny.train(tmp_path, tmp_path / "future.ckpt")
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import resource
+
 import pytest
 import torch
 
@@ -42,6 +44,36 @@ def test_the_last_state_is_resumed(tiny, tmp_path, stopped, saved):
     tiny.train(tmp_path / "whole", module=whole)
     assert module.dealt == whole.dealt[saved:]
     assert torch.equal(module.skill, whole.skill)
+
+
+class FullDisk(callbacks.Callback):
+    """From a step on, files of this process may not grow beyond a few hundred bytes."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch["draw"].step == self.step:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))
+
+
+@pytest.mark.parametrize(("step", "kept"), [(8, "is whole"), (2, "none yet")])
+def test_a_full_disk_leaves_the_checkpoint_before_it(tiny, tmp_path, step, kept):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    last = LastCheckpoint(tmp_path / "last.ckpt", every=5)
+    keep = [PromptSelectionCallback(history_every=0), last]
+    try:
+        with pytest.raises(CheckpointError, match=rf"last\.ckpt: cannot write .*{kept}.*make room"):
+            tiny.train(tmp_path, logger=False, callbacks=[*keep, FullDisk(step)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    left = [path.name for path in tmp_path.iterdir() if path.is_file()]
+    assert left == (["last.ckpt"] if kept == "is whole" else [])
+    if left:
+        module, whole = tiny.Learner(), tiny.Learner()
+        tiny.train(tmp_path, tmp_path / "last.ckpt", module=module)
+        tiny.train(tmp_path / "whole", module=whole)
+        assert module.dealt == whole.dealt[5:]
 
 
 def test_there_is_one_file(folder):

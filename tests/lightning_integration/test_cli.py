@@ -143,6 +143,22 @@ def test_a_filter_comes_from_the_configuration_and_its_run_goes_on(here, chosen,
     assert main(["validate", "--config", "own.yaml", "--ckpt_path", "last"]) == 0
 
 
+@pytest.mark.parametrize("proposer", ["insight_prior", "gps"])
+def test_a_strategy_learns_from_fields_of_the_prompts(here, capsys, proposer):
+    rows = [json.loads(line) for line in (here / "prompts.jsonl").read_text().splitlines()]
+    kinds = [row | {"kind": ["one digit", "two digits"][int(row["id"][1:]) > 9]} for row in rows]
+    (here / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kinds))
+    chosen = (f"--data.proposer={proposer}", "--data.proposer_options.features=meta:kind")
+    assert fit(*chosen, "--trainer.max_epochs=1") == 0
+    assert fit(*chosen, "--ckpt_path=last") == 0
+    assert steps() == [step for step in range(12) for _ in range(4)]
+    resolved = yaml.safe_load((here / "runs/own/config.yaml").read_text())
+    assert resolved["data"]["proposer_options"] == {"features": "meta:kind"}
+    (here / "runs").rename(here / "before")
+    assert fit(f"--data.proposer={proposer}", "--data.proposer_options.features=meta:sort") == 2
+    assert "no field 'sort'; its fields are kind" in capsys.readouterr().err
+
+
 def broken_line(folder):
     with (folder / "prompts.jsonl").open("a") as file:
         file.write('{"id": "q99", "prompt": \n')
@@ -191,10 +207,9 @@ def test_bad_input_is_one_line(here, capsys, spoil, options, expected):
 def test_another_pool_is_refused_and_the_run_is_left_as_it_was(here, capsys):
     assert fit("--trainer.max_epochs", "1") == 0
     before = {p: p.read_bytes() for p in (here / "runs").glob("**/*") if p.is_file()}
-    with (here / "prompts.jsonl").open("a") as file:
-        file.write('{"id": "new", "prompt": "1+1=", "answer": "2"}\n')
-    assert fit("--ckpt_path", "last") == 2
-    assert "another pool: expected fingerprint" in capsys.readouterr().err.splitlines()[-1]
+    (here / "prompts.jsonl").write_text('{"id": "new", "prompt": "1+1=", "answer": "2"}\n')
+    assert fit("--ckpt_path", "last", "--data.prompts_per_step", "1") == 2
+    assert "another pool: expected some of its" in capsys.readouterr().err.splitlines()[-1]
     after = {p: p.read_bytes() for p in (here / "runs").glob("**/*") if p.is_file()}
     assert {p: after[p] for p in before} == before
 

@@ -5,7 +5,8 @@ import json
 import pytest
 import yaml
 
-from lightning_integration.experiment import main
+from insight_ext.report.rows import SummaryRow
+from lightning_integration.experiment import main, summary
 
 SETTINGS = {
     "pool": {"number": 20, "add-1": 12},
@@ -68,11 +69,55 @@ def test_other_settings_do_not_overwrite_the_experiment(experiment, capsys):
 
 def test_a_failed_run_shows_the_end_of_its_log(tmp_path, capsys):
     config = tmp_path / "bad.yaml"
-    arms = {"insight": {"proposer": "nonsense"}}
-    config.write_text(yaml.safe_dump({**SETTINGS, "arms": arms}))
+    fit = {**SETTINGS["fit"], "model": {"reward": "nonsense"}}
+    config.write_text(yaml.safe_dump({**SETTINGS, "fit": fit}))
     arguments = ["--folder", str(tmp_path / "run"), "--models", str(tmp_path / "models")]
     assert main(["--config", str(config), *arguments]) == 2
-    assert "unknown proposer 'nonsense'" in capsys.readouterr().err
+    assert "got 'nonsense'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ({"proposer": "nonsense"}, "arm 'mine': unknown proposer 'nonsense'"),
+        ({"proposer": "nowhere:It"}, "arm 'mine': proposer 'nowhere:It': cannot import it"),
+        (
+            {"proposer": "insight", "proposer_options": {"decya": 1}},
+            "got 'decya'; did you mean 'decay'?",
+        ),
+    ],
+)
+def test_an_arm_that_cannot_run_is_named_before_anything_starts(tmp_path, capsys, arm, message):
+    config, folder = tmp_path / "bad.yaml", tmp_path / "run"
+    config.write_text(yaml.safe_dump({**SETTINGS, "arms": {"mine": arm}}))
+    arguments = ["--folder", str(folder), "--models", str(tmp_path / "models")]
+    assert main(["--config", str(config), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not folder.exists()
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_numbers_are_readable_at_80_columns():
+    question = "Steps needed to reach uniform's final accuracy (uniform needs 1)"
+    seeds = "> 0.75 (seeds: 0.69, > 0.77, 0.66, 0.70, 0.81); not reached in 1 of 5"
+    rows = [
+        SummaryRow(question, "insight-paper", seeds, "at most 0.6, mean of seeds", "missed"),
+        SummaryRow(question, "insight", "0.69", "at most 0.6, mean of seeds", "missed"),
+        SummaryRow("Seconds", "insight", "0.85 ± 0.09"),
+    ]
+    lines = summary(rows).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines == [
+        "",
+        question,
+        "  (target: at most 0.6, mean of seeds)",
+        "  insight-paper  > 0.75 (seeds: 0.69, > 0.77, 0.66, 0.70, 0.81); not reached in",
+        "                 1 of 5: missed",
+        "  insight        0.69: missed",
+        "",
+        "Seconds",
+        "  insight        0.85 ± 0.09",
+    ]
 
 
 def test_a_missing_configuration_is_named(tmp_path, capsys):

@@ -1,7 +1,10 @@
+"""Real processes, killed by a real SIGKILL at random moments: nothing may be lost."""
+
 from __future__ import annotations
 
 import csv
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,16 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*treespec"),
-    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists"),
-]
+from insight_ext.ranks import digest
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+KILLS = 10
+EPOCHS = 300
 
 
-def start(folder, *arguments):
-    program = [sys.executable, str(Path(__file__).with_name("tiny_run.py")), str(folder)]
+def start(folder, proposer):
+    program = Path(__file__).with_name("tiny_run.py")
     return subprocess.Popen(
-        [*program, *arguments],
+        [sys.executable, str(program), str(folder), proposer, str(EPOCHS)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -28,29 +32,55 @@ def start(folder, *arguments):
     )
 
 
-def kill_at(process, step):
-    """SIGKILL a run as soon as it says that it finished a step."""
-    for line in process.stdout:
-        if line.strip() == f"step {step}":
-            break
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+def steps(lines):
+    """(step, prompts) of each whole line that a run has printed."""
+    numbers = [list(map(int, line.split())) for line in lines if line.endswith("\n")]
+    return [(step, prompts) for step, *prompts in numbers]
 
 
-def test_a_run_killed_twice_ends_as_the_uninterrupted_run(tiny, tmp_path):
-    kill_at(start(tmp_path / "killed"), 13)
-    last = tmp_path / "killed/checkpoints/last.ckpt"
-    kill_at(start(tmp_path / "killed", str(last)), 27)
-    module, data = tiny.Learner(), tiny.data()
-    tiny.train(tmp_path / "killed", last, module=module, datamodule=data)
+def killed_at_random(folder, proposer, chance):
+    """Start or resume a run and kill it within a second of its first step; what it dealt."""
+    process = start(folder, proposer)
+    first = process.stdout.readline()
+    try:
+        process.wait(timeout=chance.random())
+    except subprocess.TimeoutExpired:
+        process.kill()
+    lines = [first, *process.stdout]
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    return steps(lines)
 
-    whole, through = tiny.Learner(), tiny.data()
-    tiny.train(tmp_path / "whole", module=whole, datamodule=through)
-    assert module.dealt == whole.dealt[-len(module.dealt) :]
-    assert torch.equal(module.skill, whole.skill)
-    for name in ("alpha", "beta", "visits"):
-        one, other = (getattr(d.proposer.posterior, name) for d in (data, through))
-        assert torch.equal(one, other)
+
+@pytest.mark.parametrize("proposer", ["insight", "gps"])
+def test_a_run_killed_ten_times_ends_as_the_uninterrupted_run(tiny, tmp_path, proposer):
+    chance = random.Random(f"{proposer} 1")
+    attempts = [killed_at_random(tmp_path / "killed", proposer, chance) for _ in range(KILLS)]
+    last = start(tmp_path / "killed", proposer)
+    attempts.append(steps(last.stdout))
+    assert last.wait() == 0
+    whole = start(tmp_path / "whole", proposer)
+    dealt = dict(steps(whole.stdout))
+    assert whole.wait() == 0
+    assert sorted(dealt) == list(range(EPOCHS * tiny.STEPS))
+
+    covered = 0
+    for attempt in attempts:
+        begin, end = attempt[0][0], attempt[-1][0]
+        # From the last checkpoint on, which is at most five steps back, and mid-epoch, too.
+        assert covered - 5 <= begin <= covered
+        assert attempt == [(step, dealt[step]) for step in range(begin, end + 1)]
+        covered = end + 1
+    assert covered == len(dealt)
+
+    states = [
+        torch.load(tmp_path / f / "last.ckpt", weights_only=True) for f in ("killed", "whole")
+    ]
+    for part in ("state_dict", "optimizer_states"):
+        torch.testing.assert_close(*(state[part] for state in states), rtol=0, atol=0)
+    selections = [state["callbacks"]["PromptSelectionCallback"] for state in states]
+    for selection in selections:
+        del selection["train_seconds"]
+    assert digest(selections[0]) == digest(selections[1])
     for name in ("groups.parquet", "beliefs.parquet"):
         one, other = (pq.read_table(tmp_path / f / name) for f in ("killed", "whole"))
         assert one.equals(other)

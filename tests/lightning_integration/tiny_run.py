@@ -1,4 +1,4 @@
-"""A training run small enough to repeat, kill and resume; also a program: FOLDER [CHECKPOINT]."""
+"""A training run small enough to repeat, kill and resume; also a program, see the end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from insight_ext import Prompt, PromptPool
 from lightning_integration import PromptDataModule, PromptSelectionCallback
+from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.history import MetricsFile
 from lightning_integration.pl import LightningModule, Trainer, callbacks
 
@@ -50,16 +51,17 @@ class Learner(LightningModule):
 
 
 class Announce(callbacks.Callback):
-    """Tells whoever reads along how far the run is."""
+    """Tells whoever reads along how far the run is, and what it dealt."""
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        print("step", batch["draw"].step, flush=True)
+        print(batch["draw"].step, *batch["indices"].tolist(), flush=True)
 
 
 def data(proposer="insight", **options):
     options = {"prompts_per_step": 4, "steps_per_epoch": STEPS, "validation": pool(10)} | options
     if isinstance(proposer, str):
-        options["proposer_options"] = {"decay": 1.0}
+        features = {"features": "ngrams:4"} if proposer == "gps" else {}
+        options["proposer_options"] = {"decay": 1.0, **features}
     return PromptDataModule(pool(), proposer, **options)
 
 
@@ -82,10 +84,18 @@ def train(folder, ckpt_path=None, *, module=None, datamodule=None, selection=Non
     return trainer
 
 
-if __name__ == "__main__":
+def main(folder, proposer="insight", epochs=EPOCHS):
+    """Train, or go on from the folder's last checkpoint; tell every step."""
+    last = Path(folder) / "last.ckpt"
     selection = PromptSelectionCallback(history_every=4)
-    checkpoint = sys.argv[2] if len(sys.argv) > 2 else None
-    saved = callbacks.ModelCheckpoint(
-        dirpath=Path(sys.argv[1]) / "checkpoints", every_n_train_steps=5, save_last=True
+    train(
+        folder,
+        last if last.exists() else None,
+        datamodule=data(proposer),
+        callbacks=[selection, LastCheckpoint(last, every=5), Announce()],
+        max_epochs=epochs,
     )
-    train(sys.argv[1], checkpoint, callbacks=[selection, Announce(), saved])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

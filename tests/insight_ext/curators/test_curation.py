@@ -106,6 +106,13 @@ def test_the_command_curates(log, tmp_path, capsys):
     assert pq.read_table(output)["id"].to_pylist() == ["a"]
 
 
+def test_an_option_of_another_curator_is_named(log, capsys):
+    arguments = ["curate", "point_biserial", "--log", str(log), "--steps-per-epoch", "3"]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "'point_biserial': expected options among keep, count, got 'steps_per_epoch'" in error
+
+
 def test_the_command_names_a_bad_row(tmp_path, capsys):
     write_columns(tmp_path / "log.csv", {**LOG, "successes": [1, 0, 9, 2, 4, 0, 8]})
     assert main(["curate", "lim", "--log", str(tmp_path / "log.csv")]) == 2

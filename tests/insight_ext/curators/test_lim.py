@@ -51,6 +51,12 @@ def test_a_case_by_hand():
     np.testing.assert_allclose(alignment(curves), 1 - (0.0625 + 0.25 + 0.25) / 1.0625)
 
 
+def test_there_is_no_lower_bound():
+    # 99 prompts nearly always solved, one never: its distance is far larger than theirs to 1.
+    curves = np.vstack((np.full((99, 2), 0.99), np.zeros((1, 2))))
+    assert alignment(curves)[99] < -1000
+
+
 def test_a_gap_is_filled_from_the_next_epoch_only():
     curves = np.array([[NAN, 0.5, 0.25], [NAN, NAN, 0.25], [0.5, 0.25, NAN], [0.5, NAN, 0.75]])
     expected = [[0.5, 0.5, 0.25], [NAN, 0.25, 0.25], [0.5, 0.25, NAN], [0.5, 0.75, 0.75]]

@@ -181,6 +181,14 @@ def test_an_unknown_name_lists_the_known_ones():
         make_filter("magic")
 
 
+@NAMES
+def test_an_option_that_a_filter_does_not_take_is_named_beside_those_it_takes(name):
+    (option, *_) = make_filter(name).settings()
+    message = f"filter '{name}': expected options among .*got '{option}_'; did you mean '{option}'"
+    with pytest.raises(ArgumentError, match=message):
+        make_filter(name, **{f"{option}_": 1})
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [

@@ -37,6 +37,14 @@ def test_the_threshold_rises_after_the_warm_up():
     assert seen == [0.3, 0.3, 0.8]
 
 
+def test_the_thresholds_are_the_papers():
+    vcrl, seen = VCRL(), []
+    for _ in range(21):
+        seen.append(vcrl.threshold)
+        vcrl.judge([batch([0], [4])], 1)
+    assert seen == [0.3] * 20 + [0.8]
+
+
 def test_groups_of_high_variance_are_kept():
     # Variances 0, .4375, .75, 1 of the largest.
     vcrl, step = VCRL(), batch([0, 1, 2, 3], [0, 1, 2, 4])

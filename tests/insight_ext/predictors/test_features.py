@@ -43,6 +43,12 @@ def test_vectors_of_another_pool_are_refused(tmp_path):
         features_of(POOL, f"{tmp_path}/v.npy")
 
 
+def test_vectors_that_are_not_finite_are_named_by_their_row(tmp_path):
+    np.save(tmp_path / "v.npy", np.array([[0.0], [np.nan], [1.0]]))
+    with pytest.raises(ArgumentError, match=r"features\[1\]: expected finite numbers"):
+        features_of(POOL, f"{tmp_path}/v.npy")
+
+
 @pytest.mark.parametrize("source", ["nothing", "ngrams:x", "missing.npy", "model:/no/such/folder"])
 def test_a_bad_source_is_refused(source):
     with pytest.raises(ArgumentError, match="features"):

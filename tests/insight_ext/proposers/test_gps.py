@@ -47,3 +47,14 @@ def test_the_batch_before_counts():
     proposer = Gps(60, features=features, diversity=5.0)
     proposer._previous = torch.tensor([1.0, 0.0])
     assert int(proposer.select(1)) >= 30
+
+
+def test_the_gain_of_a_single_prompt_is_the_formula():
+    features = torch.tensor([[3.0, 4.0], [1.0, 0.0], [0.0, -2.0]])
+    proposer = Gps(3, features=features, diversity=0.5, target=0.4)
+    proposer.observe([0, 2], [7, 2], 8)
+    proposer._previous = torch.tensor([0.6, 0.8])
+    terms = proposer.explain([0, 1, 2])
+    cosine = torch.tensor([1.0, 0.6, -0.8])
+    expected = -((terms["success_rate"] - 0.4) ** 2) + 0.5 * (1 - cosine)
+    torch.testing.assert_close(terms["score"], expected)

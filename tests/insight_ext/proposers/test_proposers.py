@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import pytest
 import torch
@@ -85,10 +86,46 @@ def test_the_share_of_unseen_prompts_is_reported(name):
 @NAMES
 def test_a_bad_observation_changes_nothing(name):
     proposer = make(name, 10)
-    before = proposer.posterior.state_dict()
-    with pytest.raises(ObservationError):
-        proposer.observe([1, 2], [3, 9], 8)
-    assert torch.equal(proposer.posterior.alpha, before["alpha"])
+    step(proposer, 4)
+    before = saved(proposer)
+    for indices, successes in (
+        ([1, 2], [3, 9]),
+        ([1, 10], [3, 3]),
+        ([1, 2], [-1, 3]),
+        ([1], [2.5]),
+    ):
+        with pytest.raises(ObservationError):
+            proposer.observe(indices, successes, 8)
+        assert saved(proposer) == before
+    with pytest.raises(ArgumentError):
+        proposer.select(11)
+    assert saved(proposer) == before
+
+
+@NAMES
+@pytest.mark.parametrize("successes", [0, 8])
+def test_a_run_without_any_mixed_group_goes_on(name, successes):
+    proposer = make(name, 12)
+    for _ in range(15):
+        chosen = proposer.select(4)
+        assert len(set(chosen.tolist())) == 4
+        proposer.observe(chosen, [successes] * 4, 8)
+    for column in proposer.explain(range(12)).values():
+        assert bool(torch.isfinite(column.double()).all())
+    assert all(math.isfinite(value) for value in proposer.metrics().values())
+
+
+@NAMES
+def test_a_pool_of_one_prompt_is_a_pool(name):
+    proposer = make(name, 1)
+    assert [step(proposer, 1) for _ in range(4)] == [[0]] * 4
+
+
+def saved(proposer: BeliefProposer) -> bytes:
+    """The state as it would be written."""
+    file = io.BytesIO()
+    torch.save(proposer.state_dict(), file)
+    return file.getvalue()
 
 
 class Elsewhere(torch.Tensor):
@@ -254,8 +291,25 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 def test_an_option_that_a_strategy_does_not_take_is_refused():
-    with pytest.raises(ArgumentError, match="proposer 'uniform'.*eta"):
+    with pytest.raises(ArgumentError, match="proposer 'uniform'.*exploration.*got 'eta'$"):
         make_proposer("uniform", 10, eta=3.0)
+
+
+@NAMES
+def test_a_mistyped_option_is_named_with_the_nearest_and_all(name):
+    with pytest.raises(ArgumentError) as caught:
+        make_proposer(name, 10, half_lif=3.0)
+    message = str(caught.value)
+    assert "got 'half_lif'; did you mean 'half_life'?" in message
+    for option in ("seed", "prior", "decay", "half_life", "exploration", "in_flight"):
+        assert f"{option}, " in message or f", {option}" in message
+    assert "common" not in message
+    assert "pool_size" not in message
+
+
+def test_a_mistyped_option_of_a_model_is_named():
+    with pytest.raises(ArgumentError, match="gps: model: .*got 'widht'; did you mean 'width'"):
+        make_proposer("gps", 10, features=torch.ones(10, 2), model={"widht": 8})
 
 
 def test_an_own_strategy_is_found_by_its_import_path():

@@ -62,6 +62,11 @@ def test_every_set_is_drawn_equally_often():
     assert sum((count - expected) ** 2 / expected for count in sets.values()) < 65.2
 
 
+def test_a_seed_of_any_size_is_taken_modulo_two_to_the_64():
+    drawn = draw_distinct(1000, 50, 1 + 2**64, 2)
+    assert torch.equal(drawn, draw_distinct(1000, 50, 1, 2))
+
+
 def test_a_draw_depends_on_seed_and_number_alone():
     first = draw_distinct(1000, 50, 1, 2)
     assert torch.equal(first, draw_distinct(1000, 50, 1, 2))

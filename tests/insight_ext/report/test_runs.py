@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from insight_ext.errors import ArgumentError
+from insight_ext.report import write_report
 from insight_ext.report.curves import accuracy_curve
 from insight_ext.report.runs import read_experiment
 
@@ -64,6 +65,8 @@ def test_folders_without_runs_are_refused(tmp_path: Path) -> None:
         read_experiment(tmp_path / "nowhere")
     with pytest.raises(ArgumentError, match="found none; give the folder that a training run"):
         read_experiment(tmp_path)
+    with pytest.raises(ArgumentError, match="MetricsFile of lightning_integration.*CSVLogger"):
+        read_experiment(tmp_path)
     (tmp_path / "metrics.csv").write_text("")
     with pytest.raises(ArgumentError, match="nothing was logged yet in"):
         read_experiment(tmp_path)
@@ -82,3 +85,14 @@ def test_a_seed_that_the_baseline_lacks_is_named(experiment_folder: Callable[...
     assert read_experiment(folder).notes == (
         "insight-seed1 is compared with nothing: random has no run of seed 1.",
     )
+
+
+def test_a_run_too_short_to_log_times_says_so(experiment_folder: Callable[..., Path]) -> None:
+    folder = experiment_folder(seeds=1, steps=6)
+    metrics = folder / "insight-seed0/metrics.csv"
+    metrics.write_text("epoch,step,val_accuracy\n0,5,0.4\n")
+    (note,) = read_experiment(folder).notes
+    assert note.startswith("insight-seed0 logged no times (step_ms)")
+    assert "log_every_n_steps" in note
+    assert "the run has 6 steps" in note
+    assert note in write_report(folder).read_text().replace("&#x27;", "'")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -39,9 +40,16 @@ def test_arms_take_options():
     assert (name, options) == ("mopps", {"decay": 1, "rule": "threshold"})
 
 
-@pytest.mark.parametrize("arm", ["magic", "mopps:decay"])
-def test_a_bad_arm_is_refused(arm):
-    with pytest.raises(ArgumentError, match="strategy"):
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ("magic", "unknown strategy 'magic': expected one of random, oracle"),
+        ("mopps:decay", "strategy 'mopps:decay': expected NAME=VALUE, got 'decay'"),
+        ("insight_prior:novlety=1", "got 'novlety'; did you mean 'novelty'?"),
+    ],
+)
+def test_a_bad_arm_is_refused(arm, message):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
         compare([SMALL], [arm], 2)
 
 
@@ -91,6 +99,19 @@ def test_the_command_writes_tables_and_figures(tmp_path, capsys):
     }
 
 
-def test_the_command_names_what_it_does_not_know(capsys):
-    assert main(["compare", "--learner", "genius"]) == 2
-    assert "unknown learner 'genius'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--learner", "genius"], "unknown learner 'genius'"),
+        (["--pool", "100"], "prompts: expected an integer in [1, 100] for a pool of 100, got 256"),
+        (["--prompts", "0"], "prompts: expected an integer in [1, 2000]"),
+        (["--pool", "0"], "pool: expected at least 1, got 0"),
+        (["--pool", "many"], "pool: expected sizes such as"),
+        (["--steps", "0"], "steps: expected at least 1, got 0"),
+        (["--rollouts", "0"], "rollouts: expected at least 1, got 0"),
+        (["--workers", "0"], "workers: expected at least 1, got 0"),
+    ],
+)
+def test_the_command_names_what_was_typed(capsys, options, message):
+    assert main(["compare", *options]) == 2
+    assert f"insight_ext compare: {message}" in capsys.readouterr().err

@@ -1,0 +1,201 @@
+"""Results that come late, in pieces, twice or not at all, in a real training."""
+
+from __future__ import annotations
+
+import csv
+import random
+
+import pytest
+import torch
+
+from insight_ext import ArgumentError, GroupResult, ObservationError
+from insight_ext.filters import DynamicSampling
+from lightning_integration import PromptDataModule, PromptSelectionCallback
+from lightning_integration.pl import LightningModule
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+STEPS, STALENESS, PROMPTS, ROLLOUTS = 30, 4, 4, 8
+
+
+class UnreliableEngine:
+    """Answers within a few steps: shuffles, splits, drops and duplicates, by a seed and the step.
+
+    What it still holds can be read from `queue`, (due step, result), and put back.
+    """
+
+    def __init__(self, queue=()):
+        self.queue = list(queue)
+        self.sent = []  # every (group, rollout number) handed over
+        self.accepted = {}  # prompt of every group that was asked for
+
+    def submit(self, groups, indices, step):
+        chance = random.Random(step)
+        for group, index in zip(groups, indices, strict=True):
+            self.accepted[group] = index
+            rewards = [float(chance.random() < 1 - index / 60) for _ in range(ROLLOUTS)]
+            cut = chance.randrange(1, ROLLOUTS)
+            for first, part in ((0, rewards[:cut]), (cut, rewards[cut:])):
+                if chance.random() < 0.1:
+                    continue  # dropped
+                for _ in range(1 + (chance.random() < 0.2)):  # now and then twice
+                    due = step + chance.randrange(STALENESS + 2)
+                    self.queue.append((due, GroupResult(group, part, first, ROLLOUTS)))
+
+    def collect(self, step):
+        ready = [result for due, result in self.queue if due <= step]
+        self.queue = [(due, result) for due, result in self.queue if due > step]
+        random.Random(step).shuffle(ready)
+        for result in ready:
+            self.sent += [(result.group, result.first + i) for i in range(len(result.rewards))]
+        return ready
+
+
+class Learner(LightningModule):
+    def __init__(self, engine=None, spoil=None):
+        super().__init__()
+        self.skill = torch.nn.Parameter(torch.tensor(1.0))
+        self.engine = engine or UnreliableEngine()
+        self.spoil = spoil
+        self.dealt = []
+
+    def training_step(self, batch, batch_idx):
+        step, indices = batch["draw"].step, batch["indices"].tolist()
+        self.dealt.append(indices)
+        self.engine.submit(batch["groups"].tolist(), indices, step)
+        results = self.engine.collect(step)
+        if self.spoil == step:
+            results.append(GroupResult(10_000, [1.0]))
+        return {"loss": -self.skill, "results": results}
+
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["queue"] = [[due, *result] for due, result in self.engine.queue]
+
+    def on_load_checkpoint(self, checkpoint):
+        self.engine.queue = [(due, GroupResult(*rest)) for due, *rest in checkpoint["queue"]]
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def late(tiny, staleness=STALENESS, **options):
+    return PromptDataModule(
+        tiny.pool(),
+        "insight",
+        {"decay": 1.0},
+        prompts_per_step=PROMPTS,
+        steps_per_epoch=STEPS,
+        max_staleness=staleness,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("late")
+    module, data = Learner(), late(tiny)
+    tiny.train(folder, module=module, datamodule=data, max_epochs=1)
+    return folder, module, data
+
+
+def test_every_rollout_becomes_evidence_once(run):
+    _, module, data = run
+    posterior, ledger = data.proposer.posterior, data.loader.ledger
+    assert ledger.duplicates > 0
+    assert ledger.incomplete > 0
+    evidence = float((posterior.alpha + posterior.beta - 2).sum())
+    held = sum(len(row[5]) for row in ledger.state_dict()["open"])
+    assert evidence + held + ledger.duplicates == len(module.engine.sent)
+    # Groups out at the end are those of the latest steps.
+    assert all(row[0] >= PROMPTS * (STEPS - STALENESS) for row in ledger.state_dict()["open"])
+
+
+def test_a_prompt_in_flight_is_not_dealt_again(tiny, tmp_path):
+    class Watching(Learner):
+        most = 0
+
+        def training_step(self, batch, batch_idx):
+            out = self.trainer.datamodule.loader.ledger.state_dict()["open"]
+            prompts = [index for _, index, *_ in out]
+            self.most = max(self.most, len(prompts))
+            assert len(set(prompts)) == len(prompts)
+            return super().training_step(batch, batch_idx)
+
+    module = Watching()
+    tiny.train(tmp_path, module=module, datamodule=late(tiny), max_epochs=1)
+    assert module.most > PROMPTS
+
+
+def test_staleness_and_what_is_out_are_logged(run):
+    folder, _, data = run
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    stale = [float(row["staleness_max"]) for row in rows if row["staleness_max"]]
+    assert 1 <= max(stale) <= STALENESS
+    assert float(rows[-1]["rollouts_duplicate"]) == data.loader.ledger.duplicates
+    assert float(rows[-1]["groups_out"]) == len(data.loader.ledger)
+    assert float(rows[-1]["groups_incomplete"]) == data.loader.ledger.incomplete
+
+
+def test_a_resumed_run_waits_for_what_was_out(run, tiny, tmp_path):
+    folder, whole, expected = run
+    (saved,) = (folder / "checkpoints").glob("*step=15.ckpt")
+    module, data = Learner(), late(tiny)
+    tiny.train(tmp_path, saved, module=module, datamodule=data, max_epochs=1)
+    assert module.dealt == whole.dealt[15:]
+    assert torch.equal(data.proposer.posterior.alpha, expected.proposer.posterior.alpha)
+    assert data.loader.ledger.state_dict() == expected.loader.ledger.state_dict()
+
+
+def test_rewards_of_the_step_itself_are_results_too(tiny, tmp_path):
+    prompt, late_too = tiny.Learner(), tiny.Learner()
+    one, other = tiny.data(), tiny.data(max_staleness=2)
+    tiny.train(tmp_path / "one", module=prompt, datamodule=one)
+    tiny.train(tmp_path / "other", module=late_too, datamodule=other)
+    assert len(other.loader.ledger) == 0
+    assert float(one.proposer.posterior.visits.sum()) == float(
+        other.proposer.posterior.visits.sum()
+    )
+
+
+def test_prompts_that_were_never_dealt_count_as_well(tiny, tmp_path):
+    class Stranger(Learner):
+        def training_step(self, batch, batch_idx):
+            outputs = super().training_step(batch, batch_idx)
+            other = {"results": [], "groups": [(torch.tensor([59]), torch.ones(1, 3))]}
+            return outputs | other
+
+    data = late(tiny)
+    tiny.train(tmp_path, module=Stranger(), datamodule=data, max_epochs=1)
+    assert data.proposer.posterior.alpha[59] >= 1 + 3 * STEPS
+    assert data.proposer.posterior.visits[59] >= STEPS
+
+
+def test_a_bad_result_ends_the_run_and_no_belief_changes(tiny, tmp_path):
+    data = late(tiny)
+    with pytest.raises(ObservationError, match="group 10000: expected a group that was dealt"):
+        tiny.train(tmp_path, module=Learner(spoil=0), datamodule=data, max_epochs=1)
+    assert data.proposer.posterior.visits.sum() == 0
+
+
+def test_what_cannot_be_is_refused(tiny, tmp_path):
+    with pytest.raises(ObservationError, match=r"results: expected PromptDataModule\(max_stal"):
+        tiny.train(tmp_path, module=Learner(), datamodule=late(tiny, 0), max_epochs=1)
+    with pytest.raises(ArgumentError, match="max_staleness: expected 0 or more steps, got -1"):
+        late(tiny, -1)
+    filtered = Learner()
+    filtered.filter = DynamicSampling()
+    with pytest.raises(ArgumentError, match="max_staleness: expected 0 beside a filter"):
+        tiny.train(tmp_path, module=filtered, datamodule=late(tiny), max_epochs=1)
+
+
+def test_a_rehearsal_learns_nothing(tiny, tmp_path):
+    data = late(tiny)
+    tiny.train(
+        tmp_path,
+        module=Learner(),
+        datamodule=data,
+        fast_dev_run=3,
+        callbacks=[PromptSelectionCallback()],
+    )
+    assert data.proposer.posterior.visits.sum() == 0
+    assert len(data.loader.ledger) == 0
