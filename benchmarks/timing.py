@@ -63,10 +63,9 @@ def processor() -> str:
     return platform.processor()
 
 
-def record(figures: list[Figure]) -> Path:
-    """Appends to results/cpu.jsonl, each line with the machine and the build."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "cpu.jsonl"
+def record(figures: list[Figure], path: Path = RESULTS / "cpu.jsonl") -> Path:
+    """Appends to a file of results, each line with the machine and the build."""
+    path.parent.mkdir(exist_ok=True)
     info = build_info()
     context = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -46,21 +46,21 @@ py::tuple as_tuple(const Outcome& outcome) {
 }
 
 py::tuple cpu_score(int kind, const std::vector<double>& parameters, uint64_t score_seed,
-                    uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size, uintptr_t scores,
-                    int threads, int instruction_set) {
+                    uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size, int64_t first,
+                    uintptr_t scores, int threads, int instruction_set) {
   Outcome outcome;
   {
     py::gil_scoped_release released;
     outcome = cpu::score(any_score(kind, parameters, score_seed, draw),
-                         {at<const float>(alpha), at<const float>(beta), size},
+                         {at<const float>(alpha), at<const float>(beta), size, first},
                          cpu_settings(threads, instruction_set), at<float>(scores));
   }
   return as_tuple(outcome);
 }
 
 py::tuple cpu_select_top_k(int kind, const std::vector<double>& parameters, uint64_t score_seed,
-                           uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size, int64_t k,
-                           uint64_t seed, bool sorted, uintptr_t candidates,
+                           uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size,
+                           int64_t first, int64_t k, uint64_t seed, bool sorted, uintptr_t candidates,
                            int64_t candidates_size, uintptr_t candidate_mask, uintptr_t excluded,
                            int64_t excluded_size, uintptr_t exclusion_mask, uintptr_t indices,
                            uintptr_t scores, int threads, int instruction_set,
@@ -79,9 +79,20 @@ py::tuple cpu_select_top_k(int kind, const std::vector<double>& parameters, uint
                             at<const bool>(candidate_mask), at<const int64_t>(excluded),
                             excluded_size, at<const bool>(exclusion_mask)};
     outcome = cpu::select_top_k(any_score(kind, parameters, score_seed, draw),
-                                {at<const float>(alpha), at<const float>(beta), size}, eligible,
+                                {at<const float>(alpha), at<const float>(beta), size, first}, eligible,
                                 {k, seed, sorted}, settings,
                                 {at<int64_t>(indices), at<float>(scores)});
+  }
+  return as_tuple(outcome);
+}
+
+py::tuple cpu_merge_top_k(uintptr_t part_indices, uintptr_t part_scores, int64_t count, int64_t k,
+                          uint64_t seed, bool sorted, uintptr_t indices, uintptr_t scores) {
+  Outcome outcome;
+  {
+    py::gil_scoped_release released;
+    outcome = cpu::merge_top_k({at<int64_t>(part_indices), at<float>(part_scores)}, count,
+                               {k, seed, sorted}, {at<int64_t>(indices), at<float>(scores)});
   }
   return as_tuple(outcome);
 }
@@ -112,6 +123,7 @@ PYBIND11_MODULE(_C, module) {
   py::module_ cpu_module = module.def_submodule("cpu");
   cpu_module.def("score", &cpu_score);
   cpu_module.def("select_top_k", &cpu_select_top_k);
+  cpu_module.def("merge_top_k", &cpu_merge_top_k);
   cpu_module.def("draw_distinct", [](int64_t size, int64_t count, uint64_t seed, uint64_t draw,
                                      uintptr_t drawn) {
     cpu::draw_distinct(size, count, seed, draw, at<int64_t>(drawn));

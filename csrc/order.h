@@ -26,6 +26,12 @@ INSIGHT_HD uint64_t tie_hash(uint64_t key, int64_t index) {
   return mix(key + static_cast<uint64_t>(index) * kGoldenGamma);
 }
 
+// The key under which index i has the hash that index first + i has under `key`: a part of a pool
+// is ordered, and draws, as in the whole, with the arithmetic of a whole.
+INSIGHT_HD uint64_t key_from(uint64_t key, int64_t first) {
+  return key + static_cast<uint64_t>(first) * kGoldenGamma;
+}
+
 // What can be scored at all; NaN compares false.
 INSIGHT_HD bool is_belief(float a, float b) {
   return (a > 0.0f) & (a < __builtin_huge_valf()) & (b > 0.0f) & (b < __builtin_huge_valf());

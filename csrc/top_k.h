@@ -9,15 +9,20 @@
 
 namespace insight {
 
-// N beliefs Beta(alpha[i], beta[i]).
+// N beliefs Beta(alpha[i], beta[i]), a whole pool or the part of one that begins at `first`: belief
+// i is that of prompt first + i, under which name it is hashed, drawn for and selected.
 struct Beliefs {
   const float* alpha;
   const float* beta;
   int64_t size;
+  int64_t first = 0;
+
+  // Of the tie hash by i.
+  uint64_t tie_key(uint64_t seed) const { return key_from(hash_key(seed), first); }
 };
 
-// Which prompts may be selected. At most one of the two candidate forms is set, and at most one
-// of the two exclusion forms; null means "all" and "none".
+// Which beliefs may be selected, by their i. At most one of the two candidate forms is set, and at
+// most one of the two exclusion forms; null means "all" and "none".
 struct Eligible {
   const int64_t* candidates = nullptr;  // a set: repeats count once
   int64_t candidates_size = 0;
@@ -27,7 +32,8 @@ struct Eligible {
   const bool* exclusion_mask = nullptr;
 };
 
-// The k best, best first if `sorted`, by ascending index if not. Both arrays hold k elements.
+// The k best prompts, best first if `sorted`, by ascending index if not. Both arrays hold k
+// elements.
 struct Selection {
   int64_t* indices;
   float* scores;
@@ -39,7 +45,7 @@ struct SelectionRequest {
   bool sorted = true;
 };
 
-// How a call ended. Nothing was written unless it is kDone.
+// How a call ended. Nothing was written unless it is kDone. An index is the i of a belief.
 struct Outcome {
   enum Code : int {
     kDone,

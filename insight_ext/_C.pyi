@@ -14,6 +14,7 @@ class cpu:  # noqa: N801
         alpha: int,
         beta: int,
         size: int,
+        first: int,
         scores: int,
         threads: int,
         instruction_set: int,
@@ -28,6 +29,7 @@ class cpu:  # noqa: N801
         alpha: int,
         beta: int,
         size: int,
+        first: int,
         k: int,
         seed: int,
         sorted: bool,
@@ -42,6 +44,18 @@ class cpu:  # noqa: N801
         threads: int,
         instruction_set: int,
         tuning: list[int],
+        /,
+    ) -> tuple[int, int]: ...
+    @staticmethod
+    def merge_top_k(
+        part_indices: int,
+        part_scores: int,
+        count: int,
+        k: int,
+        seed: int,
+        sorted: bool,
+        indices: int,
+        scores: int,
         /,
     ) -> tuple[int, int]: ...
     @staticmethod
@@ -86,6 +100,7 @@ class cuda:  # noqa: N801
         alpha: int,
         beta: int,
         size: int,
+        first: int,
         scores: int,
         outcome: int,
         device: int,
@@ -105,6 +120,7 @@ class cuda:  # noqa: N801
         alpha: int,
         beta: int,
         size: int,
+        first: int,
         k: int,
         seed: int,
         sorted: bool,

@@ -26,6 +26,7 @@ from insight_ext.scores import (
     Thompson,
     WeightedInformation,
 )
+from insight_ext.sharded import ShardedPool
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,7 @@ __all__ = [
     "Prompt",
     "PromptPool",
     "Selection",
+    "ShardedPool",
     "Thompson",
     "WeightedInformation",
     "build_info",

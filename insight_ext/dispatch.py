@@ -90,12 +90,13 @@ def raise_for(
     k: int = 0,
     candidates: Tensor | None = None,
     exclude: Tensor | None = None,
+    first: int = 0,
 ) -> None:
     if code == BAD_BELIEF:
         raise BeliefError(
             "beliefs: expected finite positive alpha and beta, got "
-            f"alpha={alpha[where].item()}, beta={beta[where].item()} at index {where}",
-            where,
+            f"alpha={alpha[where].item()}, beta={beta[where].item()} at index {first + where}",
+            first + where,
         )
     for bad, name, listed in (
         (BAD_CANDIDATE, "candidates", candidates),
@@ -119,7 +120,13 @@ def require_cuda(device: torch.device) -> None:
 
 
 def cpu_score(
-    alpha: Tensor, beta: Tensor, kind: int, parameters: list[float], score_seed: int, draw: int
+    alpha: Tensor,
+    beta: Tensor,
+    first: int,
+    kind: int,
+    parameters: list[float],
+    score_seed: int,
+    draw: int,
 ) -> Tensor:
     scores = torch.empty_like(alpha)
     code, where = _C.cpu.score(
@@ -130,17 +137,24 @@ def cpu_score(
         alpha.data_ptr(),
         beta.data_ptr(),
         alpha.numel(),
+        first,
         scores.data_ptr(),
         execution.thread_count(),
         execution.instruction_set,
     )
     if code != DONE:
-        raise_for(code, where, alpha, beta)
+        raise_for(code, where, alpha, beta, first=first)
     return scores
 
 
 def cuda_score(
-    alpha: Tensor, beta: Tensor, kind: int, parameters: list[float], score_seed: int, draw: int
+    alpha: Tensor,
+    beta: Tensor,
+    first: int,
+    kind: int,
+    parameters: list[float],
+    score_seed: int,
+    draw: int,
 ) -> Tensor:
     require_cuda(alpha.device)
     scores = torch.empty_like(alpha)
@@ -153,6 +167,7 @@ def cuda_score(
         alpha.data_ptr(),
         beta.data_ptr(),
         alpha.numel(),
+        first,
         scores.data_ptr(),
         outcome.data_ptr(),
         alpha.device.index,
@@ -160,13 +175,14 @@ def cuda_score(
     )
     if not torch.cuda.is_current_stream_capturing():
         code, where = outcome.tolist()
-        raise_for(code, where, alpha, beta)
+        raise_for(code, where, alpha, beta, first=first)
     return scores
 
 
 def cpu_select_top_k(
     alpha: Tensor,
     beta: Tensor,
+    first: int,
     k: int,
     kind: int,
     parameters: list[float],
@@ -189,6 +205,7 @@ def cpu_select_top_k(
         alpha.data_ptr(),
         beta.data_ptr(),
         alpha.numel(),
+        first,
         k,
         seed % WORD,
         sorted,
@@ -205,13 +222,14 @@ def cpu_select_top_k(
         execution.tuning,
     )
     if code != DONE:
-        raise_for(code, where, alpha, beta, k, listed, excluded)
+        raise_for(code, where, alpha, beta, k, listed, excluded, first)
     return indices, scores
 
 
 def cuda_select_top_k(
     alpha: Tensor,
     beta: Tensor,
+    first: int,
     k: int,
     kind: int,
     parameters: list[float],
@@ -240,6 +258,7 @@ def cuda_select_top_k(
         alpha.data_ptr(),
         beta.data_ptr(),
         n,
+        first,
         k,
         seed % WORD,
         sorted,
@@ -260,12 +279,18 @@ def cuda_select_top_k(
     # While a graph is captured nothing may be read back: a failure shows as indices of -1.
     if not torch.cuda.is_current_stream_capturing():
         code, where = outcome.tolist()
-        raise_for(code, where, alpha, beta, k, listed, excluded)
+        raise_for(code, where, alpha, beta, k, listed, excluded, first)
     return indices, scores
 
 
 def fake_score(
-    alpha: Tensor, beta: Tensor, kind: int, parameters: list[float], score_seed: int, draw: int
+    alpha: Tensor,
+    beta: Tensor,
+    first: int,
+    kind: int,
+    parameters: list[float],
+    score_seed: int,
+    draw: int,
 ) -> Tensor:
     return torch.empty_like(alpha)
 
@@ -273,6 +298,7 @@ def fake_score(
 def fake_select_top_k(
     alpha: Tensor,
     beta: Tensor,
+    first: int,
     k: int,
     kind: int,
     parameters: list[float],
@@ -288,10 +314,10 @@ def fake_select_top_k(
 
 library: Any = torch.library.Library("insight_ext", "DEF")  # type: ignore[no-untyped-call]
 SCORE = "int kind, float[] parameters, int score_seed, int draw"
-library.define(f"score(Tensor alpha, Tensor beta, {SCORE}) -> Tensor")
+library.define(f"score(Tensor alpha, Tensor beta, int first, {SCORE}) -> Tensor")
 library.define(
-    f"select_top_k(Tensor alpha, Tensor beta, SymInt k, {SCORE}, int seed, bool sorted, "
-    "Tensor? candidates, Tensor? exclude) -> (Tensor, Tensor)"
+    f"select_top_k(Tensor alpha, Tensor beta, int first, SymInt k, {SCORE}, int seed, "
+    "bool sorted, Tensor? candidates, Tensor? exclude) -> (Tensor, Tensor)"
 )
 library.impl("score", cpu_score, "CPU")
 library.impl("score", cuda_score, "CUDA")

@@ -11,18 +11,26 @@ import torch.utils.dlpack
 from torch import Tensor
 
 from insight_ext import _C
-from insight_ext.dispatch import WORD, score_operator, select_operator, signed
+from insight_ext.dispatch import (
+    DONE,
+    WORD,
+    raise_for,
+    score_operator,
+    select_operator,
+    signed,
+)
 from insight_ext.errors import ArgumentError
 from insight_ext.scores import Score, WeightedInformation
 
 GOLDEN_RATIO = 0x9E3779B97F4A7C15  # of 2^64, odd
+MOST = (1 << 63) - 1  # prompts that int64 can count
 
 
 class Selection(NamedTuple):
     """The prompts selected.
 
     Attributes:
-        indices: int64 (k,), places in the pool.
+        indices: int64 (k,), places in the whole pool.
         scores: float32 (k,), the score of each.
     """
 
@@ -72,13 +80,34 @@ def check_score(score: Any) -> None:
         )
 
 
-def score(alpha: Any, beta: Any, score: Score = WeightedInformation()) -> Tensor:  # noqa: B008
+def check_seed(seed: int) -> None:
+    """ArgumentError unless it is a 64-bit word."""
+    if not 0 <= seed < WORD:
+        raise ArgumentError(f"seed: expected 0 to 2^64 - 1, got {seed}")
+
+
+def check_first(first: Any, count: int) -> None:
+    """ArgumentError unless `count` prompts from this one on can be counted in 63 bits."""
+    if isinstance(first, bool) or not isinstance(first, int) or not 0 <= first <= MOST - count:
+        raise ArgumentError(
+            f"first: expected an int from 0 on, with the pool's end below 2^63, got {first!r}"
+        )
+
+
+def score(
+    alpha: Any,
+    beta: Any,
+    score: Score = WeightedInformation(),  # noqa: B008
+    *,
+    first: int = 0,
+) -> Tensor:
     """Scores every belief.
 
     Args:
         alpha, beta: float32 (N,), contiguous, finite and positive; tensors, NumPy arrays or
             anything with __dlpack__.
         score: which score.
+        first: the place in the whole pool of the first belief given. Random scores draw by place.
 
     Returns:
         float32 (N,). For WeightedInformation nats times the weight; relative error at most
@@ -86,7 +115,8 @@ def score(alpha: Any, beta: Any, score: Score = WeightedInformation()) -> Tensor
 
     Raises:
         ArgumentError: wrong dtype, shape, device or layout.
-        BeliefError: a belief that is not finite and positive; `index` is the first.
+        BeliefError: a belief that is not finite and positive; `index` is the first, in the whole
+            pool.
 
     Determinism: the same bits for any thread count and instruction set.
 
@@ -100,16 +130,15 @@ def score(alpha: Any, beta: Any, score: Score = WeightedInformation()) -> Tensor
     a, b = as_tensor("alpha", alpha), as_tensor("beta", beta)
     check_beliefs(a, b)
     check_score(score)
+    check_first(first, a.numel())
     seed, draw = score.stream()
-    return score_operator(a, b, score.kind, score.parameters(), signed(seed), signed(draw))
+    return score_operator(a, b, first, score.kind, score.parameters(), signed(seed), signed(draw))
 
 
-def check_subset(name: str, values: Any, beliefs: Tensor) -> Tensor | None:
-    """`candidates` or `exclude` as int64 indices or a bool mask; ArgumentError if it is neither."""
-    if values is None:
-        return None
+def as_subset(name: str, values: Any, device: torch.device | str) -> Tensor:
+    """int64 indices or a bool mask; ArgumentError if it is neither. A list goes to `device`."""
     if isinstance(values, Sequence) and not isinstance(values, str):
-        values = torch.tensor(values, dtype=torch.int64, device=beliefs.device)
+        values = torch.tensor(values, dtype=torch.int64, device=device)
     subset = as_tensor(name, values)
     if subset.dtype not in (torch.int64, torch.bool):
         raise ArgumentError(f"{name}: expected int64 indices or a bool mask, got {subset.dtype}")
@@ -118,6 +147,14 @@ def check_subset(name: str, values: Any, beliefs: Tensor) -> Tensor | None:
             f"{name}: expected one contiguous dimension, got shape {tuple(subset.shape)} "
             f"with strides {subset.stride()}"
         )
+    return subset
+
+
+def check_subset(name: str, values: Any, beliefs: Tensor) -> Tensor | None:
+    """`candidates` or `exclude` of these beliefs; ArgumentError if they do not fit."""
+    if values is None:
+        return None
+    subset = as_subset(name, values, beliefs.device)
     if subset.device != beliefs.device:
         raise ArgumentError(
             f"{name}: expected the beliefs' device {beliefs.device}, got {subset.device}"
@@ -140,6 +177,7 @@ def select_top_k(
     candidates: Any = None,
     exclude: Any = None,
     sorted: bool = True,
+    first: int = 0,
 ) -> Selection:
     """Selects the k prompts whose score is largest.
 
@@ -152,10 +190,13 @@ def select_top_k(
         k: how many, from 1 to the number of eligible prompts.
         score: which score.
         seed: of the tie hash, 0 to 2^64 - 1; see `tie_seed` where a run selects many times.
-        candidates: the prompts to choose from, as int64 indices (a set: repeats count once) or
-            as a bool mask (N,); all if None.
+        candidates: the prompts to choose from, as int64 places in `alpha` (a set: repeats count
+            once) or as a bool mask (N,); all if None.
         exclude: prompts not to choose (in flight, say), in either form; none if None.
         sorted: best first if true, by ascending index if not.
+        first: the place in the whole pool of the first belief given, for a pool that is held in
+            parts (see `ShardedPool`). What goes in is told by places in `alpha`, what comes out by
+            places in the whole pool: `first + i` for belief i.
 
     Returns:
         Selection of int64 (k,) indices and their float32 (k,) scores.
@@ -163,8 +204,8 @@ def select_top_k(
     Raises:
         ArgumentError: k outside [1, eligible prompts]; wrong dtype, shape, device or layout; an
             index outside the pool.
-        BeliefError: a belief that is not finite and positive; `index` is the first. With a list
-            of candidates only theirs are read, otherwise all.
+        BeliefError: a belief that is not finite and positive; `index` is the first, in the whole
+            pool. With a list of candidates only theirs are read, otherwise all.
 
     Determinism: the same indices, in the same order, and the same bits for any thread count,
     instruction set and device.
@@ -178,6 +219,8 @@ def select_top_k(
         tensor([1, 2])
         >>> select_top_k(alpha, beta, 1, exclude=[1]).indices
         tensor([2])
+        >>> select_top_k(alpha[1:], beta[1:], 2, first=1).indices  # the latter part of that pool
+        tensor([1, 2])
     """
     a, b = as_tensor("alpha", alpha), as_tensor("beta", beta)
     check_beliefs(a, b)
@@ -186,9 +229,9 @@ def select_top_k(
         raise ArgumentError(f"k: expected an int, got {k!r}")
     if not 1 <= k <= n:
         raise ArgumentError(f"k: expected 1 to the pool's {n} prompts, got {k}")
-    if not 0 <= seed < WORD:
-        raise ArgumentError(f"seed: expected 0 to 2^64 - 1, got {seed}")
+    check_seed(seed)
     check_score(score)
+    check_first(first, n)
     score_seed, draw = score.stream()
     listed = check_subset("candidates", candidates, a)
     if listed is not None and not listed.numel():
@@ -197,6 +240,7 @@ def select_top_k(
         *select_operator(
             a,
             b,
+            first,
             k,
             score.kind,
             score.parameters(),
@@ -208,6 +252,46 @@ def select_top_k(
             check_subset("exclude", exclude, a),
         )
     )
+
+
+def merge_top_k(
+    indices: Tensor, scores: Tensor, k: int, *, seed: int = 0, sorted: bool = True
+) -> Selection:
+    """The k best of the prompts that selections from the parts of a pool found.
+
+    Args:
+        indices: int64 (m,), different places in the whole pool, on the CPU.
+        scores: float32 (m,), their scores, on the CPU.
+        k: from 1 on.
+        seed, sorted: as `select_top_k` got them.
+
+    Raises:
+        ArgumentError: fewer than k prompts.
+
+    Determinism: what a selection from the whole pool answers, if each part sent its k best or all.
+
+    Cost: O(m + k log k).
+
+    Example:
+        >>> merge_top_k(torch.tensor([4, 0, 7]), torch.tensor([0.1, 0.3, 0.2]), 2).indices
+        tensor([0, 7])
+    """
+    found, values = indices.contiguous(), scores.contiguous()
+    best = torch.empty(k, dtype=torch.int64)
+    best_scores = torch.empty(k, dtype=torch.float32)
+    code, where = _C.cpu.merge_top_k(
+        found.data_ptr(),
+        values.data_ptr(),
+        found.numel(),
+        k,
+        seed,
+        sorted,
+        best.data_ptr(),
+        best_scores.data_ptr(),
+    )
+    if code != DONE:
+        raise_for(code, where, values, values, k)
+    return Selection(best, best_scores)
 
 
 def tie_seed(seed: int, selection: int) -> int:

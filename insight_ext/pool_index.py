@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from insight_ext import _C
-from insight_ext.dispatch import DONE, WORD, address, execution, raise_for, size
+from insight_ext.dispatch import DONE, address, execution, raise_for, size
 from insight_ext.errors import ArgumentError
-from insight_ext.ops import Selection, check_beliefs, check_subset
+from insight_ext.ops import Selection, check_beliefs, check_seed, check_subset
 from insight_ext.scores import Score, WeightedInformation
 
 
@@ -66,8 +66,7 @@ class PoolIndex:
                 f"score: expected one that changes with the beliefs alone, got {score!r}; "
                 "use select_top_k"
             )
-        if not 0 <= seed < WORD:
-            raise ArgumentError(f"seed: expected 0 to 2^64 - 1, got {seed}")
+        check_seed(seed)
         self.alpha, self.beta = alpha, beta
         self._index = _C.cpu.PoolIndex(
             score.kind,

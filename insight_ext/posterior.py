@@ -84,6 +84,7 @@ class BetaPosteriors:
         self.visits = torch.zeros(n, dtype=torch.int32, device=device)
         self.latest = torch.zeros(n, dtype=torch.int32, device=device)
         self.step = 0
+        self._shares = torch.empty(0)  # of the evidence, by its age
 
     def __len__(self) -> int:
         return len(self.alpha)
@@ -104,10 +105,24 @@ class BetaPosteriors:
             alpha, beta = alpha.index_select(0, indices), beta.index_select(0, indices)
         if self.half_life is None:
             return alpha, beta
-        latest = self.latest if indices is None else self.latest[indices]
-        left = torch.exp2((latest - self.step) / self.half_life)
+        left = self._left(self.latest if indices is None else self.latest[indices])
         priors = self._prior_at(indices)
         return priors[0] + (alpha - priors[0]) * left, priors[1] + (beta - priors[1]) * left
+
+    def _left(self, latest: Tensor) -> Tensor:
+        """Share of the evidence of these visits that is left, float32.
+
+        Looked up: a tensor's exp2 rounds differently at its end, and a belief must not depend on
+        where in which tensor it lies.
+        """
+        assert self.half_life is not None
+        most = 150 * self.half_life + 2  # ages of interest: float32 rounds 2^-150 to 0
+        wanted = int(min(self.step + 1, most))
+        if len(self._shares) < wanted:
+            ages = range(int(min(2 * wanted, most)))
+            shares = [math.exp2(-age / self.half_life) for age in ages]
+            self._shares = torch.tensor(shares, dtype=torch.float32, device=latest.device)
+        return self._shares.index_select(0, (self.step - latest).clamp_(max=len(self._shares) - 1))
 
     def _prior_at(self, indices: Tensor | None) -> tuple[Any, Any]:
         first, second = self.prior
@@ -148,64 +163,9 @@ class BetaPosteriors:
         Raises:
             ObservationError: see `observe`.
         """
-        columns = self._columns(indices, successes, rollouts)
-        # A batch is small: lists cost a fraction of what as many calls on tensors cost.
-        visited, wins, tries = (column.tolist() for column in columns)
-        self._check(visited, wins, tries)
-        if len(set(visited)) < len(visited):
-            sums: dict[int, tuple[int, int]] = {}
-            for index, won, tried in zip(visited, wins, tries, strict=True):
-                before = sums.get(index, (0, 0))
-                sums[index] = (before[0] + won, before[1] + tried)
-            merged = [*sums], *zip(*sums.values(), strict=True)
-            columns = [torch.tensor(values) for values in merged]
-        first, second, third = (
-            column.to(device=self.alpha.device, dtype=torch.int64) for column in columns
-        )
+        columns = each_once(checked_results(len(self), indices, successes, rollouts))
+        first, second, third = (column.to(self.alpha.device) for column in columns)
         return first, second, third
-
-    def _columns(self, indices: Any, successes: Any, rollouts: Any) -> list[Tensor]:
-        """The arguments as integer tensors of one shape (m,)."""
-        columns = []
-        given = {"indices": indices, "successes": successes, "rollouts": rollouts}
-        for name, values in given.items():
-            try:
-                column = torch.as_tensor(values)
-            except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-                raise ObservationError(
-                    f"{name}: expected integers of shape (m,), got {values!r:.80}; "
-                    "no belief was changed"
-                ) from error
-            kind = column.dtype
-            if column.numel() and (kind.is_floating_point or kind.is_complex or kind == torch.bool):
-                raise ObservationError(f"{name}: expected integers, got {kind}")
-            columns.append(column)
-        shape = columns[0].shape
-        if columns[2].ndim == 0:
-            columns[2] = columns[2].expand(shape)
-        for name, column in zip(given, columns, strict=True):
-            if column.ndim != 1 or column.shape != shape:
-                raise ObservationError(
-                    f"{name}: expected one value per index, shape {tuple(shape)} and one "
-                    f"dimension, got {tuple(column.shape)}"
-                )
-        return columns
-
-    def _check(self, visited: list[int], wins: list[int], tries: list[int]) -> None:
-        """ObservationError unless every value is in its range."""
-        n = len(self)
-        for i, (index, won, tried) in enumerate(zip(visited, wins, tries, strict=True)):
-            if not 0 <= index < n:
-                bad, expected, got = "indices", f"in [0, {n})", f"{index}"
-            elif tried < 1:
-                bad, expected, got = "rollouts", "at least 1", f"{tried}"
-            elif not 0 <= won <= tried:
-                bad, expected, got = "successes", "in [0, rollouts]", f"{won} of {tried} rollouts"
-            else:
-                continue
-            raise ObservationError(
-                f"{bad}[{i}]: expected {expected}, got {got}; no belief was changed"
-            )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on: copies of the tensors, settings and the format's version."""
@@ -271,6 +231,63 @@ class BetaPosteriors:
         for name in ("alpha", "beta", "visits", "latest"):
             getattr(self, name).copy_(state[name])
         self.step = int(state["step"])
+
+
+def checked_results(n: int, indices: Any, successes: Any, rollouts: Any) -> list[Tensor]:
+    """What `observe` is given, as three int64 tensors of shape (m,).
+
+    Raises:
+        ObservationError: see `BetaPosteriors.observe`.
+    """
+    columns = []
+    given = {"indices": indices, "successes": successes, "rollouts": rollouts}
+    for name, values in given.items():
+        try:
+            column = torch.as_tensor(values)
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise ObservationError(
+                f"{name}: expected integers of shape (m,), got {values!r:.80}; "
+                "no belief was changed"
+            ) from error
+        kind = column.dtype
+        if column.numel() and (kind.is_floating_point or kind.is_complex or kind == torch.bool):
+            raise ObservationError(f"{name}: expected integers, got {kind}")
+        columns.append(column)
+    shape = columns[0].shape
+    if columns[2].ndim == 0:
+        columns[2] = columns[2].expand(shape)
+    for name, column in zip(given, columns, strict=True):
+        if column.ndim != 1 or column.shape != shape:
+            raise ObservationError(
+                f"{name}: expected one value per index, shape {tuple(shape)} and one "
+                f"dimension, got {tuple(column.shape)}"
+            )
+    # A batch is small: lists cost a fraction of what as many calls on tensors cost.
+    results = zip(*(column.tolist() for column in columns), strict=True)
+    for i, (index, won, tried) in enumerate(results):
+        if not 0 <= index < n:
+            bad, expected, got = "indices", f"in [0, {n})", f"{index}"
+        elif tried < 1:
+            bad, expected, got = "rollouts", "at least 1", f"{tried}"
+        elif not 0 <= won <= tried:
+            bad, expected, got = "successes", "in [0, rollouts]", f"{won} of {tried} rollouts"
+        else:
+            continue
+        raise ObservationError(f"{bad}[{i}]: expected {expected}, got {got}; no belief was changed")
+    return [column.to(torch.int64) for column in columns]
+
+
+def each_once(columns: list[Tensor]) -> list[Tensor]:
+    """(prompts, successes, rollouts) with the results of repeated prompts summed."""
+    visited = columns[0].tolist()
+    if len(set(visited)) == len(visited):
+        return columns
+    sums: dict[int, tuple[int, int]] = {}
+    for index, won, tried in zip(visited, columns[1].tolist(), columns[2].tolist(), strict=True):
+        before = sums.get(index, (0, 0))
+        sums[index] = (before[0] + won, before[1] + tried)
+    merged = [*sums], *zip(*sums.values(), strict=True)
+    return [torch.tensor(values) for values in merged]
 
 
 def _checked_prior(prior: Any, n: int, device: torch.device | str) -> tuple[Any, Any]:

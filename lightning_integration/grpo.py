@@ -424,11 +424,13 @@ class GRPOModule(LightningModule):
             for kind, solved in solved_here.items():
                 by_kind[kind] += solved
         everything = [solved for kind in by_kind.values() for solved in kind]
-        # Every process has the same figures; rank_zero_only would keep them from checkpoints.
-        self.log("val_accuracy", sum(everything) / len(everything), prog_bar=True)
+        # Every process has the same figures; the mean over them is what Lightning asks for.
+        several = self.trainer.world_size > 1
+        share = sum(everything) / len(everything)
+        self.log("val_accuracy", share, prog_bar=True, sync_dist=several)
         for kind, solved in sorted(by_kind.items()):
             if kind:
-                self.log(f"val_accuracy/{kind}", sum(solved) / len(solved))
+                self.log(f"val_accuracy/{kind}", sum(solved) / len(solved), sync_dist=several)
         self._solved.clear()
 
 

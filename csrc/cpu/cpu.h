@@ -32,4 +32,8 @@ Outcome select_top_k(const AnyScore& score, const Beliefs& beliefs, const Eligib
                      const SelectionRequest& request, const Settings& settings,
                      const Selection& selection);
 
+// The request.k first of the `count` prompts that selections from the parts of a pool found.
+Outcome merge_top_k(const Selection& parts, int64_t count, const SelectionRequest& request,
+                    const Selection& selection);
+
 }  // namespace insight::cpu

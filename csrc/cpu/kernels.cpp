@@ -169,8 +169,8 @@ void reference(const Prepared* prepared, const float* a, const float* b, const i
 }
 
 template <class Score>
-void prepare(const double* parameters, uint64_t seed, uint64_t draw, Prepared* prepared) {
-  const Score score = Score::from(parameters, seed, draw);
+void prepare(const double* parameters, uint64_t key, Prepared* prepared) {
+  const Score score = Score::from(parameters, key);
   memcpy(prepared->bytes, &score, sizeof(Score));
 }
 

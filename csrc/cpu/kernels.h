@@ -31,7 +31,7 @@ struct Cut {
 struct Kernels {
   bool per_index;  // the score depends on the prompt's index, not on its belief alone
 
-  void (*prepare)(const double* parameters, uint64_t seed, uint64_t draw, Prepared* score);
+  void (*prepare)(const double* parameters, uint64_t key, Prepared* score);
 
   // Bit i % kStrip of flags[i / kStrip] is 1 where candidate i may come before the cut, 0 where it
   // cannot, for i < count <= kChunk. Candidate i is prompt indices[i], or first + i where indices

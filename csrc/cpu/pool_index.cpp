@@ -6,7 +6,7 @@ namespace insight::cpu {
 
 PoolIndex::PoolIndex(const AnyScore& score, const Beliefs& beliefs, uint64_t seed,
                      const Settings& settings)
-    : scorer_(score, settings.instruction_set), beliefs_(beliefs), seed_(seed),
+    : scorer_(score, beliefs.first, settings.instruction_set), beliefs_(beliefs), seed_(seed),
       settings_(settings) {
   const size_t blocks = static_cast<size_t>((beliefs.size + kBlock - 1) / kBlock);
   score_.resize(blocks);
@@ -64,7 +64,7 @@ void PoolIndex::bound_block(int64_t block) {
 void PoolIndex::settle_block(int64_t block) {
   const int64_t begin = block * kBlock;
   const Beliefs part{beliefs_.alpha + begin, beliefs_.beta + begin, block_end(block) - begin};
-  const uint64_t key = hash_key(seed_);
+  const uint64_t key = beliefs_.tie_key(seed_);
   float bounds[kBlock], scores[kBlock];
   scorer_.bounds(part.alpha, part.beta, part.size, bounds);
   // In turn: the most promising batch of those that may still win, until none may.
@@ -154,7 +154,7 @@ Outcome PoolIndex::select(int64_t k, bool sorted, const int64_t* excluded, int64
     }
     const Outcome outcome = Selector(scorer_, candidates, request, settings_).select(best);
     if (outcome.code != Outcome::kDone) return outcome;
-    return deliver(best, request, selection);
+    return deliver(best, request, beliefs_.first, selection);
   }
   std::vector<int64_t> wanted;
   for (int64_t start = 0; start < blocks; start += kStrip) {
@@ -171,7 +171,7 @@ Outcome PoolIndex::select(int64_t k, bool sorted, const int64_t* excluded, int64
   }
   // The cut's index is a block's; as a candidate of its score and hash it must not be lost itself.
   const Ranked lowest_wanted{cut.score, cut.hash, FirstFault::kNone - 1};
-  Pass pass(scorer_, candidates, hash_key(seed_), kLowest);
+  Pass pass(scorer_, candidates, beliefs_.tie_key(seed_), kLowest);
   Survivors own(k, 2 * k + 1024, false);
   Scan scan(pass, own, lowest_wanted);
   visited_ = 0;
@@ -186,7 +186,7 @@ Outcome PoolIndex::select(int64_t k, bool sorted, const int64_t* excluded, int64
   for (const int64_t block : wanted) {
     if (hash_[static_cast<size_t>(block)] == kInexact) settle_block(block);
   }
-  return deliver(own.items(), request, selection);
+  return deliver(own.items(), request, beliefs_.first, selection);
 }
 
 }  // namespace insight::cpu

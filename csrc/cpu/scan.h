@@ -41,12 +41,12 @@ class SharedCut {
   std::atomic<uint64_t> version_{1};
 };
 
-// A score and the loops that compute it.
+// A score of the beliefs from prompt `first` on, and the loops that compute it.
 class Scorer {
  public:
-  Scorer(const AnyScore& score, InstructionSet set)
+  Scorer(const AnyScore& score, int64_t first, InstructionSet set)
       : kernels_(kernels_for(set, static_cast<int>(score.kind))) {
-    kernels_.prepare(score.parameters, score.seed, score.draw, &prepared_);
+    kernels_.prepare(score.parameters, score.key(first), &prepared_);
   }
 
   bool per_index() const { return kernels_.per_index; }

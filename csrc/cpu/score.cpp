@@ -35,7 +35,7 @@ Outcome score(const AnyScore& any, const Beliefs& beliefs, const Settings& setti
               float* scores) {
   constexpr int64_t kBlock = 4096;
   const int64_t blocks = (beliefs.size + kBlock - 1) / kBlock;
-  const Scorer scorer(any, settings.instruction_set);
+  const Scorer scorer(any, beliefs.first, settings.instruction_set);
   std::atomic<int64_t> next{0};
   FirstFault bad;
   const int threads = static_cast<int>(std::min<int64_t>(settings.threads, (blocks + 1) / 2));

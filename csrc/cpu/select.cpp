@@ -122,7 +122,7 @@ int64_t first_outside(const int64_t* indices, int64_t count, int64_t size) {
   return -1;
 }
 
-Outcome deliver(std::vector<Ranked>& best, const SelectionRequest& request,
+Outcome deliver(std::vector<Ranked>& best, const SelectionRequest& request, int64_t first,
                 const Selection& selection) {
   const int64_t found = static_cast<int64_t>(best.size());
   if (found < request.k) return {Outcome::kTooFewEligible, found};
@@ -133,7 +133,7 @@ Outcome deliver(std::vector<Ranked>& best, const SelectionRequest& request,
     std::sort(best.begin(), best.end(), by_index);
   }
   for (int64_t i = 0; i < request.k; ++i) {
-    selection.indices[i] = best[static_cast<size_t>(i)].index;
+    selection.indices[i] = first + best[static_cast<size_t>(i)].index;
     selection.scores[i] = best[static_cast<size_t>(i)].score;
   }
   return {};
@@ -145,11 +145,22 @@ Outcome select_top_k(const AnyScore& any, const Beliefs& beliefs, const Eligible
   const int64_t bad = first_outside(eligible.excluded, eligible.excluded_size, beliefs.size);
   if (bad >= 0) return {Outcome::kBadExclusion, bad};
   const Candidates candidates(beliefs, eligible);
-  const Scorer scorer(any, settings.instruction_set);
+  const Scorer scorer(any, beliefs.first, settings.instruction_set);
   std::vector<Ranked> best;
   const Outcome outcome = Selector(scorer, candidates, request, settings).select(best);
   if (outcome.code != Outcome::kDone) return outcome;
-  return deliver(best, request, selection);
+  return deliver(best, request, beliefs.first, selection);
+}
+
+Outcome merge_top_k(const Selection& parts, int64_t count, const SelectionRequest& request,
+                    const Selection& selection) {
+  const uint64_t key = hash_key(request.seed);
+  Survivors best(request.k, count + 1, false);
+  for (int64_t i = 0; i < count; ++i) {
+    best.add({parts.scores[i], tie_hash(key, parts.indices[i]), parts.indices[i]});
+  }
+  best.shrink();
+  return deliver(best.items(), request, 0, selection);
 }
 
 }  // namespace insight::cpu

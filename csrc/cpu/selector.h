@@ -17,7 +17,7 @@ class Selector {
       : scorer_(scorer),
         candidates_(candidates),
         k_(request.k),
-        key_(hash_key(request.seed)),
+        key_(candidates.beliefs().tie_key(request.seed)),
         settings_(settings) {}
 
   // The k best in no particular order, or all if fewer are eligible.
@@ -39,8 +39,8 @@ class Selector {
 // The first position among excluded that is outside a pool of this size, or -1.
 int64_t first_outside(const int64_t* indices, int64_t count, int64_t size);
 
-// Writes the best, in the requested order, unless there are too few.
-Outcome deliver(std::vector<Ranked>& best, const SelectionRequest& request,
+// Writes the best, in the requested order, unless there are too few. Index i is prompt first + i.
+Outcome deliver(std::vector<Ranked>& best, const SelectionRequest& request, int64_t first,
                 const Selection& selection);
 
 }  // namespace insight::cpu

@@ -38,11 +38,12 @@ cuda::Tuning tuning_of(const std::vector<int64_t>& values) {
 }
 
 void score(int kind, const std::vector<double>& parameters, uint64_t score_seed, uint64_t draw,
-           uintptr_t alpha, uintptr_t beta, int64_t size, uintptr_t scores, uintptr_t outcome,
-           int device, uintptr_t stream) {
+           uintptr_t alpha, uintptr_t beta, int64_t size, int64_t first, uintptr_t scores,
+           uintptr_t outcome, int device, uintptr_t stream) {
   const py::gil_scoped_release released;
   cuda::score(any_score(kind, parameters, score_seed, draw),
-              {at<const float>(alpha), at<const float>(beta), size}, {device, at<void>(stream)},
+              {at<const float>(alpha), at<const float>(beta), size, first},
+              {device, at<void>(stream)},
               at<int64_t>(outcome), at<float>(scores));
 }
 
@@ -56,8 +57,8 @@ size_t workspace_bytes(int64_t size, int64_t k, bool lists_candidates, bool list
 }
 
 void select_top_k(int kind, const std::vector<double>& parameters, uint64_t score_seed,
-                  uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size, int64_t k,
-                  uint64_t seed, bool sorted, uintptr_t candidates, int64_t candidates_size,
+                  uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size, int64_t first,
+                  int64_t k, uint64_t seed, bool sorted, uintptr_t candidates, int64_t candidates_size,
                   uintptr_t candidate_mask, uintptr_t excluded, int64_t excluded_size,
                   uintptr_t exclusion_mask, uintptr_t indices, uintptr_t scores,
                   uintptr_t workspace, uintptr_t outcome, int device, uintptr_t stream,
@@ -67,7 +68,7 @@ void select_top_k(int kind, const std::vector<double>& parameters, uint64_t scor
                           at<const bool>(candidate_mask), at<const int64_t>(excluded),
                           excluded_size, at<const bool>(exclusion_mask)};
   cuda::select_top_k(any_score(kind, parameters, score_seed, draw),
-                     {at<const float>(alpha), at<const float>(beta), size}, eligible,
+                     {at<const float>(alpha), at<const float>(beta), size, first}, eligible,
                      {k, seed, sorted}, tuning_of(tuning), {device, at<void>(stream)},
                      at<void>(workspace), at<int64_t>(outcome),
                      {at<int64_t>(indices), at<float>(scores)});

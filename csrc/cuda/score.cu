@@ -44,7 +44,7 @@ void score(const AnyScore& any, const Beliefs& beliefs, const Queue& queue, int6
   if (beliefs.size > 0) {
     const int64_t wanted = (beliefs.size + Tuning::kThreads - 1) / Tuning::kThreads;
     const int64_t most = int64_t{16} * multiprocessors(queue.device);
-    ScoreArguments arguments{PreparedScore(any), beliefs, outcome, scores};
+    ScoreArguments arguments{PreparedScore(any, beliefs.first), beliefs, outcome, scores};
     void* parameters[] = {&arguments};
     check(cudaLaunchKernel(score_kernel, static_cast<unsigned>(std::min(wanted, most)),
                            Tuning::kThreads, parameters, 0, stream),

@@ -18,11 +18,11 @@ struct PreparedScore {
   ScoreKind kind;
   alignas(16) unsigned char bytes[128];
 
-  explicit PreparedScore(const AnyScore& any) : kind(any.kind), bytes{} {
+  PreparedScore(const AnyScore& any, int64_t first) : kind(any.kind), bytes{} {
     with_score_type(kind, [&](auto type) {
       using Score = typename decltype(type)::type;
       static_assert(sizeof(Score) <= sizeof(bytes), "there is room for every score");
-      const Score score = Score::from(any.parameters, any.seed, any.draw);
+      const Score score = Score::from(any.parameters, any.key(first));
       memcpy(bytes, &score, sizeof(score));
     });
   }

@@ -36,8 +36,16 @@ void select_top_k(const AnyScore& any, const Beliefs& beliefs, const Eligible& e
   const Plan plan = make_plan(beliefs.size, request.k, tuning);
   const Workspace memory(workspace, beliefs.size, eligible, request.k, plan);
   check(cudaMemsetAsync(workspace, 0, memory.zeroed, stream), "cudaMemsetAsync");
-  Arguments arguments{PreparedScore(any), beliefs, eligible, request.k, hash_key(request.seed),
-                      request.sorted,     plan,    memory,   outcome,   selection};
+  Arguments arguments{PreparedScore(any, beliefs.first),
+                      beliefs,
+                      eligible,
+                      request.k,
+                      beliefs.tie_key(request.seed),
+                      request.sorted,
+                      plan,
+                      memory,
+                      outcome,
+                      selection};
   void* parameters[] = {&arguments};
   check(cudaLaunchCooperativeKernel(select_kernel, grid_size(queue.device, beliefs.size),
                                     Tuning::kThreads, parameters, 0, stream),

@@ -39,11 +39,12 @@ __device__ inline bool is_sound(const Arguments& in) {
 }
 
 __device__ inline void write_selected(const Arguments& in, int64_t place, Standing item) {
+  int64_t* const index = in.selection.indices + place;
   if (in.sorted) {
-    in.selection.indices[place] = index_of(in.key, hash_of(item));
+    *index = in.beliefs.first + index_of(in.key, hash_of(item));
     in.selection.scores[place] = score_of(item);
   } else {
-    in.selection.indices[place] = static_cast<int64_t>(~static_cast<uint64_t>(item >> 32));
+    *index = in.beliefs.first + static_cast<int64_t>(~static_cast<uint64_t>(item >> 32));
     in.selection.scores[place] = from_rising(static_cast<uint32_t>(item));
   }
 }

@@ -27,6 +27,9 @@ struct AnyScore {
   ScoreKind kind;
   double parameters[kMaxParameters];
   uint64_t seed, draw;  // of the scores that draw at random
+
+  // Of the draws by i for the beliefs of prompts first + i.
+  uint64_t key(int64_t first) const { return key_from(draw_key(seed, draw), first); }
 };
 
 template <class Score>
@@ -35,7 +38,7 @@ struct ScoreType {
 };
 
 // Calls visit(ScoreType<S>{}) with the score's own type S. Every score offers
-//   from(parameters, seed, draw)  -> the score with its constants worked out; trivially copyable
+//   from(parameters, key)         -> the score with its constants worked out; trivially copyable
 //   operator()(a, b)              -> the reference score, in portable arithmetic; scores with
 //                                    kPerIndex take (a, b, index) and doubles alone
 //   bound(a, b)                   -> a cheap float32 no smaller than that score as float32, or NaN

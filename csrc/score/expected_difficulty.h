@@ -15,7 +15,7 @@ struct ExpectedDifficulty {
 
   double target;
 
-  static ExpectedDifficulty from(const double* parameters, uint64_t, uint64_t) {
+  static ExpectedDifficulty from(const double* parameters, uint64_t) {
     return {parameters[0]};
   }
 

@@ -13,7 +13,7 @@ namespace insight {
 struct InverseEvidence {
   static constexpr bool kPerIndex = false;
 
-  static InverseEvidence from(const double*, uint64_t, uint64_t) { return {}; }
+  static InverseEvidence from(const double*, uint64_t) { return {}; }
 
   template <class Real>
   INSIGHT_HD Real operator()(Real a, Real b) const {

@@ -17,7 +17,7 @@ struct MixedGroup {
 
   int rollouts;
 
-  static MixedGroup from(const double* parameters, uint64_t, uint64_t) {
+  static MixedGroup from(const double* parameters, uint64_t) {
     return {static_cast<int>(parameters[0])};
   }
 

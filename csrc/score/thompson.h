@@ -17,8 +17,8 @@ struct Thompson {
   double target;
   uint64_t key;
 
-  static Thompson from(const double* parameters, uint64_t seed, uint64_t draw) {
-    return {parameters[0], draw_key(seed, draw)};
+  static Thompson from(const double* parameters, uint64_t key) {
+    return {parameters[0], key};
   }
 
   INSIGHT_HD double operator()(double a, double b, int64_t index) const {

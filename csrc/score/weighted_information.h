@@ -63,7 +63,7 @@ struct WeightedInformationOf {
     weight_limit *= 1.0 + 1e-6;
   }
 
-  static WeightedInformationOf from(const double* p, uint64_t, uint64_t) {
+  static WeightedInformationOf from(const double* p, uint64_t) {
     return {static_cast<int>(p[0]), p[1], p[2]};
   }
 
@@ -106,8 +106,8 @@ struct DrawnWeightInformation {
   WeightedInformationOf<true, true> mean;
   uint64_t key;
 
-  static DrawnWeightInformation from(const double* p, uint64_t seed, uint64_t draw) {
-    return {WeightedInformationOf<true, true>::from(p, seed, draw), draw_key(seed, draw)};
+  static DrawnWeightInformation from(const double* p, uint64_t key) {
+    return {WeightedInformationOf<true, true>::from(p, key), key};
   }
 
   INSIGHT_HD double operator()(double a, double b, int64_t index) const {

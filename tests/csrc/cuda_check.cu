@@ -62,6 +62,8 @@ struct Way {
   int64_t sample_rank, capacity;
 };
 
+constexpr int64_t kFirst = 98765432101;  // of the pool, itself a part of a larger one
+
 bool same(const AnyScore& score, const Pool& pool, int64_t k, bool sorted, bool listed,
           const Way& way) {
   const int64_t size = static_cast<int64_t>(pool.alpha.size());
@@ -78,8 +80,8 @@ bool same(const AnyScore& score, const Pool& pool, int64_t k, bool sorted, bool 
                 excluded.data(),   static_cast<int64_t>(excluded.size()),   nullptr};
   }
   const Outcome expected =
-      cpu::select_top_k(score, {pool.alpha.data(), pool.beta.data(), size}, eligible, request, {},
-                        {indices.data(), scores.data()});
+      cpu::select_top_k(score, {pool.alpha.data(), pool.beta.data(), size, kFirst}, eligible, request,
+                        {}, {indices.data(), scores.data()});
 
   const DeviceArray<float> alpha(pool.alpha), beta(pool.beta);
   const DeviceArray<int64_t> device_candidates(candidates), device_excluded(excluded);
@@ -94,7 +96,7 @@ bool same(const AnyScore& score, const Pool& pool, int64_t k, bool sorted, bool 
   const DeviceArray<char> workspace(cuda::workspace_bytes(size, eligible, k, tuning));
   const DeviceArray<int64_t> outcome(2), device_indices(k);
   const DeviceArray<float> device_scores(k);
-  cuda::select_top_k(score, {alpha.data(), beta.data(), size}, eligible, request, tuning,
+  cuda::select_top_k(score, {alpha.data(), beta.data(), size, kFirst}, eligible, request, tuning,
                      {0, nullptr}, workspace.data(), outcome.data(),
                      {device_indices.data(), device_scores.data()});
   const bool equal = outcome.read() == std::vector<int64_t>{expected.code, expected.where} &&

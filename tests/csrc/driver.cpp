@@ -50,7 +50,12 @@ float any_belief(Random& random, int shape) {
 
 struct Case {
   std::vector<float> alpha, beta;
-  Beliefs beliefs() const { return {alpha.data(), beta.data(), int64_t(alpha.size())}; }
+  int64_t first = 0;
+
+  Beliefs beliefs() const { return part(0, int64_t(alpha.size())); }
+  Beliefs part(int64_t start, int64_t size) const {
+    return {alpha.data() + start, beta.data() + start, size, first + start};
+  }
 };
 
 Case any_case(Random& random, int64_t most) {
@@ -61,6 +66,7 @@ Case any_case(Random& random, int64_t most) {
     made.alpha.push_back(any_belief(random, shape));
     made.beta.push_back(any_belief(random, shape));
   }
+  if (below(random, 2)) made.first = below(random, int64_t{1} << 60);
   return made;
 }
 
@@ -73,7 +79,7 @@ std::vector<Ranked> specification(const AnyScore& score, const Case& pool, uint6
   cpu::score(score, pool.beliefs(), plain, scores.data());
   std::vector<Ranked> order;
   for (size_t i = 0; i < scores.size(); ++i) {
-    const int64_t index = static_cast<int64_t>(i);
+    const int64_t index = pool.first + static_cast<int64_t>(i);
     if (allowed[i]) order.push_back({scores[i], tie_hash(hash_key(seed), index), index});
   }
   std::sort(order.begin(), order.end(), Before{});
@@ -136,6 +142,36 @@ void check_selection(uint64_t case_seed, int64_t most) {
   }
 }
 
+// Selections from the parts of a pool, merged, are the selection from the whole.
+void check_parts(uint64_t case_seed) {
+  Random random(case_seed);
+  const Case pool = any_case(random, 5000);
+  const int64_t n = pool.beliefs().size, k = 1 + below(random, n);
+  const AnyScore score = any_score(static_cast<int>(below(random, 8)), random);
+  const uint64_t seed = random();
+  const bool sorted = below(random, 2);
+  std::vector<int64_t> found, merged(static_cast<size_t>(k)), expected(merged);
+  std::vector<float> found_scores, merged_scores(merged.size()), expected_scores(merged.size());
+  for (int64_t start = 0, size; start < n; start += size) {
+    size = 1 + below(random, n - start);
+    const int64_t best = std::min(k, size);
+    const size_t before_it = found.size();
+    found.resize(before_it + static_cast<size_t>(best));
+    found_scores.resize(found.size());
+    const Outcome outcome = cpu::select_top_k(
+        score, pool.part(start, size), {}, {best, seed, sorted}, any_settings(random),
+        {found.data() + before_it, found_scores.data() + before_it});
+    require(outcome.code == Outcome::kDone, "the selection from a part succeeds", case_seed);
+  }
+  const SelectionRequest request{k, seed, sorted};
+  cpu::merge_top_k({found.data(), found_scores.data()}, static_cast<int64_t>(found.size()), request,
+                   {merged.data(), merged_scores.data()});
+  cpu::select_top_k(score, pool.beliefs(), {}, request, any_settings(random),
+                    {expected.data(), expected_scores.data()});
+  require(merged == expected, "the parts' best are the whole's", case_seed);
+  require(merged_scores == expected_scores, "with the same scores", case_seed);
+}
+
 void check_bad_belief(uint64_t case_seed) {
   Random random(case_seed);
   Case pool = any_case(random, 5000);
@@ -174,7 +210,7 @@ void check_bounds(uint64_t case_seed) {
     if (kind < 4) any.parameters[2] = double(below(random, 101)) / 100.0;
     const auto& kernels = cpu::kernels_for(settings.instruction_set, kind);
     insight_kernels::Prepared score;
-    kernels.prepare(any.parameters, any.seed, any.draw, &score);
+    kernels.prepare(any.parameters, any.key(pool.first), &score);
     kernels.bounds(&score, padded.alpha.data(), padded.beta.data(), int64_t(n), bounds.data());
     kernels.score(&score, padded.alpha.data(), padded.beta.data(), indices.data(), int64_t(n),
                   scores.data());
@@ -203,7 +239,8 @@ void check_index(uint64_t case_seed) {
     cpu::select_top_k(score, pool.beliefs(), {}, {k, seed, true}, settings,
                       {expected.data(), scores.data()});
     require(got == expected, "the index answers as the full pass", case_seed);
-    for (const int64_t changed : got) {
+    for (int64_t& changed : got) {
+      changed -= pool.first;
       pool.alpha[static_cast<size_t>(changed)] += static_cast<float>(below(random, 9));
     }
     index.update(got.data(), k);
@@ -257,6 +294,7 @@ void check_past_two_to_the_31() {
 
 void one_case(uint64_t case_seed, int64_t most) {
   check_selection(case_seed, most);
+  check_parts(case_seed);
   check_bad_belief(case_seed);
   check_bounds(case_seed);
   check_index(case_seed);

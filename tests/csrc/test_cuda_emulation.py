@@ -81,6 +81,7 @@ def emulate(
     *,
     seed: int = 0,
     sorted: bool = True,
+    first: int = 0,
     candidates: np.ndarray | None = None,
     exclude: np.ndarray | None = None,
     tuning: tuple[int, int, int] = USUAL,
@@ -103,6 +104,7 @@ def emulate(
         address(alpha),
         address(beta),
         ctypes.c_int64(len(alpha)),
+        ctypes.c_int64(first),
         ctypes.c_int64(k),
         ctypes.c_uint64(seed),
         ctypes.c_bool(sorted),
@@ -145,6 +147,17 @@ def test_every_path_selects_what_the_cpu_selects(device: ctypes.CDLL, tuning, k)
         assert_same(device, alpha, beta, k, tuning=tuning, multiprocessors=2)
 
 
+@pytest.mark.parametrize("tuning", [USUAL, TOO_FEW, TOO_MANY], ids=["usual", "few", "many"])
+@pytest.mark.parametrize("score", SCORES, ids=lambda score: type(score).__name__)
+def test_a_part_of_a_pool_is_ordered_as_in_the_whole(device: ctypes.CDLL, score, tuning) -> None:
+    excluded = np.arange(0, 3_001, 3)
+    for alpha, beta in (settled(3_001), (np.ones(3_001, np.float32),) * 2):
+        how = {"score": score, "first": 98_765_432_101, "tuning": tuning}
+        assert_same(device, alpha, beta, 100, **how)
+        assert_same(device, alpha, beta, 100, sorted=False, exclude=excluded, **how)
+        assert_same(device, alpha, beta, 2_500, sorted=False, **how)
+
+
 @pytest.mark.parametrize("score", SCORES, ids=lambda score: type(score).__name__)
 def test_every_score_selects_what_the_cpu_selects(device: ctypes.CDLL, score) -> None:
     alpha, beta = settled(3_001)
@@ -152,8 +165,9 @@ def test_every_score_selects_what_the_cpu_selects(device: ctypes.CDLL, score) ->
     assert_same(device, alpha, beta, 100, score=score, tuning=TOO_FEW)
 
 
+@pytest.mark.parametrize("first", [0, 98_765_432_101])
 @pytest.mark.parametrize("score", SCORES, ids=lambda score: type(score).__name__)
-def test_every_score_has_the_bits_of_the_cpu(device: ctypes.CDLL, score) -> None:
+def test_every_score_has_the_bits_of_the_cpu(device: ctypes.CDLL, score, first) -> None:
     alpha, beta = varied(3_001)
     outcome, values = np.full(2, -7, np.int64), np.zeros(len(alpha), np.float32)
     device.emulate(1, ctypes.c_uint64(0))
@@ -162,10 +176,13 @@ def test_every_score_has_the_bits_of_the_cpu(device: ctypes.CDLL, score) -> None
         address(alpha),
         address(beta),
         ctypes.c_int64(len(alpha)),
+        ctypes.c_int64(first),
         address(outcome),
         address(values),
     )
-    expected = cpu_score(torch.from_numpy(alpha), torch.from_numpy(beta), score).numpy()
+    expected = cpu_score(
+        torch.from_numpy(alpha), torch.from_numpy(beta), score, first=first
+    ).numpy()
     assert outcome.tolist() == [DONE, 0]
     np.testing.assert_array_equal(values.view(np.int32), expected.view(np.int32))
 

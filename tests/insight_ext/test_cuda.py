@@ -59,7 +59,7 @@ def test_without_a_device_the_error_says_what_is_missing_and_the_cpu_works() -> 
     assert _C.cuda.device_name() is None
     for call in (
         _C.cuda.check_device,
-        lambda: _C.cuda.score(0, [8.0, 3.0, 0.3], 0, 0, 0, 0, 1, 0, 0, 0, 0),
+        lambda: _C.cuda.score(0, [8.0, 3.0, 0.3], 0, 0, 0, 0, 1, 0, 0, 0, 0, 0),
     ):
         with pytest.raises(DeviceError, match="cudaGetDeviceCount: .*tensors on the CPU"):
             call()
@@ -73,6 +73,23 @@ def test_the_workspace_does_not_grow_with_the_pool() -> None:
     assert _C.cuda.workspace_bytes(10**8, 4096, False, False, []) < 32 << 20
     listed = _C.cuda.workspace_bytes(10**8, 4096, True, False, [])
     assert listed - _C.cuda.workspace_bytes(10**8, 4096, False, False, []) < 10**8 // 8 + 64
+
+
+@gpu
+@pytest.mark.parametrize("chosen", SCORES, ids=lambda chosen: type(chosen).__name__)
+def test_a_part_of_a_pool_is_ordered_as_in_the_whole(way: list[int], chosen) -> None:
+    alpha, beta = settled(200_003)
+    first = 99_000_000_000
+    assert_same(alpha, beta, 5_000, chosen, first=first)
+    assert_same(alpha, beta, 100, chosen, first=first, sorted=False, exclude=torch.arange(90))
+    whole = score(alpha.cuda(), beta.cuda(), chosen)
+    parts = [score(a.cuda(), b.cuda(), chosen, first=f) for a, b, f in in_two(alpha, beta)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def in_two(alpha: torch.Tensor, beta: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, int]]:
+    at = len(alpha) // 3
+    return [(alpha[:at], beta[:at], 0), (alpha[at:], beta[at:], at)]
 
 
 @gpu

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from insight_ext import _C, dispatch, reference
 from insight_ext.dispatch import execution, set_num_threads
 from insight_ext.errors import ArgumentError, BeliefError
-from insight_ext.ops import score, select_top_k
+from insight_ext.ops import merge_top_k, score, select_top_k
 from insight_ext.scores import (
     ExpectedDifficulty,
     InverseEvidence,
@@ -254,6 +256,59 @@ def test_wrong_arguments_are_named_with_what_came():
             call()
 
 
+@pytest.mark.parametrize("chosen", SCORES, ids=str)
+@pytest.mark.parametrize("kind", ["constant", "counts", "mixed"])
+@pytest.mark.parametrize("sorted", [True, False])
+def test_parts_of_a_pool_are_ordered_as_the_whole(chosen, kind, sorted):
+    alpha, beta = random_pool(5_003, seed=19, kind=kind)
+    whole = select_top_k(alpha, beta, 70, chosen, seed=9, exclude=[4_000, 1], sorted=sorted)
+    cuts = [0, 1, 70, 1_700, 5_003]
+    found = []
+    for start, end in itertools.pairwise(cuts):
+        a, b, gone = alpha[start:end], beta[start:end], [i - start for i in (1, 4_000)]
+        gone = [i for i in gone if 0 <= i < len(a)]
+        k = min(70, len(a) - len(gone))
+        found.append(select_top_k(a, b, k, chosen, seed=9, first=start, exclude=gone))
+    parts = [torch.cat(column) for column in zip(*found, strict=True)]
+    merged = merge_top_k(*parts, 70, seed=9, sorted=sorted)
+    assert torch.equal(merged.indices, whole.indices)
+    assert torch.equal(merged.scores, whole.scores)
+    scores = [score(alpha[s:e], beta[s:e], chosen, first=s) for s, e in itertools.pairwise(cuts)]
+    assert torch.equal(torch.cat(scores), score(alpha, beta, chosen))
+
+
+@pytest.mark.parametrize("first", [1, 2**31 - 7, 99_999_999_000, 2**62])
+def test_ties_follow_the_hash_of_the_place_in_the_whole_pool(first):
+    alpha = torch.ones(1_000)
+    expected = sorted(range(first, first + 1_000), key=lambda i: -reference.tie_hash(5, i))
+    assert select_top_k(alpha, alpha, 1_000, seed=5, first=first).indices.tolist() == expected
+    best = select_top_k(alpha, alpha, 9, seed=5, first=first, sorted=False)
+    assert best.indices.tolist() == sorted(expected[:9])
+    listed = select_top_k(alpha, alpha, 2, seed=5, first=first, candidates=[7, 3])
+    assert set(listed.indices.tolist()) == {first + 3, first + 7}
+
+
+def test_the_first_bad_belief_is_named_by_its_place_in_the_whole_pool():
+    alpha, beta = random_pool(100, seed=20)
+    beta[40] = float("nan")
+    for call in (select_top_k, score):
+        arguments = (2,) if call is select_top_k else ()
+        with pytest.raises(BeliefError, match="at index 10000000040") as caught:
+            call(alpha, beta, *arguments, first=10**10)
+        assert caught.value.index == 10**10 + 40
+
+
+@pytest.mark.parametrize("first", [-1, 2**63 - 1, 1.0, True])
+def test_a_first_place_that_int64_cannot_count_from_is_refused(first):
+    with pytest.raises(ArgumentError, match="first: expected an int from 0 on"):
+        select_top_k(torch.ones(3), torch.ones(3), 1, first=first)
+
+
+def test_fewer_than_k_prompts_cannot_be_merged():
+    with pytest.raises(ArgumentError, match="most the 2 eligible prompts, got 3"):
+        merge_top_k(torch.tensor([5, 8]), torch.ones(2), 3)
+
+
 def test_nothing_is_scored_in_an_empty_pool():
     assert score(torch.empty(0), torch.empty(0)).shape == (0,)
 
@@ -261,9 +316,9 @@ def test_nothing_is_scored_in_an_empty_pool():
 def test_the_operators_pass_opcheck_and_compile_without_a_graph_break():
     alpha, beta = random_pool(300, seed=17)
     arguments = [0, [8.0, 3.0, 0.3], 0, 0]
-    torch.library.opcheck(dispatch.score_operator, (alpha, beta, *arguments))
+    torch.library.opcheck(dispatch.score_operator, (alpha, beta, 7, *arguments))
     torch.library.opcheck(
-        dispatch.select_operator, (alpha, beta, 5, *arguments, 1, True, None, None)
+        dispatch.select_operator, (alpha, beta, 7, 5, *arguments, 1, True, None, None)
     )
 
     @torch.compile(fullgraph=True, backend="eager")

@@ -195,6 +195,18 @@ def test_a_visit_adds_to_what_time_has_left():
     assert (beliefs.alpha.tolist(), beliefs.beta.tolist()) == ([5.0], [9.0])
 
 
+@pytest.mark.parametrize("half_life", [0.3, 3.7, 64.0])
+def test_fading_does_not_depend_on_where_a_belief_lies(half_life):
+    beliefs = BetaPosteriors(1_003, half_life=half_life)
+    beliefs.latest = torch.arange(1_003, dtype=torch.int32) % 997
+    beliefs.alpha += 3.0
+    beliefs.step = 1_000
+    alpha, _ = beliefs.current()
+    for i in range(7):
+        part, _ = beliefs.current(torch.arange(i, 1_003, 7))
+        assert torch.equal(part, alpha[i::7])
+
+
 def test_without_a_half_life_time_changes_nothing():
     beliefs = BetaPosteriors(1)
     beliefs.observe([0], [8], 8)

@@ -77,7 +77,7 @@ def test_scores_are_the_same_bits_on_every_instruction_set(chosen):
         seed, draw = chosen.stream()
         _C.cpu.score(
             chosen.kind, chosen.parameters(), seed, draw, alpha.data_ptr(), beta.data_ptr(),
-            alpha.numel(), out.data_ptr(), 1, instruction_set,
+            alpha.numel(), 0, out.data_ptr(), 1, instruction_set,
         )  # fmt: skip
         results.append(out.view(torch.int32))
     for other in results[1:]:

@@ -22,15 +22,15 @@ static AnyScore any_score(int kind, const double* parameters, uint64_t seed, uin
 }
 
 void emulated_score(int kind, const double* parameters, uint64_t seed, uint64_t draw,
-                    const float* alpha, const float* beta, int64_t size, int64_t* outcome,
-                    float* scores) {
-  cuda::score(any_score(kind, parameters, seed, draw), {alpha, beta, size}, {0, nullptr}, outcome,
-              scores);
+                    const float* alpha, const float* beta, int64_t size, int64_t first,
+                    int64_t* outcome, float* scores) {
+  cuda::score(any_score(kind, parameters, seed, draw), {alpha, beta, size, first}, {0, nullptr},
+              outcome, scores);
 }
 
 void emulated_select_top_k(int kind, const double* parameters, uint64_t score_seed, uint64_t draw,
-                           const float* alpha, const float* beta, int64_t size, int64_t k,
-                           uint64_t seed, bool sorted, const int64_t* candidates,
+                           const float* alpha, const float* beta, int64_t size, int64_t first,
+                           int64_t k, uint64_t seed, bool sorted, const int64_t* candidates,
                            int64_t candidates_size, const bool* candidate_mask,
                            const int64_t* excluded, int64_t excluded_size,
                            const bool* exclusion_mask, const int64_t* tuning_values,
@@ -47,8 +47,8 @@ void emulated_select_top_k(int kind, const double* parameters, uint64_t score_se
   std::unique_ptr<char[]> memory(new char[bytes + 16]);
   char* const aligned = memory.get() + (16 - reinterpret_cast<uintptr_t>(memory.get()) % 16) % 16;
   std::memset(memory.get(), 0xa5, bytes + 16);
-  cuda::select_top_k(any_score(kind, parameters, score_seed, draw), {alpha, beta, size}, eligible,
-                     {k, seed, sorted}, tuning, {0, nullptr}, aligned, outcome,
+  cuda::select_top_k(any_score(kind, parameters, score_seed, draw), {alpha, beta, size, first},
+                     eligible, {k, seed, sorted}, tuning, {0, nullptr}, aligned, outcome,
                      {indices, scores});
   for (char* end = aligned + bytes; end < memory.get() + bytes + 16; ++end) {
     if (*end != char(0xa5)) std::abort();

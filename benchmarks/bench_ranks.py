@@ -1,0 +1,70 @@
+"""What several processes cost a step: selection, gathering the groups, observation."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from benchmarks.bench_select import figure
+from benchmarks.timing import Figure
+from insight_ext import Prompt, PromptPool
+from insight_ext.dispatch import set_num_threads
+from insight_ext.proposers import make_proposer
+from insight_ext.ranks import Ranks
+from lightning_integration.datamodule import PromptLoader
+from lightning_integration.outputs import arrived
+
+PARTS = ("select", "gather", "observe")
+WARM, STEPS, ROLLOUTS = 20, 200, 8
+
+
+def steps(n: int, k: int, sizes: tuple[int, ...] = (1, 2, 4)) -> list[Figure]:
+    """The parts of a step of `insight`, k prompts of a pool of n, on so many gloo processes.
+
+    Every process has one thread; with more processes than cores they take turns.
+    """
+    figures = []
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            torch.multiprocessing.spawn(_process, (size, n, k, folder), nprocs=size)
+            times = torch.load(Path(folder) / "times.pt")
+        what = f"{size} processes" if size > 1 else "one process"
+        figures += [
+            figure("ranks", f"{part}, {what}", torch.empty(n), k, "trained", 1, times[part], None)
+            for part in PARTS
+        ]
+    return figures
+
+
+def _process(rank: int, size: int, n: int, k: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    set_num_threads(1)
+    if size > 1:
+        store = torch.distributed.FileStore(f"{folder}/store", size)
+        torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
+    pool = PromptPool(Prompt(str(i), "", "") for i in range(n))
+    loader = PromptLoader(pool, make_proposer("insight", n), k, WARM + STEPS)
+    loader.ranks = Ranks(rank, size)
+    generator = torch.Generator().manual_seed(rank)
+    times: dict[str, list[float]] = {part: [] for part in PARTS}
+    for step, batch in enumerate(loader):
+        rewards = torch.randint(0, 2, (len(batch["prompts"]), ROLLOUTS), generator=generator)
+        loader.ranks.gathered(step)  # begin together, as after an optimiser's step
+        start = perf_counter()
+        groups = arrived({"rewards": rewards.float()}, batch, loader).groups
+        gathered = perf_counter()
+        for indices, values in groups:
+            loader.observe(indices, values.sum(dim=1).long(), ROLLOUTS)
+        observed = perf_counter()
+        if step >= WARM:
+            times["select"].append(1e-3 * batch["draw"].milliseconds)
+            times["gather"].append(gathered - start)
+            times["observe"].append(observed - gathered)
+    if rank == 0:
+        torch.save(times, Path(folder) / "times.pt")
+    if size > 1:
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
