@@ -11,6 +11,7 @@ from pathlib import Path
 from insight_ext.build_info import build_info
 from insight_ext.curators import CURATORS, curate
 from insight_ext.errors import InsightError
+from insight_ext.extras import need
 from insight_ext.logs import GroupLog, read_log
 from insight_ext.options import parsed_options
 from insight_ext.pool import PromptPool
@@ -39,6 +40,19 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="draw report.html and its figures again")
     report.add_argument("folder", type=Path, help="a run's folder, or an experiment's")
     report.set_defaults(run=_report)
+
+    watching = commands.add_parser("top", help="watch a run while it goes on")
+    watching.add_argument("folder", type=Path, help="a run's folder")
+    watching.add_argument("--every", type=float, default=1.0, help="seconds between looks (1)")
+    watching.add_argument("--once", action="store_true", help="show it once and end")
+    watching.set_defaults(run=_top)
+
+    inspecting = commands.add_parser("inspect", help="what a checkpoint knows about the pool")
+    inspecting.add_argument("checkpoint", type=Path, help="of a trainer, such as last.ckpt")
+    inspecting.add_argument(
+        "--rows", type=int, default=5, help="prompts listed by strength of evidence (5)"
+    )
+    inspecting.set_defaults(run=_inspect)
 
     curating = commands.add_parser(
         "curate", help="score a data set from a run's log, and keep part"
@@ -84,6 +98,20 @@ def _report(options: argparse.Namespace) -> None:
     from insight_ext.report import write_report
 
     print(write_report(options.folder))
+
+
+def _top(options: argparse.Namespace) -> None:
+    need("top", "rich", "pyarrow")
+    from insight_ext.watch.top import top
+
+    top(options.folder, options.every, options.once)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    need("inspect", "rich")
+    from insight_ext.watch.inspection import inspect
+
+    inspect(options.checkpoint, options.rows)
 
 
 def _add_log(command: argparse.ArgumentParser) -> None:

@@ -48,7 +48,7 @@ class PoolChange:
     """
 
     def __init__(self, before: Mapping[str, Any], pool: PromptPool) -> None:
-        ids, contents = _read(before)
+        ids, contents = saved_pool(before)
         now = pool.state_dict()["contents"]
         earlier = {name: position for position, name in enumerate(ids)}
         source = torch.tensor([earlier.get(name, -1) for name in pool.ids])
@@ -106,8 +106,12 @@ def _some(names: list[str]) -> str:
     return shown + (", ..." if len(names) > EXAMPLES else "")
 
 
-def _read(state: Mapping[str, Any]) -> tuple[list[str], Tensor]:
-    """The ids and the digests of a saved pool."""
+def saved_pool(state: Mapping[str, Any]) -> tuple[list[str], Tensor]:
+    """The ids and the digests in a `PromptPool.state_dict()`.
+
+    Raises:
+        CheckpointError: not the state of a pool.
+    """
     try:
         text = state["ids"].numpy().tobytes()
         ends = np.cumsum(state["lengths"].numpy()).tolist()

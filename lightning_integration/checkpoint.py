@@ -1,13 +1,10 @@
-"""Saving a run so that it can be resumed exactly, and looking at a checkpoint before using it."""
+"""Saving a run so that it can be resumed exactly."""
 
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from insight_ext import ArgumentError, CheckpointError
 from lightning_integration.pl import LightningModule, Trainer, callbacks
@@ -65,14 +62,3 @@ class LastCheckpoint(callbacks.Checkpoint):
                 f"{self.path}: cannot write a checkpoint: {error.strerror or error}; {kept}; "
                 "make room and resume"
             ) from error
-
-
-def check_checkpoint(path: str | Path) -> None:
-    """Raise CheckpointError unless `path` is a whole checkpoint of a Lightning trainer."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path}: cannot read this checkpoint: {reason}") from error
-    if not isinstance(content, dict) or "pytorch-lightning_version" not in content:
-        raise CheckpointError(f"{path}: expected a checkpoint written by a Lightning trainer")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from insight_ext import ArgumentError, InsightError
+from insight_ext.watch.checkpoint import read_checkpoint
 from lightning_integration.callback import PromptSelectionCallback
-from lightning_integration.checkpoint import LastCheckpoint, check_checkpoint
+from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.datamodule import PromptDataModule
 from lightning_integration.history import MetricsFile
 from lightning_integration.pl import PACKAGE, LightningModule, Trainer, loggers
@@ -55,7 +56,7 @@ class SelectionCLI(cli.LightningCLI):
         if settings.get("ckpt_path") == "last":
             settings["ckpt_path"] = str(self.last)
         if settings.get("ckpt_path") is not None:
-            check_checkpoint(settings["ckpt_path"])
+            read_checkpoint(settings["ckpt_path"])
         elif self.config.subcommand == "fit" and self.last.exists():
             raise ArgumentError(
                 f"{self.folder} holds a run already: resume it with --ckpt_path last, or choose "

@@ -9,10 +9,9 @@ from insight_ext import CheckpointError
 from insight_ext.filters import Filter
 from insight_ext.pool_change import PoolChange
 from insight_ext.ranks import digest
+from insight_ext.watch.checkpoint import FORMAT
 from lightning_integration.datamodule import PromptDataModule
 from lightning_integration.pl import rank_zero_warn
-
-FORMAT = 2
 
 
 class SelectionState:

@@ -5,11 +5,10 @@ Needs matplotlib and pyarrow, which come with the `lightning` extra.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from insight_ext.errors import InsightError
+from insight_ext.extras import need
 
 if TYPE_CHECKING:
     from insight_ext.report.rows import SummaryRow
@@ -39,7 +38,7 @@ def write_report(folder: Path | str) -> Path:
         ...
         insight_ext.errors.ArgumentError: report: expected a run's folder, got no/such/run, ...
     """
-    _need("matplotlib", "pyarrow")
+    need("report", "matplotlib", "pyarrow")
     from insight_ext.report.write import write
 
     return write(Path(folder))
@@ -51,18 +50,9 @@ def summary_rows(folder: Path | str) -> list[SummaryRow]:
     Raises:
         InsightError, ArgumentError: as `write_report`.
     """
-    _need("pyarrow")
+    need("report", "pyarrow")
     from insight_ext.report.runs import read_experiment
     from insight_ext.report.summary import compared, measured
 
     experiment = read_experiment(Path(folder))
     return [*compared(experiment), *measured(experiment)]
-
-
-def _need(*modules: str) -> None:
-    missing = [module for module in modules if find_spec(module) is None]
-    if missing:
-        raise InsightError(
-            f"report: expected {' and '.join(missing)} to be installed; "
-            "run: pip install 'insight-ext[lightning]'"
-        )

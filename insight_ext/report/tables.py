@@ -85,9 +85,12 @@ def read_metrics(path: Path) -> dict[str, Series]:
     }
 
 
-def read_groups(folder: Path) -> Groups | None:
-    """The data set of groups, ordered by step; None if there is none or it is empty."""
-    table = _read_parts(folder, [field.name for field in fields(Groups)])
+def read_groups(folder: Path, *, latest: bool = False) -> Groups | None:
+    """The data set of groups, ordered by step; None if there is none or it is empty.
+
+    `latest` reads the last part alone, which is bounded.
+    """
+    table = _read_parts(folder, [field.name for field in fields(Groups)], latest)
     if table is None:
         return None
     return Groups(
@@ -99,17 +102,18 @@ def read_groups(folder: Path) -> Groups | None:
     )
 
 
-def read_beliefs(folder: Path) -> Beliefs | None:
-    """The data set of belief snapshots, ordered by step; None if there is none or it is empty."""
-    table = _read_parts(folder, [field.name for field in fields(Beliefs)])
+def read_beliefs(folder: Path, *, latest: bool = False) -> Beliefs | None:
+    """The data set of belief snapshots, as `read_groups` reads that of groups."""
+    table = _read_parts(folder, [field.name for field in fields(Beliefs)], latest)
     if table is None:
         return None
     means = np.array(table["means"].to_pylist(), dtype=np.int64)
     return Beliefs(_integers(table, "step"), _integers(table, "unseen"), means)
 
 
-def _read_parts(folder: Path, columns: list[str]) -> Any:
+def _read_parts(folder: Path, columns: list[str], latest: bool) -> Any:
     files = sorted(str(path) for path in folder.glob("part-*.parquet"))
+    files = files[-1:] if latest else files
     if not files:
         return None
     try:

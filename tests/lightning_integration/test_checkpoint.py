@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from insight_ext import ArgumentError, CheckpointError
+from insight_ext.watch.checkpoint import read_checkpoint
 from lightning_integration import PromptSelectionCallback
-from lightning_integration.checkpoint import LastCheckpoint, check_checkpoint
+from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.pl import callbacks
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*treespec")
@@ -92,7 +93,7 @@ def test_an_interval_below_one_is_refused(tmp_path):
 
 
 def test_a_whole_checkpoint_passes(folder):
-    check_checkpoint(folder / "last.ckpt")
+    read_checkpoint(folder / "last.ckpt")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
@@ -100,12 +101,12 @@ def test_a_truncated_checkpoint_is_refused(folder, tmp_path, share):
     whole = (folder / "last.ckpt").read_bytes()
     (tmp_path / "cut.ckpt").write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(CheckpointError, match=r"cut\.ckpt: cannot read"):
-        check_checkpoint(tmp_path / "cut.ckpt")
+        read_checkpoint(tmp_path / "cut.ckpt")
 
 
 def test_a_foreign_or_missing_file_is_refused(tmp_path):
     torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.ckpt")
     with pytest.raises(CheckpointError, match=r"foreign\.ckpt: expected"):
-        check_checkpoint(tmp_path / "foreign.ckpt")
+        read_checkpoint(tmp_path / "foreign.ckpt")
     with pytest.raises(CheckpointError, match=r"none\.ckpt: cannot read"):
-        check_checkpoint(tmp_path / "none.ckpt")
+        read_checkpoint(tmp_path / "none.ckpt")

@@ -1,0 +1,54 @@
+"""Reading a trainer's checkpoint without a trainer: what it keeps of the selection."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from insight_ext.errors import CheckpointError
+
+FORMAT = 2
+NAMES = {"format", "pool", "proposer", "loader", "filter", "ledger"}
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The content of a Lightning trainer's checkpoint; tensors stay on the disk until used.
+
+    Raises:
+        CheckpointError: a file that is missing, truncated or of another kind.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: cannot read this checkpoint: {reason}") from error
+    if not isinstance(content, dict) or "pytorch-lightning_version" not in content:
+        raise CheckpointError(f"{path}: expected a checkpoint written by a Lightning trainer")
+    return content
+
+
+def selection_in(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """The selection's state in a checkpoint's content: that of the callback which has one.
+
+    Args:
+        content: as `read_checkpoint` returned it.
+        path: whose content it is, for the message.
+
+    Raises:
+        CheckpointError: there is none, or it has another format.
+    """
+    for state in content.get("callbacks", {}).values():
+        if isinstance(state, dict) and state.keys() >= NAMES:
+            if state["format"] != FORMAT:
+                raise CheckpointError(
+                    f"{path}: the selection's state has format {state['format']}: expected "
+                    f"{FORMAT}; read it with the version that wrote it"
+                )
+            return state
+    raise CheckpointError(
+        f"{path}: the checkpoint holds no beliefs: expected one written with "
+        "PromptSelectionCallback"
+    )
