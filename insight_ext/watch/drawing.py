@@ -26,8 +26,8 @@ def sparkline(values: Sequence[float], width: int) -> str:
     least, largest = min(means), max(means)
     if least == largest:
         return BLOCKS[5] * cells
-    steps = len(BLOCKS) - 2
-    return "".join(BLOCKS[1 + round(steps * (m - least) / (largest - least))] for m in means)
+    places = ((mean - least) / (largest - least) for mean in means)
+    return "".join(BLOCKS[1 + round(place * (len(BLOCKS) - 2))] for place in places)
 
 
 def histogram(counts: Sequence[int], name: str = "", height: int = 4) -> list[str]:
@@ -44,14 +44,15 @@ def histogram(counts: Sequence[int], name: str = "", height: int = 4) -> list[st
     """
     most = max([*counts, 1])
     eighths = [math.ceil(8 * height * count / most) for count in counts]
+    edge = max(len(f"{most:,}"), 7)
     rows = []
     for level in reversed(range(height)):
         bars = (BLOCKS[min(max(filled - 8 * level, 0), 8)] * 2 for filled in eighths)
         scale = f"{most:,}" if level == height - 1 else ""
-        rows.append(f"{scale:>7} │{' '.join(bars)}".rstrip())
+        rows.append(f"{scale:>{edge}} │{' '.join(bars)}".rstrip())
     width = CELL * len(counts)
     axis = f"0.0{name:^{width - 6}}1.0"
-    return [*rows, f"{0:>7} └{'─' * width}", f"{'':8}{axis}"]
+    return [*rows, f"{0:>{edge}} └{'─' * width}", " " * (edge + 1) + axis]
 
 
 def beliefs_text(when: str, unseen: int, counts: Sequence[int]) -> str:

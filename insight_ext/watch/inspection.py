@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from insight_ext.errors import ArgumentError, CheckpointError
+from insight_ext.errors import ArgumentError, CheckpointError, InsightError
 from insight_ext.pool_change import saved_pool
 from insight_ext.posterior import BetaPosteriors
 from insight_ext.watch.checkpoint import read_checkpoint, selection_in
@@ -45,9 +45,9 @@ def inspect(path: Path, rows: int = 5, console: Console | None = None) -> None:
         ids, _ = saved_pool(state["pool"])
         facts = dict(_facts(content, state, ids))
         beliefs = _beliefs(state["proposer"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except InsightError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: the selection's state is damaged: {error!r}; take another checkpoint"
         ) from error

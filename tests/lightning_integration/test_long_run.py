@@ -1,0 +1,81 @@
+"""Ten thousand steps: memory and files stay within bounds, whatever comes late or never."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import linear_regression
+
+import pyarrow.parquet as pq
+import pytest
+
+from lightning_integration.history import ROWS_PER_PART
+
+HERE = Path(__file__).parent
+STEPS, WARM, STALENESS = 10_000, 1_000, 4
+PROMPTS, LOG_EVERY, HISTORY_EVERY = 8, 50, 50  # as in long_run.py
+
+
+@pytest.fixture(scope="module", params=[0, STALENESS], ids=["prompt", "late"])
+def run(request, tmp_path_factory):
+    """Its folder, max_staleness, and what the process told every 100 steps."""
+    folder = tmp_path_factory.mktemp("long")
+    done = subprocess.run(
+        [sys.executable, str(HERE / "long_run.py"), str(folder), str(STEPS), str(request.param)],
+        env={**os.environ, "PYTHONPATH": str(HERE.parent.parent), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert told[-1]["step"] == STEPS
+    return folder, request.param, [row for row in told if row["step"] >= WARM]
+
+
+@pytest.mark.parametrize("measure", ["resident_bytes", "objects"])
+def test_memory_is_flat(run, measure):
+    """What the kernel counts as resident, and the containers that Python's collector knows.
+
+    The resident set goes up and down by a percent with the open part of the history, so the line
+    through all samples tells the growth.
+    """
+    steps, sizes = zip(*((row["step"], row[measure]) for row in run[2]), strict=True)
+    line = linear_regression(steps, sizes)
+    assert line.slope * (STEPS - WARM) < 0.01 * (line.intercept + line.slope * WARM)
+
+
+def test_what_is_out_is_bounded(run):
+    _, staleness, told = run
+    out = [row["groups_out"] for row in told]
+    assert max(row["in_flight"] for row in told) <= PROMPTS * (staleness + 1)
+    assert max(out) <= PROMPTS * staleness
+    assert (min(out) > 0) == (staleness > 0)
+
+
+def test_files_are_bounded(run):
+    """One part for every `ROWS_PER_PART` groups, one line of metrics for every step logged."""
+    folder, staleness, _ = run
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    parts = {name for name in files if name.startswith("groups.parquet/")}
+    assert files - parts == {"last.ckpt", "metrics.csv", "beliefs.parquet/part-0000000000.parquet"}
+    rows = pq.read_table(folder / "groups.parquet").num_rows
+    assert len(parts) == -(-rows // ROWS_PER_PART)
+    assert rows == STEPS * PROMPTS or staleness
+    assert pq.read_table(folder / "beliefs.parquet").num_rows == STEPS // HISTORY_EVERY
+    with (folder / "metrics.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == STEPS // LOG_EVERY
+
+
+def test_a_step_leaves_few_bytes(run):
+    folder, _, _ = run
+
+    def size(pattern):
+        return sum(path.stat().st_size for path in folder.glob(pattern))
+
+    assert size("groups.parquet/*") < 16 * STEPS * PROMPTS
+    assert size("beliefs.parquet/*") < 128 * STEPS / HISTORY_EVERY
+    assert size("metrics.csv") < 512 * STEPS / LOG_EVERY
