@@ -131,11 +131,9 @@ class GroupLedger:
                 self.duplicates += len(result.rewards)
                 continue
             entry.of = _size(result)
-            for number, reward in enumerate(result.rewards, start=result.first):
-                if number in entry.rewards:
-                    self.duplicates += 1
-                else:
-                    entry.rewards[number] = float(reward)
+            came = dict(enumerate(map(float, result.rewards), start=result.first))
+            self.duplicates += len(came.keys() & entry.rewards.keys())
+            entry.rewards = came | entry.rewards  # what came first counts
             if entry.whole:
                 finished.append(self._finish(result.group))
         return finished
@@ -178,12 +176,12 @@ class GroupLedger:
                     f"{where}: expected a group of {known} rollouts as before, got one of {size}; "
                     "nothing was taken in"
                 )
-            for number, reward in enumerate(result.rewards, start=result.first):
-                if not math.isfinite(reward):
-                    raise ObservationError(
-                        f"{where}, rollout {number}: expected a finite reward, got {reward}; "
-                        "nothing was taken in"
-                    )
+            if not all(map(math.isfinite, result.rewards)):
+                at = [math.isfinite(reward) for reward in result.rewards].index(False)
+                raise ObservationError(
+                    f"{where}, rollout {result.first + at}: expected a finite reward, got "
+                    f"{result.rewards[at]}; nothing was taken in"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """The groups that are out and the counts, as primitives."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from insight_ext import GroupResult, ObservationError, Prompt, PromptPool
+from insight_ext.ledger import FinishedGroup
 from lightning_integration.datamodule import PromptBatch, PromptLoader
 
 
@@ -43,11 +44,21 @@ def arrived(outputs: Any, batch: PromptBatch, loader: PromptLoader) -> Arrived:
     late = loader.ranks.all_or_none(lambda: _late(outputs, batch, loader.pool))
     finished = ledger.receive([result for results, _ in late for result in results])
     finished += ledger.close(draw.step)
-    pairs = [(torch.tensor([each.prompt]), torch.tensor([each.rewards])) for each in finished]
+    pairs = _stacked(finished)
     pairs += [pair for _, groups in late for pair in groups]
     versions = torch.full((sum(len(indices) for indices, _ in pairs),), loader.observed)
     versions[: len(finished)] = torch.tensor([group.version for group in finished])
     return Arrived(joined(pairs), versions)
+
+
+def _stacked(groups: Sequence[FinishedGroup]) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of indices and rewards; one tensor for each group would cost more than all else."""
+    pairs = []
+    for _, run in groupby(groups, key=lambda group: len(group.rewards)):
+        same = list(run)
+        indices = torch.tensor([group.prompt for group in same])
+        pairs.append((indices, torch.tensor([group.rewards for group in same])))
+    return pairs
 
 
 def group_metrics(rewards: Tensor, successes: Tensor) -> dict[str, float]:

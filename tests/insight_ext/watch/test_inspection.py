@@ -65,11 +65,11 @@ def test_the_state_of_the_pool_is_told(tmp_path, capsys):
 
 
 def test_the_strongest_and_the_weakest_evidence_are_listed(tmp_path, capsys):
-    data = trained()
-    data.proposer.observe([0, 1], [8, 0], [800, 1])
+    data = trained(steps=0)
+    data.proposer.observe([0, 1], [400, 0], [800, 1])
     _, lines = shown(tmp_path / "c.ckpt", content(data), capsys, "--rows", "1")
     strongest, weakest = (lines.index(f"{name} evidence") for name in ("strongest", "weakest"))
-    assert lines[strongest + 2].split()[:2] == ["p0", "0.01"]
+    assert lines[strongest + 2].split()[:2] == ["p0", "0.50"]
     assert lines[weakest + 2].split()[:2] == ["p1", "0.33"]
     assert len(lines) == weakest + 3
 
