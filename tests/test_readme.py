@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from insight_ext import Prompt, PromptPool
+from lightning_integration import PromptDataModule
 from lightning_integration.history import MetricsFile, RunHistory
+from lightning_integration.state import SelectionState
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -59,12 +61,16 @@ def runs(tmp_path_factory):
     pool.to_jsonl(inputs / "pool.jsonl")
     for name in ("addition/insight-seed0", "addition/uniform-seed0", "own_data"):
         leave_a_run(place / "runs" / name, pool)
+    state = SelectionState(PromptDataModule(pool), filter=None).save()
+    saved = {"pytorch-lightning_version": "2.6.6", "callbacks": {"selection": state}}
+    (place / "runs/own_data/checkpoints").mkdir()
+    torch.save(saved, place / "runs/own_data/checkpoints/last.ckpt")
     return place
 
 
 def test_every_command_on_a_run_is_shown():
     names = [command.split()[3] for command in COMMANDS]
-    assert names == ["report", "rank", "curate", "compare"]
+    assert names == ["report", "top", "inspect", "rank", "curate", "compare"]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.split()[3])
