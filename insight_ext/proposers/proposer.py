@@ -173,7 +173,9 @@ class BeliefProposer(Proposer):
         if len(self._pending) == 1 and torch.equal(self._pending[0], visited):
             self._pending = []
         elif self._pending:
-            left = [selection[~torch.isin(selection, visited)] for selection in self._pending]
+            out = ~torch.isin(torch.cat(self._pending), visited)
+            parts = out.split([len(selection) for selection in self._pending])
+            left = [selection[part] for selection, part in zip(self._pending, parts, strict=True)]
             self._pending = [selection for selection in left if len(selection)]
 
     def metrics(self) -> dict[str, float]:
