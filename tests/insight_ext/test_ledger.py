@@ -51,6 +51,13 @@ def test_every_rollout_counts_once_whatever_the_order_and_the_repeats(deliveries
     assert len(ledger) == 0
 
 
+def test_of_a_rollout_that_comes_twice_the_first_counts():
+    ledger = dealt(1)
+    ledger.receive([GroupResult(0, [1.0, 2.0], of=K), GroupResult(0, [9.0, 9.0, 3.0], of=K)])
+    (group,) = ledger.close(step=3)
+    assert (group.rewards, ledger.duplicates) == ([1.0, 2.0, 3.0], 2)
+
+
 def test_a_group_is_waited_for_so_many_steps_and_no_longer():
     ledger = dealt(2, max_staleness=2)
     assert ledger.close(step=1) == []

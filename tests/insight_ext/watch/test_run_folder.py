@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from insight_ext import ArgumentError, BetaPosteriors, Prompt
 from insight_ext.watch.run_folder import RECENT, MetricsTail, RunFolder
+from lightning_integration import history
 from lightning_integration.history import MetricsFile, RunHistory
 
 PROMPTS = [Prompt("a", "", ""), Prompt("b", "", "")]
@@ -18,10 +19,10 @@ def values(tail, name):
     return list(tail.series.get(name, ()))
 
 
-def add_groups(history, step, *successes):
+def add_groups(written, step, *successes):
     won = torch.tensor(successes)
     eight = torch.full_like(won, 8)
-    history.add_groups(step, PROMPTS, torch.arange(2), won, eight, won / 8)
+    written.add_groups(step, PROMPTS, torch.arange(2), won, eight, won / 8)
 
 
 @settings(max_examples=30, deadline=None)
@@ -63,6 +64,16 @@ def test_steps_that_a_resumed_run_repeats_are_forgotten(tmp_path):
     assert tail.step == 3
 
 
+def test_a_longer_file_in_its_place_is_read_anew(tmp_path):
+    tail = MetricsTail(tmp_path / "metrics.csv")
+    for run in (1, 2):
+        other = tmp_path / "other.csv"
+        other.write_text("a,step\n" + "".join(f"{run},{step}\n" for step in range(2 * run)))
+        other.replace(tmp_path / "metrics.csv")
+        tail.read()
+    assert values(tail, "a") == [(step, 2.0) for step in range(4)]
+
+
 def test_a_file_that_is_gone_is_waited_for_again(tmp_path):
     metrics, tail = MetricsFile(tmp_path), MetricsTail(tmp_path / "metrics.csv")
     metrics.log_metrics({"a": 1.0}, 0)
@@ -95,17 +106,17 @@ def test_what_is_no_metrics_file_is_refused(tmp_path, text, message):
 
 
 def test_a_folder_is_read_as_far_as_it_got(tmp_path):
-    run, history, beliefs = RunFolder(tmp_path), RunHistory(tmp_path), BetaPosteriors(4)
+    run, written, beliefs = RunFolder(tmp_path), RunHistory(tmp_path), BetaPosteriors(4)
     assert (run.step, run.beliefs, run.written) == (None, None, None)
     beliefs.observe([1], [8], 8)
-    history.add_beliefs(0, beliefs)
-    history.flush()
+    written.add_beliefs(0, beliefs)
+    written.flush()
     run.refresh()
     assert run.beliefs.step.tolist() == [0]
     MetricsFile(tmp_path).log_metrics({"frac_mixed": 0.5}, 7)
     beliefs.observe([2], [0], 8)
-    history.add_beliefs(7, beliefs)
-    history.flush()
+    written.add_beliefs(7, beliefs)
+    written.flush()
     run.refresh()
     assert run.step == 7
     assert run.beliefs.unseen[-1] == 2
@@ -115,19 +126,28 @@ def test_a_folder_is_read_as_far_as_it_got(tmp_path):
 
 
 def test_without_metrics_the_groups_tell_how_many_are_mixed(tmp_path):
-    history = RunHistory(tmp_path)
+    written = RunHistory(tmp_path)
     for step, successes in enumerate([(8, 0), (4, 8), (3, 5)]):
-        add_groups(history, step, *successes)
-    history.flush()
+        add_groups(written, step, *successes)
+    written.flush()
     run = RunFolder(tmp_path)
     assert list(run.series["frac_mixed"]) == [(0, 0.0), (1, 0.5), (2, 1.0)]
     assert run.step == 2
 
 
+def test_of_many_parts_the_last_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(history, "ROWS_PER_PART", 4)
+    written = RunHistory(tmp_path)
+    for step in range(7):
+        add_groups(written, step, 4, 4)
+    written.flush()
+    assert [step for step, _ in RunFolder(tmp_path).series["frac_mixed"]] == [6]
+
+
 def test_a_part_that_a_resumed_run_drops_does_no_harm(tmp_path, monkeypatch):
-    history = RunHistory(tmp_path)
-    add_groups(history, 0, 4, 4)
-    history.flush()
+    written = RunHistory(tmp_path)
+    add_groups(written, 0, 4, 4)
+    written.flush()
     run = RunFolder(tmp_path)
     found = list((tmp_path / "groups.parquet").iterdir())
     shutil.rmtree(tmp_path / "groups.parquet")
