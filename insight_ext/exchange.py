@@ -97,7 +97,7 @@ class Exchange:
         message, room, length = message.to(self.device), self._rooms.get(name, 0), len(message)
         mark = hashlib.blake2b(said.encode(), digest_size=WORD).digest()
         told = (-1 - length if failed else length).to_bytes(WORD, "little", signed=True)
-        head = _as_tensor(told + mark).to(self.device)
+        head = as_message(told + mark).to(self.device)
         rows = self._all_gather(torch.cat((head, message[:room])), 2 * WORD + room)
         lengths = rows[:, :WORD].contiguous().view(torch.int64)[:, 0].tolist()
         longest = max(length if length >= 0 else -1 - length for length in lengths)
@@ -125,7 +125,7 @@ class Exchange:
 
 def as_bytes(text: str) -> Tensor:
     """UTF-8, as a message."""
-    return _as_tensor(text.encode())
+    return as_message(text.encode())
 
 
 def as_text(message: Tensor) -> str:
@@ -133,7 +133,8 @@ def as_text(message: Tensor) -> str:
     return message.numpy().tobytes().decode()
 
 
-def _as_tensor(some: bytes) -> Tensor:
+def as_message(some: bytes) -> Tensor:
+    """Bytes as a message: uint8 of shape (len(some),)."""
     return torch.frombuffer(bytearray(some), dtype=torch.uint8) if some else NOTHING
 
 

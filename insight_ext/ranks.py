@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from insight_ext.errors import InsightError
+from insight_ext.exchange import Exchange, as_message
 
 T = TypeVar("T")
 
 
-class Ranks(NamedTuple):
+class Ranks:
     """A place among the processes of a training: this one's number, and how many there are.
+
+    Args:
+        rank, size: of torch.distributed's default group; one process needs none.
+        device: where the group's backend expects tensors.
 
     Example:
         >>> Ranks(1, 4).share(torch.arange(10))
         tensor([3, 4, 5])
     """
 
-    rank: int = 0
-    size: int = 1
+    def __init__(self, rank: int = 0, size: int = 1, device: torch.device | str = "cpu") -> None:
+        self.rank, self.size, self.device = rank, size, device
+
+    @cached_property
+    def _exchange(self) -> Exchange:
+        return Exchange(device=self.device)
 
     def share(self, values: Tensor) -> Tensor:
         """This process's adjacent part; all parts in the order of ranks are the whole."""
@@ -31,11 +41,7 @@ class Ranks(NamedTuple):
 
     def gathered(self, value: T) -> list[T]:
         """Every process's value, in the order of ranks. All processes have to call."""
-        if self.size == 1:
-            return [value]
-        values: list[Any] = [None] * self.size
-        torch.distributed.all_gather_object(values, value)
-        return values
+        return self.all_or_none(lambda: value)
 
     def all_or_none(self, work: Callable[[], T]) -> list[T]:
         """Every process's result of `work`, in the order of ranks; if one fails, all raise.
@@ -43,22 +49,14 @@ class Ranks(NamedTuple):
         Without this the others would wait for the one that failed until they time out.
 
         Raises:
-            InsightError: of the type that the first of those that failed raised; its rank named.
+            InsightError: see `Exchange.together`.
         """
         if self.size == 1:
             return [work()]
-        result: T | InsightError
-        try:
-            result = work()
-        except InsightError as error:
-            result = error
-        results = self.gathered(result)
-        for rank, each in enumerate(results):
-            if isinstance(each, InsightError):
-                if rank == self.rank:
-                    raise each
-                raise type(each)(f"rank {rank}: {each}") from None
-        return results  # type: ignore[return-value]
+        messages = self._exchange.together(
+            "objects", lambda: ("", as_message(pickle.dumps(work())))
+        )
+        return [pickle.loads(message.numpy().tobytes()) for message in messages]
 
     def sum_(self, tensors: Sequence[Tensor]) -> None:
         """Add up each tensor over all processes, in place."""

@@ -49,6 +49,12 @@ class LastCheckpoint(callbacks.Checkpoint):
         unfinished = self.path.with_name(f".{self.path.name}")
         try:
             trainer.save_checkpoint(unfinished)
+            if unfinished.is_dir():
+                raise CheckpointError(
+                    f"{self.path}: expected a strategy that writes a checkpoint as one file, got a "
+                    "folder; set save_distributed_checkpoint=False, or keep checkpoints with "
+                    "Lightning's ModelCheckpoint"
+                )
             if trainer.is_global_zero:
                 with unfinished.open("rb") as file:
                     os.fsync(file.fileno())

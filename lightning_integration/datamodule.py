@@ -293,7 +293,7 @@ class PromptDataModule(LightningDataModule):
 
 def ranks_of(trainer: Trainer) -> Ranks:
     """This process among the trainer's."""
-    return Ranks(trainer.global_rank, trainer.world_size)
+    return Ranks(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
 
 
 def is_rehearsal(trainer: Trainer) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from insight_ext.simulate.compare import ARMS, Row, Setting, compare, trainable_arms
+from insight_ext.simulate.arms import ARMS, trainable_arms
+from insight_ext.simulate.compare import Row, Setting, compare
 from insight_ext.simulate.learners import LEARNERS, Learner, LearnerSettings, make_learner
 from insight_ext.simulate.reliability import Foresight, watch
 from insight_ext.simulate.trial import Oracle, Trial, run_trial

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from insight_ext.errors import ArgumentError, InsightError
-from insight_ext.simulate.compare import ARMS, Setting, compare, markdown, write_rows
+from insight_ext.simulate.arms import ARMS
+from insight_ext.simulate.compare import Setting, compare, markdown, write_rows
 from insight_ext.simulate.learners import LEARNERS
 from insight_ext.simulate.paired import paired
 from insight_ext.simulate.reliability import CHOICES, PREDICTORS, check_predicts, watch

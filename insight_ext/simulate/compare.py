@@ -7,42 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from insight_ext.errors import ArgumentError
-from insight_ext.options import parsed_options
-from insight_ext.proposers import PROPOSERS, check_proposer, make_proposer
+from insight_ext.simulate.arms import ORACLE, RANDOM, parse_arm, proposer_of
 from insight_ext.simulate.learners import LEARNERS, Learner, make_learner
 from insight_ext.simulate.statistics import Floats, Interval, interval, paired_p
-from insight_ext.simulate.trial import Chooser, Oracle, Trial, run_trial
-
-RANDOM, ORACLE = "random", "oracle"
-
-# Arms by name: a proposer and its options. "features": True hands it the learner's features.
-ARMS: dict[str, tuple[str, dict[str, Any]]] = {
-    RANDOM: ("uniform", {}),
-    ORACLE: (ORACLE, {}),
-    "insight": ("insight", {}),
-    "insight (paper)": ("insight", {"decay": 1.0, "candidate_ratio": 16}),
-    "insight_prior": ("insight_prior", {"features": True}),
-    "insight_prior (novelty 1)": ("insight_prior", {"features": True, "novelty": 1.0}),
-    "insight_prior (no features)": ("insight_prior", {}),
-    "mopps": ("mopps", {}),
-    "mopps (threshold)": ("mopps", {"rule": "threshold"}),
-    "expected_difficulty": ("expected_difficulty", {"decay": 0.5}),
-    "inverse_evidence": ("inverse_evidence", {}),
-    "mixed_group": ("mixed_group", {}),
-    "gps": ("gps", {"features": True}),
-    "dps": ("dps", {}),
-    "bots": ("bots", {}),
-    "greso": ("greso", {}),
-    "adarft": ("adarft", {"decay": 0.5}),
-    "prioritized": ("prioritized", {"decay": 0.5}),
-    "difficulty_pools": ("difficulty_pools", {}),
-}
+from insight_ext.simulate.trial import Trial, run_trial
 
 
 @dataclass(frozen=True)
@@ -159,48 +132,6 @@ def compare(
     return rows, trials
 
 
-def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
-    """(proposer, options) of an arm: a name in `ARMS`, or `proposer:option=value,option=value`."""
-    if arm in ARMS:
-        return ARMS[arm]
-    name, _, text = arm.partition(":")
-    if name not in PROPOSERS:
-        raise ArgumentError(
-            f"unknown strategy {arm!r}: expected one of {', '.join(ARMS)}, or a proposer with "
-            f"options such as 'mopps:decay=1'; the proposers are {', '.join(PROPOSERS)}"
-        )
-    options = parsed_options(text.split(",") if text else [], f"strategy {arm!r}")
-    check_proposer(name, options)
-    return name, options
-
-
-def trainable_arms(arms: Sequence[str], features: str) -> dict[str, dict[str, Any]]:
-    """The arms as settings of a real data module: random first, without the oracle.
-
-    Args:
-        arms: see `compare`.
-        features: what arms that use the learner's features are given, see `features_of`.
-
-    Returns:
-        By arm: `proposer` and `proposer_options`.
-
-    Raises:
-        ArgumentError: unknown arm.
-
-    Example:
-        >>> trainable_arms(["mopps (threshold)"], "ngrams")["mopps (threshold)"]
-        {'proposer': 'mopps', 'proposer_options': {'rule': 'threshold'}}
-    """
-    settings = {}
-    for arm in dict.fromkeys((RANDOM, *arms)):
-        proposer, options = parse_arm(arm)
-        if options.get("features") is True:
-            options = {**options, "features": features}
-        if proposer != ORACLE:
-            settings[arm] = {"proposer": proposer, "proposer_options": options}
-    return settings
-
-
 def _run(jobs: Sequence[tuple[Setting, str, int]], workers: int) -> Iterator[Trial]:
     if workers == 1:
         yield from map(_trial, jobs)
@@ -219,16 +150,6 @@ def _trial(job: tuple[Setting, str, int]) -> Trial:
         prompts=setting.prompts,
         rollouts=setting.rollouts,
     )
-
-
-def proposer_of(arm: str, learner: Learner, seed: int) -> Chooser:
-    """The strategy of an arm, for this learner."""
-    name, options = parse_arm(arm)
-    if name == ORACLE:
-        return Oracle(learner)
-    if options.get("features") is True:
-        options = {**options, "features": learner.features}
-    return make_proposer(name, learner.settings.prompts, seed=seed, **options)
 
 
 def fraction_of_steps(skill: Floats, target: float) -> float:

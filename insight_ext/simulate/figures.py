@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from insight_ext.report.charts.style import LIGHT, new_figure, percent_axis, style_axes
-from insight_ext.simulate.compare import ORACLE, RANDOM, Row, Setting
+from insight_ext.simulate.arms import ORACLE, RANDOM
+from insight_ext.simulate.compare import Row, Setting
 from insight_ext.simulate.reliability import OWN, Foresight
 from insight_ext.simulate.trial import Trial
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from insight_ext.simulate.compare import RANDOM, Setting, fraction_of_steps
+from insight_ext.simulate.arms import RANDOM
+from insight_ext.simulate.compare import Setting, fraction_of_steps
 from insight_ext.simulate.statistics import interval, paired_p
 from insight_ext.simulate.trial import Trial
 

@@ -19,7 +19,8 @@ from insight_ext.report.measures import (
     expected_calibration_error,
     reliability,
 )
-from insight_ext.simulate.compare import RANDOM, Setting, parse_arm, proposer_of
+from insight_ext.simulate.arms import RANDOM, parse_arm, proposer_of
+from insight_ext.simulate.compare import Setting
 from insight_ext.simulate.trial import run_trial
 
 PREDICTORS = ("insight_prior", "gps")

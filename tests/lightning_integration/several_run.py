@@ -10,6 +10,8 @@ import warnings
 from pathlib import Path
 
 import torch
+from pytorch_lightning.strategies import ModelParallelStrategy
+from torch.distributed.fsdp import fully_shard
 
 from insight_ext import Prompt, PromptPool
 from lightning_integration import GRPOModule, PromptDataModule, PromptSelectionCallback
@@ -52,7 +54,23 @@ class Learner(LightningModule):
         return {"loss": -self.skill * rewards.mean(), "rewards": rewards}
 
     def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.5)
+        return torch.optim.SGD(self.parameters(), lr=0.5, momentum=0.9)
+
+
+class ShardedLearner(Learner):
+    """Its weights are split among the processes (FSDP2)."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        del self.skill
+        self.skills = torch.nn.Linear(4, 4)
+
+    def configure_model(self):
+        fully_shard(self.skills, mesh=self.device_mesh["data_parallel"])
+
+    @property
+    def skill(self):
+        return self.skills(torch.ones(1, 4)).mean()
 
 
 def answers(index, step, rollouts=8):
@@ -98,10 +116,19 @@ def grpo(prompt_by_prompt=True, **options):
     )
 
 
-MODULES = {"learner": Learner, "grpo": grpo}
+MODULES = {"learner": Learner, "sharded": ShardedLearner, "grpo": grpo}
+STRATEGIES = {
+    "auto": lambda: "auto",
+    "ddp": lambda: "ddp",
+    "fsdp2": lambda: ModelParallelStrategy(
+        data_parallel_size=2, tensor_parallel_size=1, save_distributed_checkpoint=False
+    ),
+}
 
 
-def main(folder, *, devices=1, module=None, sizes=(60,), ckpt_path=None, every=5, **data):
+def main(
+    folder, *, devices=1, module=None, strategy=None, sizes=(60,), ckpt_path=None, every=5, **data
+):
     """Train and leave what each process has at the end; `sizes` of the pool, by process."""
     warnings.filterwarnings("ignore")
     rank = int(os.environ.get("LOCAL_RANK", 0))
@@ -115,7 +142,7 @@ def main(folder, *, devices=1, module=None, sizes=(60,), ckpt_path=None, every=5
         default_root_dir=folder,
         accelerator="cpu",
         devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
+        strategy=STRATEGIES[strategy or ("ddp" if devices > 1 else "auto")](),
         max_epochs=1,
         logger=[MetricsFile(folder)],
         log_every_n_steps=1,
@@ -130,9 +157,14 @@ def main(folder, *, devices=1, module=None, sizes=(60,), ckpt_path=None, every=5
     state = {
         "dealt": getattr(module, "dealt", None),
         "proposer": datamodule.proposer.state_dict(),
-        "parameters": [parameter.detach() for parameter in module.parameters()],
+        "parameters": [full(parameter.detach()) for parameter in module.parameters()],
     }
     torch.save(state, folder / f"rank{trainer.global_rank}.pt")
+
+
+def full(parameter):
+    """All of a parameter that may be split among the processes."""
+    return parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter
 
 
 if __name__ == "__main__":

@@ -5,9 +5,12 @@ import warnings
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from insight_ext import ArgumentError, PoolError, Prompt, PromptPool
 from insight_ext.proposers import InSight, Uniform
+from insight_ext.ranks import Ranks
 from lightning_integration import PromptDataModule, PromptLoader
 from lightning_integration.datamodule import PromptBatches, RehearsalLoader
 
@@ -167,3 +170,39 @@ def test_a_prompt_may_carry_anything(tmp_path):
     pool = PromptPool([Prompt("a", "1+1=", "2", {"kind": ["easy"]})])
     (batch,) = PromptDataModule(pool, prompts_per_step=1, steps_per_epoch=1).train_dataloader()
     assert batch["prompts"][0].meta == {"kind": ["easy"]}
+
+
+@given(prompts=st.integers(1, 40), size=st.integers(1, 9), ranks=st.integers(1, 6))
+def test_processes_share_the_held_out_prompts_in_steps_of_their_own(prompts, size, ranks):
+    ranks = min(ranks, prompts)
+    shares = []
+    for rank in range(ranks):
+        batches = PromptBatches(pool_of(prompts), size)
+        batches.ranks = Ranks(rank, ranks)
+        shares.append([batch["indices"].tolist() for batch in batches])
+        assert len(batches) == len(shares[-1])
+    assert len({len(share) for share in shares}) == 1
+    assert all(share for step in zip(*shares, strict=True) for share in step)
+    assert [i for step in zip(*shares, strict=True) for s in step for i in s] == list(
+        range(prompts)
+    )
+
+
+@given(ranks=st.integers(1, 5), step=st.integers(5, 12))
+def test_processes_share_a_training_batch(ranks, step):
+    dealt = []
+    for rank in range(ranks):
+        loader = PromptLoader(pool_of(20), Uniform(20, seed=1), step, steps=3)
+        loader.ranks = Ranks(rank, ranks)
+        dealt.append(list(loader))
+    whole = list(PromptLoader(pool_of(20), Uniform(20, seed=1), step, steps=3))
+    for batch, *shares in zip(whole, *dealt, strict=True):
+        for name in ("indices", "groups"):
+            assert torch.equal(torch.cat([share[name] for share in shares]), batch[name])
+        assert [p for share in shares for p in share["prompts"]] == batch["prompts"]
+        assert all(len(share["prompts"]) for share in shares)
+    assert len({i for batch in whole for i in batch["groups"].tolist()}) == 3 * step
+
+
+def pool_of(size):
+    return PromptPool(Prompt(str(i), f"{i}?", "1") for i in range(size))

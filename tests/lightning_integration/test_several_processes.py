@@ -109,6 +109,25 @@ def test_a_killed_run_goes_on_with_another_number_of_processes(several, tmp_path
     assert len(ended) == 1
 
 
+def test_a_model_split_among_processes_is_dealt_the_same(several, tmp_path):
+    options = {"devices": 2, "strategy": "fsdp2"}
+    killed = start(tmp_path / "fsdp2", module={"kind": "sharded", "killed_on": [0, 8]}, **options)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    last = str(tmp_path / "fsdp2/last.ckpt")
+    parts = run(tmp_path / "fsdp2", module={"kind": "sharded"}, ckpt_path=last, **options)
+    whole = alone(several, tmp_path / "one")
+    assert steps(parts) == whole["dealt"][5:]
+    assert {digest(part["proposer"]) for part in parts} == {digest(whole["proposer"])}
+
+
+def test_grpo_refuses_a_model_split_among_processes(tmp_path):
+    process = start(tmp_path, devices=2, module={"kind": "grpo"}, strategy="fsdp2")
+    _, errors = process.communicate()
+    assert process.returncode != 0
+    assert "expected one process or strategy=ddp, got ModelParallelStrategy" in errors
+
+
 @pytest.mark.parametrize("filter", [None, "dynamic_sampling", "speed"])
 def test_grpo_on_several_processes_learns_what_one_would(several, tmp_path, filter):
     options = {

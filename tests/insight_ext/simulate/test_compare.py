@@ -9,7 +9,8 @@ import pytest
 from insight_ext import ArgumentError
 from insight_ext.cli import main
 from insight_ext.simulate import ARMS, Setting, compare
-from insight_ext.simulate.compare import fraction_of_steps, markdown, parse_arm, write_rows
+from insight_ext.simulate.arms import parse_arm
+from insight_ext.simulate.compare import fraction_of_steps, markdown, write_rows
 from insight_ext.simulate.statistics import interval, paired_p
 
 SMALL = Setting("logistic", pool=200, steps=12, prompts=16)
