@@ -174,7 +174,7 @@ class BeliefProposer(Proposer):
             self._pending = []
         elif self._pending:
             out = ~torch.isin(torch.cat(self._pending), visited)
-            parts = out.split([len(selection) for selection in self._pending])
+            parts = torch.split(out, [len(selection) for selection in self._pending])
             left = [selection[part] for selection, part in zip(self._pending, parts, strict=True)]
             self._pending = [selection for selection in left if len(selection)]
 
