@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import Any, Literal, SupportsFloat
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ from lightning_integration.datamodule import PromptBatch
 from lightning_integration.model import load_model
 from lightning_integration.pl import LightningModule
 from lightning_integration.rewards import Reward, make_reward
-from lightning_integration.rollouts import RolloutEngine, Rollouts, Sampling, TransformersEngine
+from lightning_integration.rollouts import RolloutEngine, Rollouts, Sampling, make_engine
 from lightning_integration.rollouts.transformers import positions
 
 
@@ -156,7 +157,12 @@ class GRPOModule(LightningModule):
     Args:
         model: a Hugging Face model folder, or a model (then give its tokenizer).
         tokenizer: of a model given as an object.
-        engine: draws the rollouts; the model itself, by transformers, if None.
+        engine: draws the rollouts: a name in `rollouts.ENGINES` ("transformers", "vllm",
+            "vllm_server"), an import path, or an engine.
+        engine_options: the engine's settings, where `engine` is a name.
+        old_logprobs: importance ratios compare the updated policy with the log-probabilities that
+            the "engine" reported, or with those "recomputed" by the model before the first update,
+            which costs a forward pass and leaves the engine's rounding out of the ratios.
         reward: a name in `rewards.REWARDS`, an import path (`package.module:function`),
             or a function of prompt and completion.
         rollouts: completions of each prompt, at least 2.
@@ -182,6 +188,9 @@ class GRPOModule(LightningModule):
 
     Logs `loss`, `gradient_norm`, `clip_fraction`, `completion_length`, `frac_truncated`, and in
     validation `val_accuracy` over all held-out prompts and `val_accuracy/KIND` by `meta["kind"]`.
+    `sync_ms`, `check_ms` and `logprob_difference` are what the engine says of taking over the
+    weights, `rollout_logprob_difference` (nats, a mean over tokens) how far the engine's
+    log-probabilities are from the recomputed ones.
     With a filter also what it reports, `frac_groups_kept` (share of the prompts rolled out whose
     group is trained on), `refills` (generation batches beyond the first), `refill_selection_ms`.
 
@@ -200,7 +209,7 @@ class GRPOModule(LightningModule):
         self,
         model: str | Path | PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase | None = None,
-        engine: RolloutEngine | None = None,
+        engine: RolloutEngine | str = "transformers",
         reward: str | Reward = "exact_match",
         rollouts: int = 8,
         max_new_tokens: int = 256,
@@ -221,6 +230,8 @@ class GRPOModule(LightningModule):
         seed: int = 0,
         filter: Filter | str | None = None,
         filter_options: dict[str, Any] | None = None,
+        engine_options: dict[str, Any] | None = None,
+        old_logprobs: Literal["engine", "recomputed"] = "engine",
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -244,6 +255,10 @@ class GRPOModule(LightningModule):
         if clip_low > 1:
             # A ratio of probabilities is never negative.
             raise ArgumentError(f"clip_low: expected at most 1, got {clip_low}")
+        if old_logprobs not in ("engine", "recomputed"):
+            raise ArgumentError(
+                f"old_logprobs: expected engine or recomputed, got {old_logprobs!r}"
+            )
         if isinstance(model, (str, Path)):
             model, tokenizer = load_model(model)
         if tokenizer is None:
@@ -251,7 +266,16 @@ class GRPOModule(LightningModule):
         self.automatic_optimization = False
         self.model = model.train()
         self.tokenizer = tokenizer
-        self.engine = engine or TransformersEngine(model, tokenizer, share_prompts)
+        options = engine_options or {}
+        if engine == "transformers":
+            options = {"share_prompts": share_prompts, **options}
+        if isinstance(engine, str):
+            engine = make_engine(engine, model, tokenizer, **options)
+        elif options:
+            raise ArgumentError("engine_options: expected none beside an engine that is an object")
+        self.engine = engine
+        self.old_logprobs = old_logprobs
+        self._synced = False
         self.reward = make_reward(reward) if isinstance(reward, str) else reward
         self.rollouts = rollouts
         self.max_new_tokens = max_new_tokens
@@ -309,20 +333,66 @@ class GRPOModule(LightningModule):
             rollouts, rewards = collected.rollouts, collected.rewards
             outputs, metrics = {"groups": collected.groups}, collected.metrics
         advantages = group_advantages(rewards, self.standardize)
+        self._rest()
+        if self.old_logprobs == "recomputed":
+            rollouts, of_rollouts = self._recomputed(rollouts)
+            metrics |= of_rollouts
         for _ in range(self.updates_per_batch):
             loss, of_update = self._update(rollouts, advantages)
-        self.engine.sync(self.model)
+        metrics |= self._sync()
         if will_log(self.trainer):
             values = {"loss": loss, **of_update, **metrics}
             self.log_dict(values, batch_size=len(batch["prompts"]))
         return {"loss": loss, **outputs}
+
+    def setup(self, stage: str) -> None:
+        """The weights may have been changed since the last stage, or come from a checkpoint."""
+        self._synced = False
+
+    def _sync(self) -> Mapping[str, float]:
+        """Have the engine take over the weights; returns what it says of it."""
+        metrics = self.engine.sync(self.model)
+        self._synced = True
+        return metrics or {}
+
+    def _rest(self) -> None:
+        """Let the engine free its memory, if it can: its weights are about to be outdated."""
+        self._synced = False
+        getattr(self.engine, "sleep", lambda: None)()
+
+    def _generate(self, prompts: Sequence[Prompt], n: int, sampling: Sampling) -> Rollouts:
+        """n completions of each prompt, by the present weights."""
+        if not self._synced:
+            self._sync()
+        return self.engine.generate([prompt.prompt for prompt in prompts], n, sampling)
+
+    @torch.no_grad()
+    def _recomputed(self, rollouts: Rollouts) -> tuple[Rollouts, dict[str, Tensor]]:
+        """The rollouts with the model's own log-probabilities, and how far off the engine's were."""
+        rows = torch.arange(len(rollouts), device=rollouts.logprobs.device)
+        mask = rollouts.completion_mask
+        parts = [
+            completion_logprobs(
+                self.model,
+                rollouts.prompt_ids[part],
+                rollouts.prompt_mask[part],
+                rollouts.completion_ids[part],
+                mask[part],
+                self.temperature,
+                self.rollouts if self.share_prompts else 1,
+            )
+            for part in rows.split(self.groups_per_pass * self.rollouts)
+        ]
+        logprobs = torch.cat([rollouts.logprobs[:0], *parts]) * mask
+        difference = (logprobs - rollouts.logprobs).abs().sum() / mask.sum()
+        return replace(rollouts, logprobs=logprobs), {"rollout_logprob_difference": difference}
 
     def _roll_out(
         self, step: int, prompts: Sequence[Prompt], n: int, call: int = 0
     ) -> tuple[Rollouts, Tensor]:
         """n completions of each prompt and their rewards, (prompts, n); see `collect.RollOut`."""
         sampling = Sampling(self.max_new_tokens, self.temperature, seed=_mix(self.seed, step, call))
-        rollouts = self.engine.generate([prompt.prompt for prompt in prompts], n, sampling)
+        rollouts = self._generate(prompts, n, sampling)
         texts = iter(rollouts.texts)
         rows = [[self._worth(prompt, next(texts)) for _ in range(n)] for prompt in prompts]
         return rollouts, torch.tensor(rows, dtype=torch.float32, device=self.device)
@@ -394,7 +464,7 @@ class GRPOModule(LightningModule):
             self.max_new_tokens, self.validation_temperature, seed=_mix(self.seed, -1 - batch_idx)
         )
         prompts = batch["prompts"]
-        texts = self.engine.generate([prompt.prompt for prompt in prompts], 1, sampling).texts
+        texts = self._generate(prompts, 1, sampling).texts
         for prompt, text in zip(prompts, texts, strict=True):
             solved = self._worth(prompt, text) >= self.success_threshold
             self._solved[str(prompt.meta.get("kind", ""))].append(solved)
