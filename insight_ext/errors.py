@@ -36,4 +36,4 @@ class DeviceError(InsightError, RuntimeError):
 
 
 class EngineError(InsightError, RuntimeError):
-    """A rollout engine is missing, cannot run the model, or holds other weights than the trainer."""
+    """A rollout engine is missing, cannot run the model, or holds weights of its own."""

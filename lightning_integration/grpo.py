@@ -157,8 +157,8 @@ class GRPOModule(LightningModule):
     Args:
         model: a Hugging Face model folder, or a model (then give its tokenizer).
         tokenizer: of a model given as an object.
-        engine: draws the rollouts: a name in `rollouts.ENGINES` ("transformers", "vllm",
-            "vllm_server"), an import path, or an engine.
+        engine: draws the rollouts: a name in `rollouts.ENGINES` ("vllm", "vllm_server"), an import
+            path, or an engine; the model itself, by transformers, if None.
         engine_options: the engine's settings, where `engine` is a name.
         old_logprobs: importance ratios compare the updated policy with the log-probabilities that
             the "engine" reported, or with those "recomputed" by the model before the first update,
@@ -209,7 +209,7 @@ class GRPOModule(LightningModule):
         self,
         model: str | Path | PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase | None = None,
-        engine: RolloutEngine | str = "transformers",
+        engine: RolloutEngine | str | None = None,
         reward: str | Reward = "exact_match",
         rollouts: int = 8,
         max_new_tokens: int = 256,
@@ -267,8 +267,8 @@ class GRPOModule(LightningModule):
         self.model = model.train()
         self.tokenizer = tokenizer
         options = engine_options or {}
-        if engine == "transformers":
-            options = {"share_prompts": share_prompts, **options}
+        if engine in (None, "transformers"):
+            engine, options = "transformers", {"share_prompts": share_prompts, **options}
         if isinstance(engine, str):
             engine = make_engine(engine, model, tokenizer, **options)
         elif options:
@@ -368,7 +368,7 @@ class GRPOModule(LightningModule):
 
     @torch.no_grad()
     def _recomputed(self, rollouts: Rollouts) -> tuple[Rollouts, dict[str, Tensor]]:
-        """The rollouts with the model's own log-probabilities, and how far off the engine's were."""
+        """The rollouts with the model's own log-probabilities; how far off the engine's were."""
         rows = torch.arange(len(rollouts), device=rollouts.logprobs.device)
         mask = rollouts.completion_mask
         parts = [
@@ -381,10 +381,10 @@ class GRPOModule(LightningModule):
                 self.temperature,
                 self.rollouts if self.share_prompts else 1,
             )
-            for part in rows.split(self.groups_per_pass * self.rollouts)
+            for part in (rows.split(self.groups_per_pass * self.rollouts) if len(rows) else ())
         ]
         logprobs = torch.cat([rollouts.logprobs[:0], *parts]) * mask
-        difference = (logprobs - rollouts.logprobs).abs().sum() / mask.sum()
+        difference = (logprobs - rollouts.logprobs).abs().sum() / mask.sum().clamp(min=1)
         return replace(rollouts, logprobs=logprobs), {"rollout_logprob_difference": difference}
 
     def _roll_out(

@@ -138,7 +138,8 @@ class VLLMEngine:
             self._start(model)
         started = perf_counter()
         told = f"route {self.route}, vLLM {_version()}"
-        with _explained(f"weight sync ({told}): expected vLLM to take the weights"):
+        expected = f"weight sync ({told}): expected vLLM to take the weights"
+        with _explained(expected, f"try another route of {', '.join(ROUTES)}"):
             if self._sleeps:
                 self._llm.wake_up(tags=["weights"])
             self._send(model)
@@ -167,7 +168,7 @@ class VLLMEngine:
             "hf_overrides": untied(self.options.get("hf_overrides")),
             "enable_sleep_mode": self._sleeps,
         }
-        with _host_state_kept(), _explained(_cannot_run(model, options["dtype"])):
+        with _host_state_kept(), _explained(*_runnable(model, options["dtype"])):
             from vllm import LLM
 
             routes = _routes(options)
@@ -207,7 +208,7 @@ class VLLMEngine:
         def answer(prompts: list[list[int]], sampling: Sampling) -> list[Completion]:
             asked = requests(1, sampling, len(prompts), ())
             asked = [{**each, "ignore_eos": True} for each in asked]
-            with _explained(_cannot_run(model, self.options["dtype"])):
+            with _explained(*_runnable(model, self.options["dtype"])):
                 return [group[0] for group in self._answers(prompts, asked)]
 
         return answer
@@ -340,30 +341,30 @@ def _version() -> str:
     return "of unknown version"
 
 
-def _cannot_run(model: PreTrainedModel, dtype: str) -> str:
-    """What is expected of vLLM, for the error where it fails."""
+def _runnable(model: PreTrainedModel, dtype: str) -> tuple[str, str]:
+    """What is expected of vLLM and what to do if it fails, for the error."""
     config = model.config.get_text_config()
     heads = getattr(config, "num_attention_heads", None)
     size = getattr(config, "head_dim", None) or (heads and config.hidden_size // heads)
     device = "GPU" if torch.cuda.is_available() else "CPU"
     return (
-        f"engine vllm: expected a model that vLLM {_version()} runs on a {device}; this one is "
-        f"{type(model).__name__} with head size {size} and dtype {dtype} (on a CPU, head sizes 32, "
-        "64, 80, 96, 112, 128 and some larger ones work). Choose another model, change "
-        "engine_options, or take engine: transformers"
+        f"engine vllm: expected a model that vLLM {_version()} runs on this {device}: "
+        f"{type(model).__name__} with head size {size} in {dtype}",
+        "on a CPU take a model with heads of size 32, 64, 80, 96, 112, 128 or 256; otherwise look "
+        "at engine_options and at vLLM's own log, or choose engine: transformers",
     )
 
 
 @contextmanager
-def _explained(expected: str) -> Iterator[None]:
-    """What vLLM raises inside, as an EngineError that says what was expected."""
+def _explained(expected: str, advice: str) -> Iterator[None]:
+    """What vLLM raises inside, as an EngineError."""
     try:
         yield
     except EngineError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split())
-        raise EngineError(f"{expected}; got {type(error).__name__}: {text[:500]}") from error
+        text = " ".join(str(error).split())[:500]
+        raise EngineError(f"{expected}; got {type(error).__name__}: {text}; {advice}") from error
 
 
 @contextmanager
