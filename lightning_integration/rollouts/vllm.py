@@ -72,7 +72,7 @@ class VLLMEngine:
         ArgumentError: an unknown route.
         EngineError: vllm is not installed.
 
-    vLLM seeds the global generators and replaces `torch.set_num_threads` as it starts; both are put
+    vLLM seeds and draws from the global generators and replaces `torch.set_num_threads`; all are put
     back. It also initialises torch.distributed, and remains in memory until the process ends.
     """
 
@@ -122,6 +122,9 @@ class VLLMEngine:
         asked = requests(n, sampling, len(ids), self._stop)
         return collate(ids, self._answers(ids, asked), n, self.tokenizer, self._device)
 
+    # Lightning validates in inference mode, whose tensors could not be written to later.
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def sync(self, model: PreTrainedModel) -> dict[str, float]:
         """Take over the model's weights, and check it.
 
@@ -220,11 +223,12 @@ class VLLMEngine:
 
         if not self._llm.reset_prefix_cache():
             raise EngineError("vLLM: expected no request under way, so that caches can be emptied")
-        outputs = self._llm.generate(
-            [{"prompt_token_ids": ids} for ids in prompts],
-            [SamplingParams(**each, detokenize=False) for each in asked],
-            use_tqdm=False,
-        )
+        with _host_state_kept():
+            outputs = self._llm.generate(
+                [{"prompt_token_ids": ids} for ids in prompts],
+                [SamplingParams(**each, detokenize=False) for each in asked],
+                use_tqdm=False,
+            )
         return [
             [
                 Completion(
