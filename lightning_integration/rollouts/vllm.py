@@ -72,8 +72,8 @@ class VLLMEngine:
         ArgumentError: an unknown route.
         EngineError: vllm is not installed.
 
-    vLLM seeds and draws from the global generators and replaces `torch.set_num_threads`; all are put
-    back. It also initialises torch.distributed, and remains in memory until the process ends.
+    vLLM seeds the global generators, draws from them and replaces `torch.set_num_threads`; all are
+    put back. It also initialises torch.distributed, and stays in memory until the process ends.
     """
 
     def __init__(
