@@ -38,6 +38,8 @@ from lightning_integration.rollouts.weight_sync import (
 
 ROUTES = ("iterator", "path", "transfer")
 DEFAULTS = {"logprobs_mode": "processed_logprobs", "gpu_memory_utilization": 0.3}
+# As one engine is collected, vLLM takes the process groups away from all others of the process.
+_STARTED: list[Any] = []
 
 
 class VLLMEngine:
@@ -185,6 +187,7 @@ class VLLMEngine:
             llm = LLM(**options)
         # A line for every sync, about rotary embeddings, which have no weights.
         logging.getLogger("vllm.model_executor.model_loader.reload").setLevel(logging.ERROR)
+        _STARTED.append(llm)
         self._llm = llm
         self._room = llm.llm_engine.vllm_config.model_config.max_model_len
         self._check = LogprobCheck.of(model, self.tokenizer, self._room, self._tolerance)
