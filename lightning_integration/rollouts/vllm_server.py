@@ -23,7 +23,7 @@ from lightning_integration.rollouts.completions import (
     tokenized,
 )
 from lightning_integration.rollouts.engine import Rollouts, Sampling
-from lightning_integration.rollouts.vllm import http_transfer
+from lightning_integration.rollouts.vllm_routes import http_transfer
 from lightning_integration.rollouts.weight_sync import LogprobCheck, save_checkpoint
 
 ROUTES = ("path", "nccl", "ipc")
