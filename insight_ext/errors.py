@@ -33,3 +33,7 @@ class CheckpointError(InsightError, ValueError):
 
 class DeviceError(InsightError, RuntimeError):
     """A device is missing, too old, or failed."""
+
+
+class EngineError(InsightError, RuntimeError):
+    """A rollout engine is missing, cannot run the model, or holds weights of its own."""

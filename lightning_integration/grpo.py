@@ -1,19 +1,16 @@
-"""Group relative policy optimisation: the loss as pure functions, and a module that trains by it.
-
-Source: GRPO (arXiv 2402.03300); token mean over the batch and separate clips from DAPO
-(arXiv 2503.14476).
-"""
+"""Group relative policy optimisation (GRPO) as a Lightning module."""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import Any, Literal, SupportsFloat
 
 import torch
 from torch import Tensor
@@ -27,121 +24,14 @@ from lightning_integration.collect import collect, given_filter, length_metrics
 from lightning_integration.datamodule import PromptBatch, ranks_of
 from lightning_integration.model import load_model
 from lightning_integration.pl import DDPStrategy, LightningModule
+from lightning_integration.policy_loss import (
+    clipped_policy_loss,
+    completion_logprobs,
+    group_advantages,
+    kl_to_reference,
+)
 from lightning_integration.rewards import Reward, make_reward
-from lightning_integration.rollouts import RolloutEngine, Rollouts, Sampling, TransformersEngine
-from lightning_integration.rollouts.transformers import positions
-
-
-def group_advantages(rewards: Tensor, standardize: bool = True) -> Tensor:
-    """How much better than its group each rollout is.
-
-    Args:
-        rewards: float, shape (B, K): K rollouts of each of B prompts; B may be 0.
-        standardize: divide by the group's (population) standard deviation.
-
-    Returns:
-        float tensor of shape (B, K); each row has mean 0, and exactly 0 throughout where all K
-        rewards are equal.
-
-    Example:
-        >>> group_advantages(torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.1, 0.1, 0.1, 0.1]])).tolist()
-        [[1.0, -1.0, -1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
-    """
-    centred = rewards - rewards.mean(dim=1, keepdim=True)
-    # The mean of equal floats is not always that float; its rounding must not become a signal.
-    equal = rewards.amax(dim=1, keepdim=True) == rewards.amin(dim=1, keepdim=True)
-    # Without groups torch would warn about a deviation of nothing.
-    if standardize and len(rewards):
-        centred = centred / rewards.std(dim=1, keepdim=True, correction=0)
-    return centred.masked_fill(equal, 0.0)
-
-
-def clipped_policy_loss(
-    logprobs: Tensor,
-    old_logprobs: Tensor,
-    advantages: Tensor,
-    clip_low: float = 0.2,
-    clip_high: float = 0.28,
-) -> Tensor:
-    """The clipped objective of each token, to be minimised.
-
-    `-min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)` with r = exp(logprobs - old_logprobs).
-
-    Args:
-        logprobs, old_logprobs: under the present policy and the one that drew the tokens, same
-            shape, in nats.
-        advantages: broadcasts to that shape.
-
-    Example:
-        >>> new, old = torch.tensor([0.5]).log(), torch.tensor([0.25]).log()
-        >>> [round(clipped_policy_loss(new, old, torch.tensor([a])).item(), 4) for a in (1.0, -1.0)]
-        [-1.28, 2.0]
-    """
-    ratio = (logprobs - old_logprobs).exp()
-    clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
-    return -torch.minimum(ratio * advantages, clipped * advantages)
-
-
-def kl_to_reference(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """Each token's estimate of KL(policy || reference): `exp(d) - d - 1`, d = reference - logprobs.
-
-    Unbiased for tokens drawn from the policy, and never negative.
-
-    Example:
-        >>> kl_to_reference(torch.tensor([0.5]).log(), torch.tensor([0.5]).log()).item()
-        0.0
-    """
-    difference = reference - logprobs
-    return difference.exp() - difference - 1
-
-
-def completion_logprobs(
-    model: PreTrainedModel,
-    prompt_ids: Tensor,
-    prompt_mask: Tensor,
-    completion_ids: Tensor,
-    completion_mask: Tensor,
-    temperature: float = 1.0,
-    samples: int = 1,
-) -> Tensor:
-    """Log-probability of each completion token at this temperature: float32, shape (G, T).
-
-    Args:
-        prompt_ids, prompt_mask, completion_ids, completion_mask: as in `Rollouts`.
-        temperature: positive.
-        samples: adjacent rows with the same prompt. Above 1, the prompt is read once for all of
-            them, in the backward pass too; the model's cache has to be one that can be repeated.
-    """
-    ids, mask = torch.cat((prompt_ids, completion_ids), dim=1), (prompt_mask, completion_mask)
-    mask = torch.cat(mask, dim=1).long()
-    start = 0
-    heads: tuple[Tensor, ...] = ()
-    cache = None
-    if samples > 1:
-        read = model(
-            input_ids=prompt_ids[::samples],
-            attention_mask=prompt_mask[::samples].long(),
-            position_ids=positions(prompt_mask[::samples]),
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        cache = read.past_key_values
-        cache.batch_repeat_interleave(samples)
-        heads = (read.logits.repeat_interleave(samples, dim=0),)
-        start = prompt_ids.shape[1]
-    kept = completion_ids.shape[1] - len(heads)
-    if kept:
-        read = model(
-            input_ids=ids[:, start:-1],
-            attention_mask=mask[:, :-1],
-            position_ids=positions(mask)[:, start:-1],
-            past_key_values=cache,
-            use_cache=cache is not None,
-            logits_to_keep=kept,
-        )
-        heads = (*heads, read.logits)
-    logprobs = (torch.cat(heads, dim=1).float() / temperature).log_softmax(dim=-1)
-    return logprobs.gather(-1, completion_ids.unsqueeze(-1)).squeeze(-1)
+from lightning_integration.rollouts import RolloutEngine, Rollouts, Sampling, make_engine
 
 
 class GRPOModule(LightningModule):
@@ -157,7 +47,12 @@ class GRPOModule(LightningModule):
     Args:
         model: a Hugging Face model folder, or a model (then give its tokenizer).
         tokenizer: of a model given as an object.
-        engine: draws the rollouts; the model itself, by transformers, if None.
+        engine: draws the rollouts: a name in `rollouts.ENGINES` ("vllm", "vllm_server"), an import
+            path, or an engine; the model itself, by transformers, if None.
+        engine_options: the engine's settings, where `engine` is a name.
+        old_logprobs: importance ratios compare the updated policy with the log-probabilities that
+            the "engine" reported, or with those "recomputed" by the model before the first update,
+            which costs a forward pass and leaves the engine's rounding out of the ratios.
         reward: a name in `rewards.REWARDS`, an import path (`package.module:function`),
             or a function of prompt and completion.
         rollouts: completions of each prompt, at least 2.
@@ -183,6 +78,9 @@ class GRPOModule(LightningModule):
 
     Logs `loss`, `gradient_norm`, `clip_fraction`, `completion_length`, `frac_truncated`, and in
     validation `val_accuracy` over all held-out prompts and `val_accuracy/KIND` by `meta["kind"]`.
+    `sync_ms`, `check_ms` and `logprob_difference` are what the engine says of taking over the
+    weights, `rollout_logprob_difference` (nats, a mean over tokens) how far the engine's
+    log-probabilities are from the recomputed ones.
     With a filter also what it reports, `frac_groups_kept` (share of the prompts rolled out whose
     group is trained on), `refills` (generation batches beyond the first), `refill_selection_ms`.
 
@@ -201,7 +99,7 @@ class GRPOModule(LightningModule):
         self,
         model: str | Path | PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase | None = None,
-        engine: RolloutEngine | None = None,
+        engine: RolloutEngine | str | None = None,
         reward: str | Reward = "exact_match",
         rollouts: int = 8,
         max_new_tokens: int = 256,
@@ -222,6 +120,8 @@ class GRPOModule(LightningModule):
         seed: int = 0,
         filter: Filter | str | None = None,
         filter_options: dict[str, Any] | None = None,
+        engine_options: dict[str, Any] | None = None,
+        old_logprobs: Literal["engine", "recomputed"] = "engine",
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -245,6 +145,10 @@ class GRPOModule(LightningModule):
         if clip_low > 1:
             # A ratio of probabilities is never negative.
             raise ArgumentError(f"clip_low: expected at most 1, got {clip_low}")
+        if old_logprobs not in ("engine", "recomputed"):
+            raise ArgumentError(
+                f"old_logprobs: expected engine or recomputed, got {old_logprobs!r}"
+            )
         if isinstance(model, (str, Path)):
             model, tokenizer = load_model(model)
         if tokenizer is None:
@@ -252,7 +156,16 @@ class GRPOModule(LightningModule):
         self.automatic_optimization = False
         self.model = model.train()
         self.tokenizer = tokenizer
-        self.engine = engine or TransformersEngine(model, tokenizer, share_prompts)
+        options = engine_options or {}
+        if engine in (None, "transformers"):
+            engine, options = "transformers", {"share_prompts": share_prompts, **options}
+        if isinstance(engine, str):
+            engine = make_engine(engine, model, tokenizer, **options)
+        elif options:
+            raise ArgumentError("engine_options: expected none beside an engine that is an object")
+        self.engine = engine
+        self.old_logprobs = old_logprobs
+        self._synced = False
         self.reward = make_reward(reward) if isinstance(reward, str) else reward
         self.rollouts = rollouts
         self.max_new_tokens = max_new_tokens
@@ -279,7 +192,12 @@ class GRPOModule(LightningModule):
         self._solved: dict[str, list[bool]] = defaultdict(list)
 
     def setup(self, stage: str) -> None:
-        """ArgumentError under a strategy that splits the model among processes."""
+        """Refuse a strategy that splits the model; expect other weights than in the stage before.
+
+        Raises:
+            ArgumentError: several processes without DDP.
+        """
+        self._synced = False
         strategy = self.trainer.strategy
         if self.trainer.world_size > 1 and not isinstance(strategy, DDPStrategy):
             raise ArgumentError(
@@ -320,14 +238,56 @@ class GRPOModule(LightningModule):
             rollouts, rewards = collected.rollouts, collected.rewards
             outputs, metrics = {"groups": collected.groups}, collected.metrics
         advantages = group_advantages(rewards, self.standardize)
+        self._rest()
+        if self.old_logprobs == "recomputed":
+            rollouts, of_rollouts = self._recomputed(rollouts)
+            metrics |= of_rollouts
         for _ in range(self.updates_per_batch):
             loss, of_update = self._update(rollouts, advantages)
-        self.engine.sync(self.model)
+        metrics |= self._sync()
         if will_log(self.trainer):
             values = {"loss": loss, **of_update, **metrics}
             several = self.trainer.world_size > 1
             self.log_dict(values, batch_size=len(batch["prompts"]), sync_dist=several)
         return {"loss": loss, **outputs}
+
+    def _sync(self) -> Mapping[str, float]:
+        """Have the engine take over the weights; returns what it says of it."""
+        metrics = self.engine.sync(self.model)
+        self._synced = True
+        return metrics or {}
+
+    def _rest(self) -> None:
+        """Let the engine free its memory, if it can: its weights are about to be outdated."""
+        self._synced = False
+        getattr(self.engine, "sleep", lambda: None)()
+
+    def _generate(self, prompts: Sequence[Prompt], n: int, sampling: Sampling) -> Rollouts:
+        """n completions of each prompt, by the present weights."""
+        if not self._synced:
+            self._sync()
+        return self.engine.generate([prompt.prompt for prompt in prompts], n, sampling)
+
+    @torch.no_grad()
+    def _recomputed(self, rollouts: Rollouts) -> tuple[Rollouts, dict[str, Tensor]]:
+        """The rollouts with the model's own log-probabilities; how far off the engine's were."""
+        rows = torch.arange(len(rollouts), device=rollouts.logprobs.device)
+        mask = rollouts.completion_mask
+        parts = [
+            completion_logprobs(
+                self.model,
+                rollouts.prompt_ids[part],
+                rollouts.prompt_mask[part],
+                rollouts.completion_ids[part],
+                mask[part],
+                self.temperature,
+                self.rollouts if self.share_prompts else 1,
+            )
+            for part in (rows.split(self.groups_per_pass * self.rollouts) if len(rows) else ())
+        ]
+        logprobs = torch.cat([rollouts.logprobs[:0], *parts]) * mask
+        difference = (logprobs - rollouts.logprobs).abs().sum() / mask.sum().clamp(min=1)
+        return replace(rollouts, logprobs=logprobs), {"rollout_logprob_difference": difference}
 
     def _roll_out(
         self, step: int, prompts: Sequence[Prompt], n: int, call: int = 0
@@ -335,7 +295,7 @@ class GRPOModule(LightningModule):
         """n completions of each prompt and their rewards, (prompts, n); see `collect.RollOut`."""
         seed = _mix(self.seed, step, call, ranks_of(self.trainer).rank)
         sampling = Sampling(self.max_new_tokens, self.temperature, seed=seed)
-        rollouts = self.engine.generate([prompt.prompt for prompt in prompts], n, sampling)
+        rollouts = self._generate(prompts, n, sampling)
         texts = iter(rollouts.texts)
         rows = [[self._worth(prompt, next(texts)) for _ in range(n)] for prompt in prompts]
         return rollouts, torch.tensor(rows, dtype=torch.float32, device=self.device)
@@ -412,7 +372,7 @@ class GRPOModule(LightningModule):
             self.max_new_tokens, self.validation_temperature, seed=_mix(self.seed, -1 - batch_idx)
         )
         prompts = batch["prompts"]
-        texts = self.engine.generate([prompt.prompt for prompt in prompts], 1, sampling).texts
+        texts = self._generate(prompts, 1, sampling).texts
         for prompt, text in zip(prompts, texts, strict=True):
             solved = self._worth(prompt, text) >= self.success_threshold
             self._solved[str(prompt.meta.get("kind", ""))].append(solved)

@@ -122,9 +122,11 @@ def make_model(
     heads: int = 2,
     width: int = 64,
     feed_forward: int = 192,
+    head_size: int = 64,
+    tied: bool = True,
     seed: int = 0,
 ) -> LlamaForCausalLM:
-    """A new Llama model with heads of size 64 and random weights, a function of `seed`.
+    """A new Llama model with random weights, a function of `seed`.
 
     Short texts want a small rotary base, a small width wants a larger initial spread; with both,
     and biases in the attention as Qwen2 has them, additions are learned in hundreds of steps.
@@ -137,6 +139,8 @@ def make_model(
         heads: attention heads in each of them.
         width: of the residual stream.
         feed_forward: width inside the feed-forward layer of each.
+        head_size: of each attention head.
+        tied: whether the output head is the embedding.
         seed: of the weights.
 
     Returns:
@@ -155,12 +159,12 @@ def make_model(
         num_hidden_layers=layers,
         num_attention_heads=heads,
         num_key_value_heads=heads,
-        head_dim=64,
+        head_dim=head_size,
         attention_bias=True,
         max_position_embeddings=128,
         rope_parameters={"rope_type": "default", "rope_theta": 100.0},
         initializer_range=0.1,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

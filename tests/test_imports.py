@@ -113,10 +113,12 @@ def test_lightning_integration_uses_public_names_only():
                 assert not private, f"{path} imports {name}"
 
 
-def test_only_one_file_imports_vllm():
+def test_two_files_alone_import_vllm_and_only_when_it_is_used():
     for path in python_files("insight_ext", "lightning_integration"):
         if "vllm" in roots(imported(path)):
-            assert path == ROOT / "lightning_integration/rollouts/vllm.py"
+            assert path.parent == ROOT / "lightning_integration/rollouts"
+            assert path.name in {"vllm.py", "vllm_routes.py"}
+            assert "vllm" not in roots(imported(path, top_level_only=True))
 
 
 def test_benchmarks_do_not_import_tests_and_tests_do_not_time():

@@ -2,7 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
+from inspect import signature
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from insight_ext import ArgumentError
 from lightning_integration.rollouts.engine import RolloutEngine, Rollouts, Sampling
 from lightning_integration.rollouts.transformers import TransformersEngine
+from lightning_integration.rollouts.vllm import VLLMEngine
+from lightning_integration.rollouts.vllm_server import VLLMServer
 
-__all__ = ["RolloutEngine", "Rollouts", "Sampling", "TransformersEngine"]
+__all__ = [
+    "ENGINES",
+    "RolloutEngine",
+    "Rollouts",
+    "Sampling",
+    "TransformersEngine",
+    "VLLMEngine",
+    "VLLMServer",
+    "make_engine",
+]
+
+ENGINES: dict[str, Callable[..., RolloutEngine]] = {
+    "transformers": TransformersEngine,
+    "vllm": VLLMEngine,
+    "vllm_server": VLLMServer,
+}
+
+
+def make_engine(
+    name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **options: Any
+) -> RolloutEngine:
+    """The engine with this name in `ENGINES`, or made by what is at this import path.
+
+    Args:
+        name: a name, or `package.module:callable`; called with model, tokenizer and options.
+        model, tokenizer: the policy.
+        options: of the engine.
+
+    Raises:
+        ArgumentError: an unknown name, path or option.
+
+    Example:
+        >>> from lightning_integration.model import make_model, make_tokenizer
+        >>> tokenizer = make_tokenizer("0123456789+=")
+        >>> engine = make_engine("transformers", make_model(tokenizer, layers=1), tokenizer)
+        >>> type(engine).__name__
+        'TransformersEngine'
+    """
+    module, colon, attribute = name.partition(":")
+    if colon:
+        try:
+            maker = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ArgumentError(f"engine {name!r}: cannot import it: {error}") from error
+    elif name in ENGINES:
+        maker = ENGINES[name]
+    else:
+        raise ArgumentError(
+            f"engine: expected one of {', '.join(ENGINES)}, or an import path such as "
+            f"'package.module:Engine', got {name!r}"
+        )
+    try:
+        signature(maker).bind(model, tokenizer, **options)
+    except TypeError as error:
+        raise ArgumentError(f"engine_options of {name!r}: {error}") from error
+    return maker(model, tokenizer, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -142,5 +142,12 @@ class RolloutEngine(Protocol):
         the same machine; global random states are neither used nor changed.
         """
 
-    def sync(self, model: Any) -> None:
-        """Take over the model's weights; called after the updates on each batch."""
+    def sync(self, model: Any) -> Mapping[str, float] | None:
+        """Take over the model's weights.
+
+        Called before the first rollouts and after the updates on each batch. An engine may also
+        have `sleep()`: called when a batch is rolled out, before the updates, to free memory.
+
+        Returns:
+            What to log of it, if anything.
+        """

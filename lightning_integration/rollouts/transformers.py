@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from insight_ext import ArgumentError
+from lightning_integration.rollouts.completions import stop_tokens
 from lightning_integration.rollouts.engine import Rollouts, Sampling
 
 
@@ -53,9 +54,7 @@ class TransformersEngine:
         self.model = model
         self.tokenizer = tokenizer
         self.share_prompts = share_prompts
-        stop = model.generation_config.eos_token_id
-        stop = {*(stop if isinstance(stop, list) else [stop]), tokenizer.eos_token_id} - {None}
-        self._stop = sorted(stop)
+        self._stop = stop_tokens(model, tokenizer)
 
     def sync(self, model: PreTrainedModel) -> None:
         """Nothing to do: the engine's model is the trained one."""

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from insight_ext import ArgumentError
-from lightning_integration.grpo import completion_logprobs
 from lightning_integration.model import make_model, make_tokenizer
+from lightning_integration.policy_loss import completion_logprobs
 from lightning_integration.rollouts import Sampling, TransformersEngine
 
 PROMPTS = ["12+3=", "1=", "123+123="]
