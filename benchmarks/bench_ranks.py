@@ -52,7 +52,8 @@ def _process(rank: int, size: int, n: int, k: int, folder: str) -> None:
     times: dict[str, list[float]] = {part: [] for part in PARTS}
     for step, batch in enumerate(loader):
         rewards = torch.randint(0, 2, (len(batch["prompts"]), ROLLOUTS), generator=generator)
-        loader.ranks.gathered(step)  # begin together, as after an optimiser's step
+        if size > 1:
+            torch.distributed.barrier()  # begin together, as after an optimiser's step
         start = perf_counter()
         groups = arrived({"rewards": rewards.float()}, batch, loader).groups
         gathered = perf_counter()
