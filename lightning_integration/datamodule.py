@@ -59,6 +59,7 @@ class PromptLoader:
 
     Attributes:
         drawn, observed: batches dealt, and batches whose results came back, since the beginning.
+        dealt: rollout groups dealt, which number them.
         ledger: of the groups that are out; None if results come with the step.
         ranks: this process among those that train together. Each has the same beliefs, so each
             draws the same batch, and deals its own part of it.
@@ -95,6 +96,7 @@ class PromptLoader:
         self.steps = steps
         self.drawn = 0
         self.observed = 0
+        self.dealt = 0
         self.ranks = Ranks()
         self.ledger = GroupLedger(max_staleness) if max_staleness != 0 else None
         if self.ledger is not None and isinstance(proposer, BeliefProposer):
@@ -113,8 +115,8 @@ class PromptLoader:
         indices = self.proposer.select(self.prompts_per_step)
         milliseconds = 1e3 * (perf_counter() - start)
         draw = Draw(self.drawn, self.observed, milliseconds, self.proposer.metrics())
-        first = self.drawn * self.prompts_per_step
-        groups = torch.arange(first, first + self.prompts_per_step)
+        groups = torch.arange(self.dealt, self.dealt + len(indices))
+        self.dealt += len(indices)
         if self.ledger is not None:
             self.ledger.deal(groups.tolist(), indices.tolist(), self.drawn, self.observed)
         self.drawn += 1
@@ -157,11 +159,12 @@ class PromptLoader:
 
     def state_dict(self) -> dict[str, int]:
         """The position. Beliefs and groups that are out are the callback's to save."""
-        return {"drawn": self.drawn, "observed": self.observed}
+        return {"drawn": self.drawn, "observed": self.observed, "dealt": self.dealt}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Restore what `state_dict` saved."""
         self.drawn, self.observed = state["drawn"], state["observed"]
+        self.dealt = state["dealt"]
 
 
 class RehearsalLoader(PromptLoader):

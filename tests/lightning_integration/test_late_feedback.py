@@ -77,12 +77,12 @@ class Learner(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
-def late(tiny, staleness=STALENESS, **options):
+def late(tiny, staleness=STALENESS, size=PROMPTS, **options):
     return PromptDataModule(
         tiny.pool(),
         "insight",
         {"decay": 1.0},
-        prompts_per_step=PROMPTS,
+        prompts_per_step=size,
         steps_per_epoch=STEPS,
         max_staleness=staleness,
         **options,
@@ -144,6 +144,13 @@ def test_a_resumed_run_waits_for_what_was_out(run, tiny, tmp_path):
     assert module.dealt == whole.dealt[15:]
     assert torch.equal(data.proposer.posterior.alpha, expected.proposer.posterior.alpha)
     assert data.loader.ledger.state_dict() == expected.loader.ledger.state_dict()
+
+
+def test_a_run_goes_on_with_batches_of_another_size(run, tiny, tmp_path):
+    (saved,) = (run[0] / "checkpoints").glob("*step=15.ckpt")
+    module, data = Learner(), late(tiny, size=PROMPTS - 1)
+    tiny.train(tmp_path, saved, module=module, datamodule=data, max_epochs=1)
+    assert data.loader.dealt == 15 * PROMPTS + 15 * (PROMPTS - 1)
 
 
 def test_rewards_of_the_step_itself_are_results_too(tiny, tmp_path):
