@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,7 +17,8 @@ class GroupResult(NamedTuple):
 
     Args:
         group: the group's id.
-        rewards: finite numbers, of the rollouts number `first`, `first` + 1, ... of the group.
+        rewards: finite numbers, of the rollouts number `first`, `first` + 1, ... of the group; a
+            list, a tensor or an array.
         first: 0 for the group's first rollout.
         of: rollouts of the whole group; None: these are the last.
     """
@@ -120,9 +122,9 @@ class GroupLedger:
         Raises:
             ObservationError: a group that was never dealt, a rollout number outside its group, a
                 group size that differs from what was said before, a reward that is not a finite
-                number; nothing is taken in.
+                number, something else than a GroupResult; nothing is taken in.
         """
-        results = list(results)
+        results = [_plain(at, result) for at, result in enumerate(results)]
         self._check(results)
         finished = []
         for result in results:
@@ -131,7 +133,7 @@ class GroupLedger:
                 self.duplicates += len(result.rewards)
                 continue
             entry.of = _size(result)
-            came = dict(enumerate(map(float, result.rewards), start=result.first))
+            came = dict(enumerate(result.rewards, start=result.first))
             self.duplicates += len(came.keys() & entry.rewards.keys())
             entry.rewards = came | entry.rewards  # what came first counts
             if entry.whole:
@@ -209,6 +211,28 @@ class GroupLedger:
         target = change.target
         kept = [[row[0], int(target[row[1]]), *row[2:]] for row in state["open"]]
         return {**state, "open": [row for row in kept if row[1] >= 0]}
+
+
+def _plain(at: int, result: GroupResult) -> GroupResult:
+    """The result in Python's own numbers, whatever kind of tensors or arrays it came in."""
+    if not isinstance(result, GroupResult):
+        raise ObservationError(
+            f"results[{at}]: expected a GroupResult, got {type(result).__name__}; nothing was "
+            "taken in"
+        )
+    group, rewards, first, of = result
+    try:
+        return GroupResult(
+            operator.index(group),
+            [float(reward) for reward in rewards],
+            operator.index(first),
+            None if of is None else operator.index(of),
+        )
+    except (TypeError, ValueError) as error:
+        raise ObservationError(
+            f"results[{at}]: expected an integer `group` and numbers as `rewards`, got "
+            f"{result!r:.120}; nothing was taken in"
+        ) from error
 
 
 def _size(result: GroupResult) -> int:

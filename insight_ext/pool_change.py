@@ -56,7 +56,8 @@ class PoolChange:
         same = contents[source[known]] == now[known]
         self.gained = [pool.ids[i] for i in (source < 0).nonzero()[:, 0].tolist()]
         self.rewritten = [pool.ids[i] for i in known[~same].tolist()]
-        self.lost = [name for name in ids if name not in set(pool.ids)]
+        present = set(pool.ids)
+        self.lost = [name for name in ids if name not in present]
         source[known[~same]] = -1
         self.source = source
         self.kept = int(torch.count_nonzero(source >= 0))

@@ -100,7 +100,6 @@ class PromptSelectionCallback(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the proposer; see to it that a wrong checkpoint is refused before it is used."""
         if stage != "fit":
-            self._state = None
             return
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, PromptDataModule):
@@ -109,6 +108,7 @@ class PromptSelectionCallback(Callback):
                 f"(...)), got datamodule={type(data).__name__}"
             )
         self._ranks = ranks_of(trainer)
+        _check_one_copy_each(trainer)
         self._agree("pool", f"{data.pool.fingerprint} ({len(data.pool)} prompts)")
         chosen = getattr(pl_module, "filter", None)
         state = SelectionState(data, chosen if isinstance(chosen, Filter) else None)
@@ -129,7 +129,7 @@ class PromptSelectionCallback(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the module its own hook back."""
-        vars(pl_module).pop("on_load_checkpoint", None)
+        _unwrap(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the history beyond the checkpoint: those steps will be trained again."""
@@ -242,8 +242,8 @@ class PromptSelectionCallback(Callback):
         Raises:
             ArgumentError: the beliefs of the processes differ; the checkpoint is not written.
         """
-        if self._ranks.size > 1:
-            self._agree("strategy and beliefs", self._fitted.digest())
+        if self._ranks.size > 1 and self._state is not None:
+            self._agree("strategy and beliefs", self._state.digest())
         self._flush()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -253,7 +253,8 @@ class PromptSelectionCallback(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Write the rest of the history."""
+        """Write the rest of the history; Lightning calls no `teardown` now."""
+        _unwrap(pl_module)
         self._flush()
 
     def _agree(self, name: str, own: str) -> None:
@@ -289,6 +290,23 @@ class PromptSelectionCallback(Callback):
     def _fitted(self) -> SelectionState:
         assert self._state is not None, "Lightning calls setup before any other hook"
         return self._state
+
+
+def _unwrap(pl_module: LightningModule) -> None:
+    """Take away the hook that `setup` put before the module's own."""
+    vars(pl_module).pop("on_load_checkpoint", None)
+
+
+def _check_one_copy_each(trainer: Trainer) -> None:
+    """ArgumentError where several processes share a copy of the model, and so want one batch."""
+    kwargs = getattr(trainer.strategy, "distributed_sampler_kwargs", None) or {}
+    copies = kwargs.get("num_replicas", trainer.world_size)
+    if copies != trainer.world_size:
+        raise ArgumentError(
+            f"PromptSelectionCallback: expected a batch for each of {trainer.world_size} "
+            f"processes, got a strategy with {copies} copies of the model; set "
+            "tensor_parallel_size=1"
+        )
 
 
 def will_log(trainer: Trainer) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +51,18 @@ class LastCheckpoint(callbacks.Checkpoint):
         try:
             trainer.save_checkpoint(unfinished)
             if unfinished.is_dir():
+                trainer.strategy.barrier("LastCheckpoint")
+                if trainer.is_global_zero:
+                    shutil.rmtree(unfinished)
                 raise CheckpointError(
                     f"{self.path}: expected a strategy that writes a checkpoint as one file, got a "
                     "folder; set save_distributed_checkpoint=False, or keep checkpoints with "
                     "Lightning's ModelCheckpoint"
                 )
             if trainer.is_global_zero:
-                with unfinished.open("rb") as file:
-                    os.fsync(file.fileno())
+                _sync(unfinished)
                 unfinished.replace(self.path)
+                _sync(self.path.parent)
         except OSError as error:
             unfinished.unlink(missing_ok=True)
             kept = (
@@ -68,3 +72,12 @@ class LastCheckpoint(callbacks.Checkpoint):
                 f"{self.path}: cannot write a checkpoint: {error.strerror or error}; {kept}; "
                 "make room and resume"
             ) from error
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or a folder's list of files, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

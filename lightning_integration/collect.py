@@ -202,6 +202,13 @@ class _Rolling:
 
     def add(self, indices: Tensor) -> None:
         """Roll out this process's part of one generation batch, and hear of the others'."""
+        everyone = self.ranks.all_or_none(lambda: self._rolled(indices))
+        before = [*self.judged, *everyone[: self.ranks.rank]]
+        self._places.append(sum(map(len, before)) + torch.arange(len(self.finished[-1])))
+        self.judged.append(joined_groups(everyone))
+
+    def _rolled(self, indices: Tensor) -> Groups:
+        """The groups of these prompts; their rollouts are kept here."""
         abandoned = 0
         part = self._call(indices, self.chosen.screening or self.n)
         if self.chosen.screening is not None:
@@ -210,11 +217,7 @@ class _Rolling:
             abandoned = self.given_up[-1].rewards.numel()
             part = self._complete(part.pick(passes))
         self.finished.append(part)
-        groups = Groups(part.indices, part.rewards.cpu(), self._uncertainty(part), abandoned)
-        everyone = self.ranks.gathered(groups)
-        before = [*self.judged, *everyone[: self.ranks.rank]]
-        self._places.append(sum(map(len, before)) + torch.arange(len(part)))
-        self.judged.append(joined_groups(everyone))
+        return Groups(part.indices, part.rewards.cpu(), self._uncertainty(part), abandoned)
 
     def _complete(self, part: _Part) -> _Part:
         if not len(part):

@@ -21,7 +21,7 @@ from insight_ext import ArgumentError, Prompt
 from insight_ext.filters import Filter
 from lightning_integration.callback import will_log
 from lightning_integration.collect import collect, given_filter, length_metrics
-from lightning_integration.datamodule import PromptBatch, ranks_of
+from lightning_integration.datamodule import PromptBatch, is_rehearsal, ranks_of
 from lightning_integration.model import load_model
 from lightning_integration.pl import DDPStrategy, LightningModule
 from lightning_integration.policy_loss import (
@@ -31,7 +31,13 @@ from lightning_integration.policy_loss import (
     kl_to_reference,
 )
 from lightning_integration.rewards import Reward, make_reward
-from lightning_integration.rollouts import RolloutEngine, Rollouts, Sampling, make_engine
+from lightning_integration.rollouts import (
+    RolloutEngine,
+    Rollouts,
+    Sampling,
+    VLLMServer,
+    make_engine,
+)
 
 
 class GRPOModule(LightningModule):
@@ -199,6 +205,11 @@ class GRPOModule(LightningModule):
         """
         self._synced = False
         strategy = self.trainer.strategy
+        if self.trainer.world_size > 1 and isinstance(self.engine, VLLMServer):
+            raise ArgumentError(
+                "engine: expected one process beside vllm_server, which takes the weights and the "
+                f"questions of one trainer, got {self.trainer.world_size}; take engine: vllm"
+            )
         if self.trainer.world_size > 1 and not isinstance(strategy, DDPStrategy):
             raise ArgumentError(
                 "GRPOModule: expected one process or strategy=ddp, got "
@@ -234,7 +245,9 @@ class GRPOModule(LightningModule):
             outputs, metrics = {"rewards": rewards}, length_metrics([rollouts])
         else:
             loader = self.trainer.train_dataloader
-            collected = collect(self.filter, roll_out, batch, loader, self.rollouts)
+            # A rehearsal must leave nothing behind, in the filter neither.
+            chosen = deepcopy(self.filter) if is_rehearsal(self.trainer) else self.filter
+            collected = collect(chosen, roll_out, batch, loader, self.rollouts)
             rollouts, rewards = collected.rollouts, collected.rewards
             outputs, metrics = {"groups": collected.groups}, collected.metrics
         advantages = group_advantages(rewards, self.standardize)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -165,14 +165,12 @@ def _late(
     if "results" not in outputs and "groups" not in outputs:
         rewards = _finite("rewards", _rewards(outputs, batch), batch["prompts"])
         results = map(GroupResult, batch["groups"].tolist(), rewards.tolist())
-    results = list(results)
-    for at, result in enumerate(results):
-        if not isinstance(result, GroupResult):
-            raise ObservationError(
-                f"results[{at}]: expected a GroupResult, got {type(result).__name__}; no belief "
-                "was changed"
-            )
-    return results, _groups(outputs, pool) if "groups" in outputs else []
+    if not isinstance(results, Iterable):
+        raise ObservationError(
+            f"results: expected a list of GroupResult, got {type(results).__name__}; no belief was "
+            "changed"
+        )
+    return list(results), _groups(outputs, pool) if "groups" in outputs else []
 
 
 def _group(name: str, pair: Any, pool: PromptPool) -> tuple[Tensor, Tensor]:

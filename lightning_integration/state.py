@@ -94,4 +94,5 @@ class SelectionState:
             state["filter"] = self.filter.carried(state["filter"], change)
         if self.loader.ledger is not None and state["ledger"] is not None:
             state["ledger"] = self.loader.ledger.carried(state["ledger"], change)
+        state["pool"] = self.pool.state_dict()
         rank_zero_warn(f"the pool changed since the checkpoint: {change}")

@@ -14,13 +14,12 @@ from insight_ext.proposers.proposer import BeliefProposer
 class Uniform(BeliefProposer):
     """Every prompt once an epoch, in an order shuffled anew each epoch.
 
-    Prompts left over at the end of an epoch are dealt first; should the new order begin with one of
-    them, it waits until the end of the new epoch, so that no batch holds a prompt twice. Beliefs
-    are kept for the reports and play no part in the choice.
+    Prompts left over at the end of an epoch are dealt first, and wait until the end of the new one,
+    so that no batch holds a prompt twice. So do prompts in flight when an epoch begins. Beliefs are
+    kept for the reports and play no part in the choice.
 
     Args:
-        pool_size, seed, common: see `BeliefProposer`. Prompts in flight are not avoided: within an
-            epoch they do not come again anyway.
+        pool_size, seed, common: see `BeliefProposer`.
 
     Source: RANDOM, the baseline of InSight (arXiv 2603.01907) and of most others.
 
@@ -40,7 +39,9 @@ class Uniform(BeliefProposer):
         if len(self._queue) < k:
             shuffled = torch.from_numpy(self._generator().permutation(self.pool_size))
             left = torch.isin(shuffled, self._queue)
-            self._queue = torch.cat((self._queue, shuffled[~left], shuffled[left]))
+            out = torch.isin(shuffled, exclude) & ~left
+            parts = shuffled[~left & ~out], shuffled[out], shuffled[left]
+            self._queue = torch.cat((self._queue, *parts))
         chosen, self._queue = self._queue[:k].clone(), self._queue[k:]
         return chosen
 

@@ -10,7 +10,7 @@ import torch
 
 from insight_ext.errors import CheckpointError
 
-FORMAT = 2
+FORMAT = 3
 NAMES = {"format", "pool", "proposer", "loader", "filter", "ledger"}
 
 

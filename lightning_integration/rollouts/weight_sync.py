@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from insight_ext import EngineError
+from insight_ext import ArgumentError, EngineError
 from lightning_integration.rollouts.completions import Completion
 from lightning_integration.rollouts.engine import Sampling
 
@@ -85,6 +85,10 @@ class LogprobCheck:
     tolerance: float | None
     prompts: list[list[int]]
 
+    def __post_init__(self) -> None:
+        if self.tolerance is not None and not self.tolerance >= 0:
+            raise ArgumentError(f"tolerance: expected 0 nats or more, got {self.tolerance}")
+
     @classmethod
     def of(
         cls,
@@ -129,7 +133,9 @@ class LogprobCheck:
         completions = answer(self.prompts, PROBE_SAMPLING)
         difference = _difference(model, self.prompts, completions)
         formats = [dtype, model.dtype]
-        allowed = self.tolerance or max(TOLERANCES.get(each, 0.0) for each in formats)
+        allowed = self.tolerance
+        if allowed is None:
+            allowed = max(TOLERANCES.get(each, 0.0) for each in formats)
         if not difference <= allowed:
             raise EngineError(
                 f"weight sync ({told}): expected the engine's log-probabilities within {allowed:g} "

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +112,24 @@ def test_a_restored_ledger_goes_on_as_the_first(early, late):
     assert second.receive(late) == first.receive(late)
     assert second.close(3) == first.close(3)
     assert second.state_dict() == first.state_dict()
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.array])
+def test_results_may_come_as_tensors_and_arrays(kind):
+    ledger = dealt(1)
+    (finished,) = ledger.receive([GroupResult(kind(0), kind([1.0, 0.0]), kind(0), kind(2))])
+    assert finished == (0, 100, [1.0, 0.0], 5)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [(0, [1.0]), GroupResult("0", [1.0]), GroupResult(0.5, [1.0]), GroupResult(0, ["x"]), None],
+)
+def test_what_is_no_result_is_refused(bad):
+    ledger = dealt(1)
+    with pytest.raises(ObservationError, match=r"results\[1\]: expected"):
+        ledger.receive([piece(0, 0, 1), bad])
+    assert not ledger.state_dict()["open"][0][5]
 
 
 def test_ids_may_not_come_again():

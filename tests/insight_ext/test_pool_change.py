@@ -47,6 +47,12 @@ def test_equal_pools_have_nothing_to_carry():
     assert change.source.tolist() == [0, 1, 2]
 
 
+def test_a_large_pool_is_compared_in_one_pass():
+    names = [str(i) for i in range(100_000)]
+    change = PoolChange(pool(names).state_dict(), pool(names[1:]))
+    assert (change.lost, change.kept) == (["0"], 99_999)
+
+
 def test_a_damaged_state_is_refused():
     saved = pool("abc").state_dict()
     for damage in ({"ids": saved["ids"][:-1] * 0 + 255}, {"contents": torch.zeros(2)}, {"ids": 3}):

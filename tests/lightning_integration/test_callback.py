@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import shutil
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from insight_ext import ArgumentError, CheckpointError, ObservationError, Prompt, PromptPool
 from insight_ext.proposers import Proposer, Uniform
 from lightning_integration import PromptDataModule, PromptSelectionCallback
+from lightning_integration.callback import _check_one_copy_each
 from lightning_integration.outputs import group_metrics
 from lightning_integration.pl import LightningDataModule, Trainer, callbacks
 
@@ -387,6 +389,34 @@ def test_a_changed_pool_is_restored_by_id(run, tiny, tmp_path):
     assert data.loader.drawn == tiny.STEPS * tiny.EPOCHS
 
 
+def test_a_checkpoint_saved_after_a_validation_holds_the_beliefs(tiny, tmp_path):
+    module, data = tiny.Learner(), tiny.data()
+    trainer = tiny.train(tmp_path, module=module, datamodule=data)
+    trainer.validate(module, datamodule=data, verbose=False)
+    trainer.save_checkpoint(tmp_path / "later.ckpt")
+    saved = torch.load(tmp_path / "later.ckpt", weights_only=True)["callbacks"]
+    alpha = saved["PromptSelectionCallback"]["proposer"]["posterior"]["alpha"]
+    assert torch.equal(alpha, data.proposer.posterior.alpha)
+
+
+def test_a_failed_run_takes_its_hook_away(run, tiny, tmp_path):
+    module = tiny.Learner(spoil=lambda outputs: {})
+    with pytest.raises(Exception, match=r"."):
+        tiny.train(tmp_path, module=module)
+    assert "on_load_checkpoint" not in vars(module)
+
+
+@pytest.mark.parametrize("copies", [1, 2, 4])
+def test_processes_that_share_a_copy_of_the_model_are_refused(copies):
+    strategy = SimpleNamespace(distributed_sampler_kwargs={"num_replicas": copies, "rank": 0})
+    trainer = SimpleNamespace(world_size=4, strategy=strategy)
+    if copies == 4:
+        _check_one_copy_each(trainer)
+        return
+    with pytest.raises(ArgumentError, match=f"each of 4 processes, got .* {copies} copies"):
+        _check_one_copy_each(trainer)
+
+
 def test_the_module_keeps_its_own_hook(run, tiny, tmp_path):
     class Listening(tiny.Learner):
         heard = 0
@@ -421,7 +451,7 @@ def test_another_format_is_refused(run, tiny, tmp_path):
     content = torch.load(checkpoint(run[0], 20), weights_only=True)
     content["callbacks"]["PromptSelectionCallback"]["format"] = 99
     torch.save(content, tmp_path / "future.ckpt")
-    with pytest.raises(CheckpointError, match="format 99: expected 2"):
+    with pytest.raises(CheckpointError, match="format 99: expected 3"):
         tiny.train(tmp_path, tmp_path / "future.ckpt")
 
 

@@ -8,6 +8,7 @@ import sys
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 
 from lightning_integration.cli import main
@@ -202,6 +203,21 @@ def test_bad_input_is_one_line(here, capsys, spoil, options, expected):
     assert message.startswith("lightning_integration: ")
     assert expected in message
     assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("content", ["cut", "foreign"])
+def test_a_file_that_is_no_checkpoint_is_refused_and_the_run_is_left(here, capsys, content):
+    assert fit("--trainer.max_epochs", "1") == 0
+    last = here / "runs/own/checkpoints/last.ckpt"
+    if content == "cut":
+        last.write_bytes(last.read_bytes()[:-1000])
+    else:
+        torch.save({"weights": torch.zeros(3)}, last)
+    before = {p: p.read_bytes() for p in (here / "runs").glob("**/*") if p.is_file()}
+    assert fit("--ckpt_path", "last") == 2
+    expected = "cannot read this checkpoint" if content == "cut" else "expected a checkpoint"
+    assert f"last.ckpt: {expected}" in capsys.readouterr().err.splitlines()[-1]
+    assert {p: p.read_bytes() for p in (here / "runs").glob("**/*") if p.is_file()} == before
 
 
 def test_another_pool_is_refused_and_the_run_is_left_as_it_was(here, capsys):

@@ -278,6 +278,10 @@ def test_a_rehearsal_teaches_nothing(tiny, tmp_path):
     run(tiny, tmp_path, filtered("dynamic_sampling", Answers()), datamodule, fast_dev_run=2)
     assert datamodule.proposer.selections == 0
     assert int(datamodule.proposer.posterior.visits.sum()) == 0
+    trained = filtered("vcrl", Answers())
+    before = str(trained.filter.state_dict())
+    run(tiny, tmp_path, trained, data("insight"), overfit_batches=2)
+    assert str(trained.filter.state_dict()) == before
 
 
 # Checkpoints

@@ -77,10 +77,10 @@ class Learner(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
-def late(tiny, staleness=STALENESS, size=PROMPTS, **options):
+def late(tiny, staleness=STALENESS, size=PROMPTS, proposer="insight", **options):
     return PromptDataModule(
         tiny.pool(),
-        "insight",
+        proposer,
         {"decay": 1.0},
         prompts_per_step=size,
         steps_per_epoch=STEPS,
@@ -109,7 +109,8 @@ def test_every_rollout_becomes_evidence_once(run):
     assert all(row[0] >= PROMPTS * (STEPS - STALENESS) for row in ledger.state_dict()["open"])
 
 
-def test_a_prompt_in_flight_is_not_dealt_again(tiny, tmp_path):
+@pytest.mark.parametrize("proposer", ["insight", "uniform"])
+def test_a_prompt_in_flight_is_not_dealt_again(tiny, tmp_path, proposer):
     class Watching(Learner):
         most = 0
 
@@ -121,7 +122,8 @@ def test_a_prompt_in_flight_is_not_dealt_again(tiny, tmp_path):
             return super().training_step(batch, batch_idx)
 
     module = Watching()
-    tiny.train(tmp_path, module=module, datamodule=late(tiny), max_epochs=1)
+    data = late(tiny, proposer=proposer)
+    tiny.train(tmp_path, module=module, datamodule=data, max_epochs=1)
     assert module.most > PROMPTS
 
 
@@ -193,6 +195,15 @@ def test_what_cannot_be_is_refused(tiny, tmp_path):
     filtered.filter = DynamicSampling()
     with pytest.raises(ArgumentError, match="max_staleness: expected 0 beside a filter"):
         tiny.train(tmp_path, module=filtered, datamodule=late(tiny), max_epochs=1)
+
+
+def test_results_that_are_no_list_are_refused(tiny, tmp_path):
+    class Forgetful(Learner):
+        def training_step(self, batch, batch_idx):
+            return super().training_step(batch, batch_idx) | {"results": None}
+
+    with pytest.raises(ObservationError, match="results: expected a list of GroupResult, got None"):
+        tiny.train(tmp_path, module=Forgetful(), datamodule=late(tiny), max_epochs=1)
 
 
 def test_a_rehearsal_learns_nothing(tiny, tmp_path):

@@ -171,9 +171,8 @@ def test_prompts_in_flight_are_not_selected_again(name):
     step(proposer, 10)
     first, second = proposer.select(10), proposer.select(10)
     assert not set(first.tolist()) & set(second.tolist())
-    if name != "uniform":
-        third = proposer.select(20)
-        assert set(third.tolist()) | set(first.tolist()) | set(second.tolist()) == set(range(40))
+    third = proposer.select(20)
+    assert set(third.tolist()) | set(first.tolist()) | set(second.tolist()) == set(range(40))
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 3, 5])

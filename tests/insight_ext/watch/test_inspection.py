@@ -52,7 +52,7 @@ def test_the_state_of_the_pool_is_told(tmp_path, capsys):
     data = trained()
     facts, lines = shown(tmp_path / "c.ckpt", content(data), capsys)
     pending = ", ".join(f"p{i}" for i in data.proposer.state_dict()["pending"][0].tolist())
-    assert facts["checkpoint"] == "epoch 1, step 3, of Lightning 2.6.6; selection in format 2"
+    assert facts["checkpoint"] == "epoch 1, step 3, of Lightning 2.6.6; selection in format 3"
     assert facts["pool"] == f"40 prompts, fingerprint {POOL.fingerprint}"
     assert facts["strategy"] == "InSight, seed 0, prior (1.0, 1.0), decay 0.5, half-life none"
     assert facts["selections"] == "4; 4 batches dealt, 3 observed"
@@ -158,7 +158,7 @@ def test_another_format_is_refused(tmp_path, capsys):
     saved = content(trained())
     saved["callbacks"]["Selection"]["format"] = 1
     torch.save(saved, tmp_path / "c.ckpt")
-    assert "has format 1: expected 2" in refused(tmp_path / "c.ckpt", capsys)
+    assert "has format 1: expected 3" in refused(tmp_path / "c.ckpt", capsys)
 
 
 def test_a_damaged_state_is_refused(tmp_path, capsys):

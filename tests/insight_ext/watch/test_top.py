@@ -100,7 +100,9 @@ def test_it_follows_the_run_until_it_is_interrupted(folder):
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "insight_ext", "top", str(folder), "--every", "0.05"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "80"}
-    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment)
+    process = subprocess.Popen(
+        command, stdout=theirs, stderr=theirs, env=environment, preexec_fn=hear_interrupts
+    )
     os.close(theirs)
     seen = read_until(ours, b"step 59")
     metrics = MetricsFile(folder)
@@ -112,6 +114,11 @@ def test_it_follows_the_run_until_it_is_interrupted(folder):
     assert b"Traceback" not in seen + rest
     assert b"step 60" in rest  # the last view stays
     os.close(ours)
+
+
+def hear_interrupts():
+    """A shell has its background processes ignore Ctrl-C, and they pass that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def read_until(terminal, text):
