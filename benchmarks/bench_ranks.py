@@ -1,4 +1,7 @@
-"""What several processes cost a step: selection, gathering the groups, observation."""
+"""`python -m benchmarks.bench_ranks`: what several processes cost a step of training.
+
+Starts the processes itself, all on this machine; appends to results/ranks.jsonl.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from time import perf_counter
 import torch
 
 from benchmarks.bench_select import figure
-from benchmarks.timing import Figure
+from benchmarks.timing import RESULTS, Figure, record
 from insight_ext import Prompt, PromptPool
 from insight_ext.dispatch import set_num_threads
 from insight_ext.proposers import make_proposer
@@ -69,3 +72,15 @@ def _process(rank: int, size: int, n: int, k: int, folder: str) -> None:
     if size > 1:
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+
+
+def main() -> None:
+    figures = steps(100_000, 256)
+    print(f"{'what':26} {'median ms':>10} {'spread ms':>10}")
+    for f in figures:
+        print(f"{f.what:26} {f.median_seconds * 1e3:10.3f} {f.spread_seconds * 1e3:10.3f}")
+    print(f"recorded in {record(figures, RESULTS / 'ranks.jsonl')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -123,6 +123,7 @@ STRATEGIES = {
     "fsdp2": lambda: ModelParallelStrategy(
         data_parallel_size=2, tensor_parallel_size=1, save_distributed_checkpoint=False
     ),
+    "fsdp2 folder": lambda: ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,11 @@ from lightning_integration import PromptDataModule, PromptSelectionCallback
 from lightning_integration.grpo import GRPOModule
 from lightning_integration.model import make_model, make_tokenizer
 from lightning_integration.pl import Callback, Trainer
-from lightning_integration.rollouts import TransformersEngine, VLLMEngine, make_engine
+from lightning_integration.rollouts import (
+    TransformersEngine,
+    VLLMEngine,
+    make_engine,
+)
 
 TOKENIZER = make_tokenizer("0123456789+=")
 
@@ -211,3 +216,21 @@ def test_a_sleeping_engine_gets_its_weights_before_its_cache(monkeypatch):
     engine.sync(model)
     assert engine._llm.calls == ["sleep 2", "wake weights", "reload_weights", "wake kv_cache"]
     assert engine._ready
+
+
+def test_one_server_cannot_serve_several_trainers():
+    model = make_model(TOKENIZER, layers=1, heads=1)
+    options = {"url": "http://127.0.0.1:1", "folder": "unused"}
+    trained = GRPOModule(model, TOKENIZER, engine="vllm_server", engine_options=options)
+    trainer = Several(2)  # which the module refers to weakly
+    trained.trainer = trainer
+    with pytest.raises(ArgumentError, match="one process beside vllm_server, .* got 2"):
+        trained.setup("fit")
+
+
+class Several:
+    """What `setup` asks of a trainer with several processes."""
+
+    def __init__(self, world_size):
+        self.world_size = world_size
+        self.strategy = SimpleNamespace()

@@ -121,6 +121,15 @@ def test_a_model_split_among_processes_is_dealt_the_same(several, tmp_path):
     assert {digest(part["proposer"]) for part in parts} == {digest(whole["proposer"])}
 
 
+def test_a_checkpoint_that_is_a_folder_is_refused(tmp_path):
+    module = {"kind": "sharded"}
+    process = start(tmp_path, devices=2, module=module, strategy="fsdp2 folder")
+    _, errors = process.communicate()
+    assert process.returncode != 0
+    assert "writes a checkpoint as one file, got a folder" in errors
+    assert not [path for path in tmp_path.iterdir() if "ckpt" in path.name]
+
+
 def test_grpo_refuses_a_model_split_among_processes(tmp_path):
     process = start(tmp_path, devices=2, module={"kind": "grpo"}, strategy="fsdp2")
     _, errors = process.communicate()

@@ -20,6 +20,18 @@ from lightning_integration.rollouts.weight_sync import (
 TOKENIZER = make_tokenizer("0123456789+=")
 
 
+def test_a_tolerance_below_nothing_is_refused():
+    with pytest.raises(ArgumentError, match="tolerance: expected 0 nats or more, got -1"):
+        LogprobCheck(-1.0, [[1]])
+
+
+def test_a_tolerance_of_nothing_is_one():
+    model, other = (make_model(TOKENIZER, layers=1, seed=seed) for seed in (0, 1))
+    check = LogprobCheck.of(model, TOKENIZER, 64, tolerance=0.0)
+    with pytest.raises(EngineError, match="within 0 nats"):
+        check.run(model, torch.float32, answer_of(other), "by hand")
+
+
 def answer_of(model, temperature=PROBE_SAMPLING.temperature):
     """Greedy continuations, and what the model says of them at this temperature."""
 
