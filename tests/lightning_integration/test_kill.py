@@ -18,13 +18,14 @@ from insight_ext.ranks import digest
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 KILLS = 10
-EPOCHS = 300
+LONGEST = 0.4  # seconds from a run's first step to its kill
+EPOCHS = {"insight": 150, "gps": 80}  # long enough not to end before the last kill
 
 
 def start(folder, proposer):
     program = Path(__file__).with_name("tiny_run.py")
     return subprocess.Popen(
-        [sys.executable, str(program), str(folder), proposer, str(EPOCHS)],
+        [sys.executable, str(program), str(folder), proposer, str(EPOCHS[proposer])],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -39,11 +40,11 @@ def steps(lines):
 
 
 def killed_at_random(folder, proposer, chance):
-    """Start or resume a run and kill it within a second of its first step; what it dealt."""
+    """Start or resume a run and kill it soon after its first step; what it dealt."""
     process = start(folder, proposer)
     first = process.stdout.readline()
     try:
-        process.wait(timeout=chance.random())
+        process.wait(timeout=LONGEST * chance.random())
     except subprocess.TimeoutExpired:
         process.kill()
     lines = [first, *process.stdout]
@@ -51,7 +52,7 @@ def killed_at_random(folder, proposer, chance):
     return steps(lines)
 
 
-@pytest.mark.parametrize("proposer", ["insight", "gps"])
+@pytest.mark.parametrize("proposer", sorted(EPOCHS))
 def test_a_run_killed_ten_times_ends_as_the_uninterrupted_run(tiny, tmp_path, proposer):
     chance = random.Random(f"{proposer} 1")
     attempts = [killed_at_random(tmp_path / "killed", proposer, chance) for _ in range(KILLS)]
@@ -61,7 +62,7 @@ def test_a_run_killed_ten_times_ends_as_the_uninterrupted_run(tiny, tmp_path, pr
     whole = start(tmp_path / "whole", proposer)
     dealt = dict(steps(whole.stdout))
     assert whole.wait() == 0
-    assert sorted(dealt) == list(range(EPOCHS * tiny.STEPS))
+    assert sorted(dealt) == list(range(EPOCHS[proposer] * tiny.STEPS))
 
     covered = 0
     for attempt in attempts:
@@ -84,10 +85,19 @@ def test_a_run_killed_ten_times_ends_as_the_uninterrupted_run(tiny, tmp_path, pr
     for name in ("groups.parquet", "beliefs.parquet"):
         one, other = (pq.read_table(tmp_path / f / name) for f in ("killed", "whole"))
         assert one.equals(other)
-    one, other = (rollouts(tmp_path / f / "metrics.csv") for f in ("killed", "whole"))
-    assert one == other
+    # Lightning logs a step after its checkpoint; the row between the two may be lost.
+    killed, uninterrupted = (rows(tmp_path / f / "metrics.csv") for f in ("killed", "whole"))
+    assert killed.items() <= uninterrupted.items()
+    missing = sorted(uninterrupted.keys() - killed.keys())
+    assert len(missing) <= KILLS
+    resumed_at = {attempt[0][0] for attempt in attempts}
+    assert {step + 1 for step, *_ in missing} <= resumed_at
 
 
-def rollouts(path):
+def rows(path):
+    """What every run must have logged alike, by step and kind of row."""
     with path.open(newline="") as file:
-        return [row["rollouts_generated"] for row in csv.DictReader(file)]
+        return {
+            (int(row["step"]), row["val_accuracy"] != ""): row["rollouts_generated"]
+            for row in csv.DictReader(file)
+        }
