@@ -82,7 +82,7 @@ class Ranking:
 def rank(
     log: GroupLog,
     strategy: str = "insight",
-    top: int = 256,
+    top: int | None = None,
     *,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
@@ -98,7 +98,7 @@ def rank(
     Args:
         log: the past, see `read_log`; read it with a pool to have unseen prompts ranked too.
         strategy: a name in `PROPOSERS`, or an import path.
-        top: how many prompts, in [1, prompts].
+        top: how many prompts, in [1, prompts]; None: 256, or all where there are fewer.
         seed: of the strategy's draws and ties.
         options: the strategy's settings.
         pool: the pool that the log was read with, for options that need its texts
@@ -117,6 +117,7 @@ def rank(
         ['b']
     """
     n = len(log.ids)
+    top = min(256, n) if top is None else top
     if not 1 <= top <= n:
         raise ArgumentError(f"top: expected an integer in [1, {n}], got {top}")
     if pool is not None and pool.ids != log.ids:

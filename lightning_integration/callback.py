@@ -66,9 +66,10 @@ class PromptSelectionCallback(Callback):
     Args:
         success_threshold: the smallest reward of a success. Graded rewards are made binary for the
             beliefs by it; the policy's advantages are not touched.
-        history_every: steps between two looks at the beliefs of the whole pool, and between two
-            writes of `groups.parquet` and `beliefs.parquet` into the first logger's folder; 0
-            writes no history. A checkpoint writes them too.
+        history_every: steps between two looks at the beliefs of the whole pool (one more comes at
+            the training's end), and between two writes of `groups.parquet` and `beliefs.parquet`
+            into the first logger's folder; 0 writes no history. With a checkpoint, too, what is
+            recorded is written.
 
     Raises:
         ArgumentError: an argument outside its domain, another data module, processes that disagree
@@ -95,6 +96,7 @@ class PromptSelectionCallback(Callback):
         self._rollouts = 0
         self._seconds = 0.0
         self._step_started = 0.0
+        self._unseen_step: int | None = None  # trained, but its beliefs not looked at
         self._ranks = Ranks()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -134,6 +136,7 @@ class PromptSelectionCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the history beyond the checkpoint: those steps will be trained again."""
         self._history = None
+        self._unseen_step = None
         if is_rehearsal(trainer):
             return
         if self._ranks.size > 1:
@@ -228,11 +231,18 @@ class PromptSelectionCallback(Callback):
         if self._history is not None:
             prompts = [loader.pool[i] for i in indices.tolist()]
             self._history.add_groups(step, prompts, indices, successes, rollouts, predicted)
+            self._unseen_step = step
             if step % self.history_every == 0:
-                if isinstance(proposer, BeliefProposer):
-                    self._history.add_beliefs(step, proposer.posterior)
+                self._look(step)
                 self._history.flush()
         return metrics
+
+    def _look(self, step: int) -> None:
+        """Record the beliefs after this step."""
+        proposer = self._fitted.proposer
+        if self._history is not None and isinstance(proposer, BeliefProposer):
+            self._history.add_beliefs(step, proposer.posterior)
+        self._unseen_step = None
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -247,7 +257,9 @@ class PromptSelectionCallback(Callback):
         self._flush()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the rest of the history."""
+        """Look at the beliefs once more, and write the rest of the history."""
+        if self._unseen_step is not None:
+            self._look(self._unseen_step)
         self._flush()
 
     def on_exception(

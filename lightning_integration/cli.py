@@ -42,6 +42,7 @@ class SelectionCLI(cli.LightningCLI):
     def add_arguments_to_parser(self, parser: Any) -> None:
         """The callback's settings, and how often to save."""
         parser.add_lightning_class_args(PromptSelectionCallback, "selection")
+        parser.link_arguments("selection.success_threshold", "model.success_threshold")
         parser.add_argument(
             "--checkpoint_every", type=int, default=100, help="steps between two checkpoints"
         )
@@ -54,6 +55,11 @@ class SelectionCLI(cli.LightningCLI):
         settings.trainer.default_root_dir = str(self.folder)
         self.last = self.folder / "checkpoints/last.ckpt"
         if settings.get("ckpt_path") == "last":
+            if not self.last.exists():
+                raise ArgumentError(
+                    f"--ckpt_path last: expected a run to resume in {self.folder}, found none; "
+                    "start one without --ckpt_path"
+                )
             settings["ckpt_path"] = str(self.last)
         if settings.get("ckpt_path") is not None:
             read_checkpoint(settings["ckpt_path"])

@@ -14,7 +14,7 @@ from torch import Tensor
 from insight_ext import ArgumentError, GroupLedger, Prompt, PromptPool
 from insight_ext.proposers import BeliefProposer, Proposer, make_proposer
 from insight_ext.ranks import Ranks
-from lightning_integration.pl import LightningDataModule, Trainer
+from lightning_integration.pl import LightningDataModule, Trainer, rank_zero_warn
 
 
 class Draw(NamedTuple):
@@ -266,9 +266,23 @@ class PromptDataModule(LightningDataModule):
     def train_dataloader(self) -> PromptLoader:
         """The stream of batches; a rehearsal (see `is_rehearsal`) gets one without memory."""
         self.loader.ranks = self._ranks("prompts_per_step", self.loader.prompts_per_step)
+        self._expect_a_callback()
         if self.trainer is not None and is_rehearsal(self.trainer):
             return RehearsalLoader(self.loader)
         return self.loader
+
+    def _expect_a_callback(self) -> None:
+        """Warn if nobody is there to tell the proposer what came of its prompts."""
+        from lightning_integration.callback import PromptSelectionCallback  # which imports this
+
+        callbacks = [] if self.trainer is None else self.trainer.callbacks
+        if self.trainer is not None and not any(
+            isinstance(callback, PromptSelectionCallback) for callback in callbacks
+        ):
+            rank_zero_warn(
+                "PromptDataModule: expected a PromptSelectionCallback among the trainer's "
+                "callbacks, found none; without it nothing is learned about the prompts"
+            )
 
     def val_dataloader(self) -> PromptBatches:
         """The held-out prompts in order."""

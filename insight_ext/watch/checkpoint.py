@@ -20,6 +20,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: a file that is missing, truncated or of another kind.
     """
+    if Path(path).is_dir():
+        raise CheckpointError(
+            f"{path}: expected a checkpoint's file, got a folder; that of a run has "
+            "checkpoints/last.ckpt"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:

@@ -8,7 +8,7 @@ import pytest
 
 from insight_ext import ArgumentError, Prompt, PromptPool
 from insight_ext.cli import main
-from insight_ext.logs import read_log
+from insight_ext.logs import GroupLog, read_log
 from insight_ext.proposers import PROPOSERS, make_proposer
 from insight_ext.rank import rank
 from insight_ext.tables import write_columns
@@ -26,6 +26,13 @@ POOL = PromptPool(Prompt(name, f"{name}?", "x", {"kind": 1}) for name in "abcd")
 def log(tmp_path):
     write_columns(tmp_path / "log.csv", LOG)
     return tmp_path / "log.csv"
+
+
+def test_all_prompts_are_ranked_where_there_are_few():
+    log = GroupLog(
+        ("a", "b"), np.array([0, 1]), np.array([8, 3]), np.array([8, 8]), np.array([0, 0]), None
+    )
+    assert rank(log).ids == ["b", "a"]
 
 
 def test_the_strategy_has_seen_the_log_step_by_step(log):

@@ -399,6 +399,11 @@ def test_a_checkpoint_saved_after_a_validation_holds_the_beliefs(tiny, tmp_path)
     assert torch.equal(alpha, data.proposer.posterior.alpha)
 
 
+def test_a_training_without_the_callback_is_warned_of(tiny, tmp_path):
+    with pytest.warns(UserWarning, match="expected a PromptSelectionCallback .* found none"):
+        tiny.train(tmp_path, callbacks=[], max_epochs=1, enable_checkpointing=False)
+
+
 def test_a_failed_run_takes_its_hook_away(run, tiny, tmp_path):
     module = tiny.Learner(spoil=lambda outputs: {})
     with pytest.raises(Exception, match=r"."):

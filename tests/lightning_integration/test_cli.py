@@ -191,7 +191,7 @@ def no_tokenizer(folder):
         (None, ("--model.filter", "magic"), "dynamic_sampling, learnability"),
         (None, ("--model.filter", "vcrl", "--model.filter_options", "{cap: 3}"), "cap"),
         (None, ("--ckpt_path", "nowhere.ckpt"), "nowhere.ckpt"),
-        (None, ("--ckpt_path", "last"), "last.ckpt"),
+        (None, ("--ckpt_path", "last"), "expected a run to resume"),
         (None, ("--ckpt_path", "prompts.jsonl"), "prompts.jsonl"),
     ],
 )
@@ -218,6 +218,11 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_the_run_is_left(here, capsy
     expected = "cannot read this checkpoint" if content == "cut" else "expected a checkpoint"
     assert f"last.ckpt: {expected}" in capsys.readouterr().err.splitlines()[-1]
     assert {p: p.read_bytes() for p in (here / "runs").glob("**/*") if p.is_file()} == before
+
+
+def test_there_must_be_a_run_to_resume(here, capsys):
+    assert fit("--ckpt_path", "last") == 2
+    assert "--ckpt_path last: expected a run to resume in runs/own" in capsys.readouterr().err
 
 
 def test_another_pool_is_refused_and_the_run_is_left_as_it_was(here, capsys):

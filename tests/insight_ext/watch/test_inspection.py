@@ -184,5 +184,5 @@ def test_a_negative_number_of_rows_is_refused(tmp_path):
 
 
 def test_a_folder_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="cannot read this checkpoint"):
+    with pytest.raises(CheckpointError, match="a checkpoint's file, got a folder"):
         inspect(tmp_path)
