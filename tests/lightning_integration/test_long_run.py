@@ -65,7 +65,9 @@ def test_files_are_bounded(run):
     rows = pq.read_table(folder / "groups.parquet").num_rows
     assert len(parts) == -(-rows // ROWS_PER_PART)
     assert rows == STEPS * PROMPTS or staleness
-    assert pq.read_table(folder / "beliefs.parquet").num_rows == STEPS // HISTORY_EVERY
+    assert (
+        pq.read_table(folder / "beliefs.parquet").num_rows == STEPS // HISTORY_EVERY + 1
+    )  # and the end
     with (folder / "metrics.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == STEPS // LOG_EVERY
 
