@@ -17,7 +17,7 @@ from insight_ext import Prompt, PromptPool
 from insight_ext.dispatch import set_num_threads
 from insight_ext.proposers import make_proposer
 from insight_ext.ranks import Ranks
-from lightning_integration.datamodule import PromptLoader
+from lightning_integration.loader import PromptLoader
 from lightning_integration.outputs import arrived
 
 PARTS = ("select", "gather", "observe")

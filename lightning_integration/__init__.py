@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lightning_integration.callback import PromptSelectionCallback
-from lightning_integration.datamodule import PromptBatch, PromptDataModule, PromptLoader
+from lightning_integration.datamodule import PromptDataModule
+from lightning_integration.loader import PromptBatch, PromptLoader
 
 __all__ = [
     "GRPOModule",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from insight_ext import ArgumentError, Prompt
 from insight_ext.filters import Filter, Groups, Verdict, joined_groups, make_filter, perplexity
-from lightning_integration.datamodule import PromptBatch, PromptLoader
+from lightning_integration.loader import PromptBatch, PromptLoader
 from lightning_integration.rollouts.engine import Rollouts, joined, no_rollouts
 
 RollOut = Callable[[Sequence[Prompt], int, int], tuple[Rollouts, Tensor]]

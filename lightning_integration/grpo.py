@@ -21,7 +21,8 @@ from insight_ext import ArgumentError, Prompt
 from insight_ext.filters import Filter
 from lightning_integration.callback import will_log
 from lightning_integration.collect import collect, given_filter, length_metrics
-from lightning_integration.datamodule import PromptBatch, is_rehearsal, ranks_of
+from lightning_integration.datamodule import is_rehearsal, ranks_of
+from lightning_integration.loader import PromptBatch
 from lightning_integration.model import load_model
 from lightning_integration.pl import DDPStrategy, LightningModule
 from lightning_integration.policy_loss import (

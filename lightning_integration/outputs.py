@@ -11,7 +11,7 @@ from torch import Tensor
 
 from insight_ext import GroupResult, ObservationError, Prompt, PromptPool
 from insight_ext.ledger import FinishedGroup
-from lightning_integration.datamodule import PromptBatch, PromptLoader
+from lightning_integration.loader import PromptBatch, PromptLoader
 
 
 class Arrived(NamedTuple):
