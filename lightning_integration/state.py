@@ -41,8 +41,9 @@ class SelectionState:
         }
 
     def digest(self) -> str:
-        """A text that is equal where everything is."""
-        return digest((self.loader.prompts_per_step, self.save()))
+        """A text that is equal where all of it is, the pool apart, which has its fingerprint."""
+        changing = {name: part for name, part in self.save().items() if name != "pool"}
+        return digest((self.loader.prompts_per_step, changing))
 
     def check(self, state: dict[str, Any] | None) -> None:
         """See that `load` will succeed; a state of an earlier pool becomes one of the present.
