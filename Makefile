@@ -18,7 +18,7 @@ FUZZ   ?= 60
 .PHONY: train test lint types tests test-vllm bench-vllm sanitize bench clean FORCE
 
 train: $(VENV)/.built
-	$(BIN)/python -m lightning_integration.experiment --config $(CONFIG)
+	$(BIN)/python -m lightning_integration.demo.experiment --config $(CONFIG)
 
 test: lint types tests
 

@@ -6,8 +6,8 @@ import torch
 
 from benchmarks.bench_select import THREADS, figure
 from benchmarks.timing import Figure, seconds
-from insight_ext.dispatch import set_num_threads
-from insight_ext.proposers import PROPOSERS, make_proposer
+from insight_ext.kernel.dispatch import set_num_threads
+from insight_ext.selectors import PROPOSERS, make_proposer
 
 # What the predictors are given: an embedding, or a handful of numbers about a prompt.
 FEATURES = {"gps": 64, "insight_prior": 8}

@@ -14,9 +14,9 @@ import torch
 from benchmarks.bench_select import figure
 from benchmarks.timing import RESULTS, Figure, record
 from insight_ext import Prompt, PromptPool
-from insight_ext.dispatch import set_num_threads
-from insight_ext.proposers import make_proposer
-from insight_ext.ranks import Ranks
+from insight_ext.distributed.ranks import Ranks
+from insight_ext.kernel.dispatch import set_num_threads
+from insight_ext.selectors import make_proposer
 from lightning_integration.loader import PromptLoader
 from lightning_integration.outputs import arrived
 

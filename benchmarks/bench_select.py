@@ -13,10 +13,10 @@ from benchmarks import peers
 from benchmarks.pools import POOLS, settled
 from benchmarks.timing import Figure, seconds, summary
 from insight_ext import WeightedInformation, score, select_top_k
-from insight_ext.dispatch import set_num_threads
-from insight_ext.pool_index import PoolIndex
-from insight_ext.proposers import InSight
-from insight_ext.scores import Thompson
+from insight_ext.kernel.dispatch import set_num_threads
+from insight_ext.kernel.index import PoolIndex
+from insight_ext.kernel.scores import Thompson
+from insight_ext.selectors import InSight
 
 THREADS = torch.get_num_threads()
 

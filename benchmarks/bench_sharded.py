@@ -18,8 +18,8 @@ import torch.distributed as dist
 from benchmarks.pools import POOLS
 from benchmarks.timing import RESULTS, Figure, record, summary
 from insight_ext import ShardedPool, select_top_k
-from insight_ext.dispatch import set_num_threads
-from insight_ext.exchange import Exchange
+from insight_ext.distributed.exchange import Exchange
+from insight_ext.kernel.dispatch import set_num_threads
 
 RANKS = 4
 ROUNDS = 7  # of 3 calls each, one process and the ranks by turns

@@ -18,11 +18,11 @@ import torch
 
 from benchmarks.timing import RESULTS, Figure, record, summary
 from insight_ext import GroupResult, Prompt, PromptPool
-from insight_ext.dispatch import set_num_threads
+from insight_ext.kernel.dispatch import set_num_threads
 from lightning_integration import PromptDataModule, PromptSelectionCallback
 from lightning_integration.callback import will_log
 from lightning_integration.history import MetricsFile
-from lightning_integration.pl import LightningModule, Trainer
+from lightning_integration.trainer import LightningModule, Trainer
 
 PROMPTS, ROLLOUTS, LOG_EVERY = 64, 8, 10
 WINDOW = 1_000  # steps

@@ -21,9 +21,9 @@ import torch
 from benchmarks.timing import RESULTS, processor
 from insight_ext import Prompt, PromptPool
 from lightning_integration import PromptDataModule, PromptSelectionCallback
-from lightning_integration.grpo import GRPOModule
-from lightning_integration.model import make_model, make_tokenizer
-from lightning_integration.pl import Callback, Trainer
+from lightning_integration.demo.model import make_model, make_tokenizer
+from lightning_integration.grpo.module import GRPOModule
+from lightning_integration.trainer import Callback, Trainer
 
 STEPS, WARM_UP = 50, 5
 PROMPTS, ROLLOUTS, TOKENS = 16, 8, 32

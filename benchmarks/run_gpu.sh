@@ -38,7 +38,7 @@ export build architecture python
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | tee "$out/gpu-device.txt"
 part build 400 bash -c build
 part check 120 $build/cuda_check
-part tests 300 "$python" -m pytest -q tests/insight_ext/test_cuda.py -p no:cacheprovider
+part tests 300 "$python" -m pytest -q tests/insight_ext/kernel/test_cuda.py -p no:cacheprovider
 for tool in memcheck racecheck initcheck; do
   part "$tool" 200 compute-sanitizer --tool $tool --error-exitcode 9 $build/cuda_check 20011
 done

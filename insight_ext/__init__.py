@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from insight_ext import proposers, reference
-from insight_ext.build_info import build_info
-from insight_ext.dispatch import set_num_threads
+from insight_ext import selectors
+from insight_ext.beliefs.beta import BetaPosteriors
+from insight_ext.beliefs.pool import Prompt, PromptPool
+from insight_ext.distributed.sharded_pool import ShardedPool
 from insight_ext.errors import (
     ArgumentError,
     BeliefError,
@@ -15,19 +16,19 @@ from insight_ext.errors import (
     ObservationError,
     PoolError,
 )
-from insight_ext.ledger import GroupLedger, GroupResult
-from insight_ext.ops import Selection, score, select_top_k
-from insight_ext.pool import Prompt, PromptPool
-from insight_ext.pool_index import PoolIndex
-from insight_ext.posterior import BetaPosteriors
-from insight_ext.scores import (
+from insight_ext.kernel import reference
+from insight_ext.kernel.build_info import build_info
+from insight_ext.kernel.dispatch import set_num_threads
+from insight_ext.kernel.index import PoolIndex
+from insight_ext.kernel.ops import Selection, score, select_top_k
+from insight_ext.kernel.scores import (
     ExpectedDifficulty,
     InverseEvidence,
     MixedGroup,
     Thompson,
     WeightedInformation,
 )
-from insight_ext.sharded import ShardedPool
+from insight_ext.loop.in_flight import GroupLedger, GroupResult
 
 __version__ = "0.1.0"
 
@@ -54,9 +55,9 @@ __all__ = [
     "Thompson",
     "WeightedInformation",
     "build_info",
-    "proposers",
     "reference",
     "score",
     "select_top_k",
+    "selectors",
     "set_num_threads",
 ]

@@ -20,7 +20,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # transformers takes seconds to import, and an own LightningModule does not need it.
     if name == "GRPOModule":
-        from lightning_integration.grpo import GRPOModule
+        from lightning_integration.grpo.module import GRPOModule
 
         return GRPOModule
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from insight_ext import ArgumentError
+from insight_ext.distributed.ranks import Ranks
 from insight_ext.filters import Filter
-from insight_ext.proposers import BeliefProposer
-from insight_ext.ranks import Ranks
+from insight_ext.selectors import BeliefProposer
 from lightning_integration.datamodule import PromptDataModule, is_rehearsal, ranks_of
 from lightning_integration.history import MetricsFile, RunHistory
 from lightning_integration.loader import Draw, PromptBatch
 from lightning_integration.outputs import arrived, mean_metrics, rolled_out
-from lightning_integration.pl import Callback, LightningModule, Trainer
 from lightning_integration.state import SelectionState
+from lightning_integration.trainer import Callback, LightningModule, Trainer
 
 
 class PromptSelectionCallback(Callback):

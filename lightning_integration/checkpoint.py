@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from insight_ext import ArgumentError, CheckpointError
-from lightning_integration.pl import LightningModule, Trainer, callbacks
+from lightning_integration.trainer import LightningModule, Trainer, callbacks
 
 
 class LastCheckpoint(callbacks.Checkpoint):

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from insight_ext import ArgumentError, InsightError
-from insight_ext.watch.checkpoint import read_checkpoint
+from insight_ext.loop.checkpoint import read_checkpoint
 from lightning_integration.callback import PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.datamodule import PromptDataModule
 from lightning_integration.history import MetricsFile
-from lightning_integration.pl import PACKAGE, LightningModule, Trainer, loggers
+from lightning_integration.trainer import PACKAGE, LightningModule, Trainer, loggers
 
 cli = import_module(f"{PACKAGE}.cli")
 
@@ -99,7 +99,7 @@ class SelectionCLI(cli.LightningCLI):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; an InsightError becomes one line on standard error and exit status 2."""
-    from lightning_integration.grpo import GRPOModule
+    from lightning_integration.grpo.module import GRPOModule
 
     try:
         SelectionCLI(

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from insight_ext import ArgumentError, PromptPool
-from insight_ext.proposers import Proposer, make_proposer
-from insight_ext.ranks import Ranks
+from insight_ext.distributed.ranks import Ranks
+from insight_ext.selectors import Proposer, make_proposer
 from lightning_integration.loader import PromptBatches, PromptLoader, RehearsalLoader
-from lightning_integration.pl import LightningDataModule, Trainer, rank_zero_warn
+from lightning_integration.trainer import LightningDataModule, Trainer, rank_zero_warn
 
 
 class PromptDataModule(LightningDataModule):
@@ -20,7 +20,7 @@ class PromptDataModule(LightningDataModule):
     Args:
         pool: a `PromptPool`, or the path of a `.jsonl` or `.parquet` file with `id`, `prompt` and
             `answer`.
-        proposer: the name of a strategy in `insight_ext.proposers.PROPOSERS`, the import path of
+        proposer: the name of a strategy in `insight_ext.selectors.PROPOSERS`, the import path of
             an own one (`package.module:Class`), or a `Proposer`.
         proposer_options: the strategy's settings, where `proposer` is a name or a path.
         prompts_per_step: prompts in a training step, of all processes together, in [1, len(pool)].

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from insight_ext import BetaPosteriors, Prompt
-from lightning_integration.pl import loggers, rank_zero_only
+from lightning_integration.trainer import loggers, rank_zero_only
 
 ROWS_PER_PART = 16_384
 BELIEF_BINS = 20

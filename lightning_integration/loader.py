@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from insight_ext import ArgumentError, GroupLedger, Prompt, PromptPool
-from insight_ext.proposers import BeliefProposer, Proposer
-from insight_ext.ranks import Ranks
+from insight_ext.distributed.ranks import Ranks
+from insight_ext.selectors import BeliefProposer, Proposer
 
 
 class Draw(NamedTuple):
@@ -66,7 +66,7 @@ class PromptLoader:
         ArgumentError: prompts_per_step or steps outside its domain.
 
     Example:
-        >>> from insight_ext.proposers import Uniform
+        >>> from insight_ext.selectors import Uniform
         >>> pool = PromptPool(Prompt(str(i), f"{i}+1=", str(i + 1)) for i in range(4))
         >>> loader = PromptLoader(pool, Uniform(4), prompts_per_step=2, steps=2)
         >>> [len(batch["prompts"]) for batch in loader], loader.drawn
@@ -137,7 +137,7 @@ class PromptLoader:
             int64 indices into the pool, fewer than `k` where the pool has no more.
 
         Example:
-            >>> from insight_ext.proposers import Uniform
+            >>> from insight_ext.selectors import Uniform
             >>> pool = PromptPool(Prompt(str(i), f"{i}+1=", str(i + 1)) for i in range(4))
             >>> loader = PromptLoader(pool, Uniform(4), prompts_per_step=3, steps=1)
             >>> (batch,) = loader

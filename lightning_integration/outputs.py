@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from insight_ext import GroupResult, ObservationError, Prompt, PromptPool
-from insight_ext.ledger import FinishedGroup
+from insight_ext.loop.in_flight import FinishedGroup
 from lightning_integration.loader import PromptBatch, PromptLoader
 
 

@@ -6,12 +6,12 @@ from copy import deepcopy
 from typing import Any
 
 from insight_ext import CheckpointError
+from insight_ext.beliefs.pool_change import PoolChange
+from insight_ext.distributed.ranks import digest
 from insight_ext.filters import Filter
-from insight_ext.pool_change import PoolChange
-from insight_ext.ranks import digest
-from insight_ext.watch.checkpoint import FORMAT
+from insight_ext.loop.checkpoint import FORMAT
 from lightning_integration.datamodule import PromptDataModule
-from lightning_integration.pl import rank_zero_warn
+from lightning_integration.trainer import rank_zero_warn
 
 
 class SelectionState:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from insight_ext.curators import CURATORS
-from insight_ext.proposers import PROPOSERS
+from insight_ext.selectors import PROPOSERS
 
 ROOT = Path(__file__).parent.parent
 

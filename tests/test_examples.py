@@ -11,7 +11,7 @@ import pytest
 
 from insight_ext import PromptPool
 from lightning_integration.cli import main
-from lightning_integration.model import make_model, make_tokenizer
+from lightning_integration.demo.model import make_model, make_tokenizer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -84,8 +84,8 @@ def test_insight_ext_knows_no_trainer(path):
 
 
 def test_the_oracle_does_not_know_what_it_judges():
-    for name in imported(ROOT / "insight_ext/reference.py"):
-        own = re.fullmatch(r"insight_ext\.(scores|errors)(\.[A-Za-z]+)?", name)
+    for name in imported(ROOT / "insight_ext/kernel/reference.py"):
+        own = re.fullmatch(r"insight_ext\.(kernel\.scores|errors)(\.[A-Za-z]+)?", name)
         assert own or roots({name}) <= ORACLE_LIBRARIES, f"reference.py imports {name}"
 
 
@@ -93,7 +93,7 @@ def test_the_oracle_does_not_know_what_it_judges():
     "path", python_files("insight_ext"), ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_only_ops_and_its_neighbours_touch_the_extension(path):
-    allowed = {"ops.py", "dispatch.py", "build_info.py", "scores.py", "pool_index.py"}
+    allowed = {"ops.py", "dispatch.py", "build_info.py", "scores.py", "index.py"}
     touches = {"insight_ext._C"} & imported(path)
     assert not touches or path.name in allowed
 

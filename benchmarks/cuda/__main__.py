@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from insight_ext import build_info, select_top_k
-from insight_ext.scores import WeightedInformation
+from insight_ext.kernel.scores import WeightedInformation
 
 SIZES = [10**3, 10**4, 10**5, 10**6, 10**7, 10**8, 10**9]
 CHOSEN = [64, 256, 4_096, 65_536]

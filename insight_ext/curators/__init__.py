@@ -9,7 +9,7 @@ from insight_ext.curators.curation import Curation
 from insight_ext.curators.lim import lim
 from insight_ext.curators.point_biserial import point_biserial
 from insight_ext.errors import ArgumentError
-from insight_ext.logs import GroupLog
+from insight_ext.offline.logs import GroupLog
 from insight_ext.options import check_options
 
 CURATORS: dict[str, Callable[..., Curation]] = {
@@ -25,7 +25,7 @@ def curate(method: str, log: GroupLog, **options: Any) -> Curation:
 
     Args:
         method: the curator's name.
-        log: visits of prompts, see `insight_ext.logs.read_log`.
+        log: visits of prompts, see `insight_ext.offline.logs.read_log`.
         options: of the curator.
 
     Returns:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError
-from insight_ext.logs import Floats, Integers
-from insight_ext.pool import PromptPool
-from insight_ext.tables import write_columns
+from insight_ext.offline.logs import Floats, Integers
+from insight_ext.offline.tables import write_columns
 
 BINS = 10
 BAR = 40

@@ -6,7 +6,7 @@ import numpy as np
 
 from insight_ext.curators.curation import Curation, best
 from insight_ext.errors import ArgumentError, ObservationError
-from insight_ext.logs import Floats, GroupLog, Integers
+from insight_ext.offline.logs import Floats, GroupLog, Integers
 
 
 def lim(
@@ -38,7 +38,7 @@ def lim(
     Source: LIMR (arXiv 2502.11886), learning impact measurement; gaps as in its published code.
 
     Example:
-        >>> from insight_ext.logs import GroupLog
+        >>> from insight_ext.offline.logs import GroupLog
         >>> visits = dict(prompt=np.array([0, 1, 0, 1]), rollouts=np.array([8, 8, 8, 8]))
         >>> epoch = np.array([0, 0, 1, 1])
         >>> log = GroupLog(("a", "b"), successes=np.array([2, 8, 6, 8]), step=None, epoch=epoch,

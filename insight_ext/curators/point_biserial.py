@@ -6,7 +6,7 @@ import numpy as np
 
 from insight_ext.curators.curation import Curation, best
 from insight_ext.errors import ArgumentError, ObservationError
-from insight_ext.logs import Floats, GroupLog
+from insight_ext.offline.logs import Floats, GroupLog
 
 
 def point_biserial(

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
-from insight_ext.pool_change import PoolChange
 
 FORMAT = 1
 

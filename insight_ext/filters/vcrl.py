@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.errors import ArgumentError
 from insight_ext.filters.filter import Filter, Groups, Verdict
-from insight_ext.pool_change import PoolChange
 
 
 class VCRL(Filter):

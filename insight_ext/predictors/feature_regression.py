@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.errors import ArgumentError, CheckpointError
-from insight_ext.pool_change import PoolChange
 from insight_ext.predictors.features import check_features, checksum
 from insight_ext.predictors.predictor import Predictor
 from insight_ext.predictors.skill import SkillFilter

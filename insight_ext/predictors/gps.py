@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.errors import ArgumentError, CheckpointError
-from insight_ext.pool_change import PoolChange
 from insight_ext.predictors.features import check_features, checksum
 from insight_ext.predictors.predictor import Predictor
 

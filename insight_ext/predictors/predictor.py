@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.errors import CheckpointError
-from insight_ext.pool_change import PoolChange
 
 
 class Predictor(ABC):

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from insight_ext.extras import need
+from insight_ext.plugins import need
 
 if TYPE_CHECKING:
-    from insight_ext.report.rows import SummaryRow
+    from insight_ext.runs.rows import SummaryRow
 
 __all__ = ["summary_rows", "write_report"]
 
@@ -51,8 +51,8 @@ def summary_rows(folder: Path | str) -> list[SummaryRow]:
         InsightError, ArgumentError: as `write_report`.
     """
     need("report", "pyarrow")
-    from insight_ext.report.runs import read_experiment
     from insight_ext.report.summary import compared, measured
+    from insight_ext.runs.reader import read_experiment
 
     experiment = read_experiment(Path(folder))
     return [*compared(experiment), *measured(experiment)]

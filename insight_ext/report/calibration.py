@@ -15,8 +15,8 @@ from insight_ext.report.measures import (
     first_visits,
     reliability,
 )
-from insight_ext.report.runs import Run
 from insight_ext.report.tables import Groups
+from insight_ext.runs.reader import Run
 
 Outcomes = tuple[Floats, NDArray[np.int64], NDArray[np.int64]]
 

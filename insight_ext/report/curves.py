@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from insight_ext.report.measures import Floats
-from insight_ext.report.runs import Run
+from insight_ext.runs.reader import Run
 
 ACCURACY = "val_accuracy"
 KIND_PREFIX = f"{ACCURACY}/"

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from insight_ext.report.charts.style import Chart, Omission
 from insight_ext.report.page_text import DEFINITIONS, LIMITS, STYLE
-from insight_ext.report.rows import SummaryRow
+from insight_ext.runs.rows import SummaryRow
 
 DPI = 160
 

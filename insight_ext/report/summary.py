@@ -13,9 +13,9 @@ import numpy as np
 from insight_ext.report.calibration import calibration_of
 from insight_ext.report.curves import EFFORTS, accuracy_curve
 from insight_ext.report.measures import final_value, is_mixed
-from insight_ext.report.rows import SummaryRow, deviation, mean
-from insight_ext.report.runs import Experiment, Run
 from insight_ext.report.targets import accuracy_gain, mixed_ratio, overhead, reach_row
+from insight_ext.runs.reader import Experiment, Run
+from insight_ext.runs.rows import SummaryRow, deviation, mean
 
 
 def compared(experiment: Experiment) -> list[SummaryRow]:

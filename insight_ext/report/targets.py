@@ -10,9 +10,9 @@ from insight_ext.report.measures import (
     is_mixed,
     overhead_share,
 )
-from insight_ext.report.rows import SummaryRow, deviation, each, mean
-from insight_ext.report.runs import Experiment
 from insight_ext.report.tables import Groups
+from insight_ext.runs.reader import Experiment
+from insight_ext.runs.rows import SummaryRow, deviation, each, mean
 
 MIXED_TARGET = 1.8
 STEPS_TARGET = 0.6

@@ -14,8 +14,8 @@ from insight_ext.report.page import (
     page_html,
     png,
 )
-from insight_ext.report.runs import Experiment, read_experiment
 from insight_ext.report.summary import compared, measured, write_summary
+from insight_ext.runs.reader import Experiment, read_experiment
 
 
 def write(folder: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 from insight_ext.errors import ArgumentError
 from insight_ext.options import parsed_options
-from insight_ext.proposers import PROPOSERS, check_proposer, make_proposer
+from insight_ext.selectors import PROPOSERS, check_proposer, make_proposer
 from insight_ext.simulate.learners import Learner
 from insight_ext.simulate.trial import Chooser, Oracle
 

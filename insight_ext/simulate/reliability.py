@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.proposers import PROPOSERS, BeliefProposer, Uniform
-from insight_ext.proposers.predicted import PredictedProposer
 from insight_ext.report.measures import (
     Counts,
     Floats,
@@ -19,6 +17,8 @@ from insight_ext.report.measures import (
     expected_calibration_error,
     reliability,
 )
+from insight_ext.selectors import PROPOSERS, BeliefProposer, Uniform
+from insight_ext.selectors.predicted import PredictedProposer
 from insight_ext.simulate.arms import RANDOM, parse_arm, proposer_of
 from insight_ext.simulate.compare import Setting
 from insight_ext.simulate.trial import run_trial

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from insight_ext.proposers import BeliefProposer
 from insight_ext.report.measures import expected_calibration_error, is_mixed, reliability
+from insight_ext.selectors import BeliefProposer
 from insight_ext.simulate.learners import Learner
 
 

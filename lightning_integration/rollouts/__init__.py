@@ -47,7 +47,7 @@ def make_engine(
         ArgumentError: an unknown name, path or option.
 
     Example:
-        >>> from lightning_integration.model import make_model, make_tokenizer
+        >>> from lightning_integration.demo.model import make_model, make_tokenizer
         >>> tokenizer = make_tokenizer("0123456789+=")
         >>> engine = make_engine("transformers", make_model(tokenizer, layers=1), tokenizer)
         >>> type(engine).__name__

@@ -100,7 +100,7 @@ def collate(
         device: of the tensors.
 
     Example:
-        >>> from lightning_integration.model import make_tokenizer
+        >>> from lightning_integration.demo.model import make_tokenizer
         >>> tokenizer = make_tokenizer("12")
         >>> two = [Completion([3, 1], [-0.5, -0.1], True), Completion([2], [-0.7], False)]
         >>> rollouts = collate([[2, 3]], [two], 2, tokenizer)

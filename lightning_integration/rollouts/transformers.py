@@ -37,7 +37,7 @@ class TransformersEngine:
             cannot be repeated.
 
     Example:
-        >>> from lightning_integration.model import make_model, make_tokenizer
+        >>> from lightning_integration.demo.model import make_model, make_tokenizer
         >>> tokenizer = make_tokenizer("0123456789+=")
         >>> engine = TransformersEngine(make_model(tokenizer, layers=1), tokenizer)
         >>> rollouts = engine.generate(["1+2=", "3="], 4, Sampling(max_new_tokens=5))

@@ -1,7 +1,7 @@
 """The CUDA kernels, compiled for an emulated device, give the CPU back end's answers bit for bit.
 
 What only a GPU can show (its memory model, its arithmetic, its speed) is in
-tests/insight_ext/test_cuda.py.
+tests/insight_ext/kernel/test_cuda.py.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from insight_ext import scores, select_top_k
-from insight_ext.ops import score as cpu_score
-from insight_ext.scores import Score, WeightedInformation
+from insight_ext import select_top_k
+from insight_ext.kernel import scores
+from insight_ext.kernel.ops import score as cpu_score
+from insight_ext.kernel.scores import Score, WeightedInformation
 
 HERE = Path(__file__).resolve().parent
 DONE, BAD_BELIEF, BAD_CANDIDATE, BAD_EXCLUSION, TOO_FEW_ELIGIBLE = range(5)

@@ -14,7 +14,7 @@ from insight_ext import GroupResult, Prompt, PromptPool
 from lightning_integration import PromptDataModule, PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.history import MetricsFile
-from lightning_integration.pl import LightningModule, Trainer, callbacks
+from lightning_integration.trainer import LightningModule, Trainer, callbacks
 
 POOL, PROMPTS, ROLLOUTS = 3_000, 8, 8
 EPOCH, LOG_EVERY = 500, 50  # steps

@@ -16,11 +16,11 @@ from torch.distributed.fsdp import fully_shard
 from insight_ext import Prompt, PromptPool
 from lightning_integration import GRPOModule, PromptDataModule, PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
+from lightning_integration.demo.model import make_model, make_tokenizer
 from lightning_integration.history import MetricsFile
-from lightning_integration.model import make_model, make_tokenizer
-from lightning_integration.pl import LightningModule, Trainer
 from lightning_integration.rollouts import Sampling, TransformersEngine
 from lightning_integration.rollouts.engine import joined
+from lightning_integration.trainer import LightningModule, Trainer
 
 SEED = 7
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insight_ext import ArgumentError, CheckpointError, ObservationError, Prompt, PromptPool
-from insight_ext.proposers import Proposer, Uniform
+from insight_ext.selectors import Proposer, Uniform
 from lightning_integration import PromptDataModule, PromptSelectionCallback
 from lightning_integration.callback import _check_one_copy_each
 from lightning_integration.outputs import group_metrics
-from lightning_integration.pl import LightningDataModule, Trainer, callbacks
+from lightning_integration.trainer import LightningDataModule, Trainer, callbacks
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*treespec"),

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from insight_ext import ArgumentError, CheckpointError
-from insight_ext.cli import main
-from insight_ext.watch.checkpoint import read_checkpoint
+from insight_ext.cli.main import main
+from insight_ext.loop.checkpoint import read_checkpoint
 from lightning_integration import PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
-from lightning_integration.pl import callbacks
+from lightning_integration.trainer import callbacks
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*treespec")
 

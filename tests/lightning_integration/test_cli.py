@@ -42,7 +42,7 @@ checkpoint_every: 4
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A folder with a model, prompts and a configuration."""
-    from lightning_integration.model import make_model, make_tokenizer
+    from lightning_integration.demo.model import make_model, make_tokenizer
 
     folder = tmp_path_factory.mktemp("project")
     tokenizer = make_tokenizer("0123456789+=")

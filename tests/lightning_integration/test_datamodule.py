@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from insight_ext import ArgumentError, PoolError, Prompt, PromptPool
-from insight_ext.proposers import InSight, Uniform
+from insight_ext.selectors import InSight, Uniform
 from lightning_integration import PromptDataModule
 
 pytestmark = [
@@ -49,7 +49,7 @@ def test_a_proposer_is_a_name_an_import_path_or_an_object(pool):
     own = Uniform(len(pool))
     assert PromptDataModule(pool, own).proposer is own
     assert isinstance(PromptDataModule(pool, "insight").proposer, InSight)
-    by_path = PromptDataModule(pool, "insight_ext.proposers:Uniform", {"decay": 0.5}, seed=7)
+    by_path = PromptDataModule(pool, "insight_ext.selectors:Uniform", {"decay": 0.5}, seed=7)
     assert isinstance(by_path.proposer, Uniform)
     assert by_path.proposer.posterior.decay == 0.5
     assert by_path.proposer.seed == 7

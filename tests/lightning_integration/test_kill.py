@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from insight_ext.ranks import digest
+from insight_ext.distributed.ranks import digest
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 KILLS = 10

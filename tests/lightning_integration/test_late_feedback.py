@@ -11,7 +11,7 @@ import torch
 from insight_ext import ArgumentError, GroupResult, ObservationError
 from insight_ext.filters import DynamicSampling
 from lightning_integration import PromptDataModule, PromptSelectionCallback
-from lightning_integration.pl import LightningModule
+from lightning_integration.trainer import LightningModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 STEPS, STALENESS, PROMPTS, ROLLOUTS = 30, 4, 4, 8

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insight_ext import Prompt, PromptPool
-from insight_ext.proposers import InSight, Uniform
-from insight_ext.ranks import Ranks
+from insight_ext.distributed.ranks import Ranks
+from insight_ext.selectors import InSight, Uniform
 from lightning_integration import PromptLoader
 from lightning_integration.loader import PromptBatches, RehearsalLoader
 

@@ -9,7 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_integration.history import MetricsFile
-from lightning_integration.pl import loggers
+from lightning_integration.trainer import loggers
 
 STEPS = 12
 SHARES = {"frac_all_solved", "frac_all_failed", "frac_mixed", "frac_reward_zero_std", "reward_mean"}

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from insight_ext.ranks import digest
+from insight_ext.distributed.ranks import digest
 
 PROGRAM = Path(__file__).with_name("several_run.py")
 pytestmark = pytest.mark.filterwarnings("ignore")

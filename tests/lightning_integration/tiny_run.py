@@ -11,7 +11,7 @@ from insight_ext import Prompt, PromptPool
 from lightning_integration import PromptDataModule, PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.history import MetricsFile
-from lightning_integration.pl import LightningModule, Trainer, callbacks
+from lightning_integration.trainer import LightningModule, Trainer, callbacks
 
 STEPS = 12
 EPOCHS = 3

@@ -15,7 +15,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 @pytest.fixture(scope="session")
 def policies():
     """A model with a tied head and one with a head of its own, by the name of the head."""
-    from lightning_integration.model import make_model, make_tokenizer
+    from lightning_integration.demo.model import make_model, make_tokenizer
 
     tokenizer = make_tokenizer("0123456789+=")
     return {

@@ -13,8 +13,8 @@ import torch
 pytest.importorskip("vllm", reason="needs vLLM: make test-vllm sets it up")
 
 from insight_ext import ArgumentError, EngineError
-from lightning_integration.model import make_model
-from lightning_integration.policy_loss import completion_logprobs
+from lightning_integration.demo.model import make_model
+from lightning_integration.grpo.loss import completion_logprobs
 from lightning_integration.rollouts import Sampling, TransformersEngine, VLLMEngine
 from lightning_integration.rollouts import vllm as module
 from lightning_integration.rollouts.weight_sync import checkpoint_weights

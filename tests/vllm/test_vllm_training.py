@@ -8,13 +8,13 @@ import torch
 pytest.importorskip("vllm", reason="needs vLLM: make test-vllm sets it up")
 
 from lightning_integration import PromptDataModule, PromptSelectionCallback
-from lightning_integration.grpo import GRPOModule
-from lightning_integration.model import make_model, make_tokenizer
-from lightning_integration.pl import Callback, Trainer
-from lightning_integration.rewards import reasoning_gym_score
+from lightning_integration.demo.model import make_model, make_tokenizer
+from lightning_integration.demo.tasks import make_pools, make_task
+from lightning_integration.demo.warm_start import WarmStart, teach
+from lightning_integration.grpo.module import GRPOModule
+from lightning_integration.grpo.rewards import reasoning_gym_score
 from lightning_integration.rollouts import Sampling
-from lightning_integration.tasks import make_pools, make_task
-from lightning_integration.warm_start import WarmStart, teach
+from lightning_integration.trainer import Callback, Trainer
 
 STEPS = 50
 

@@ -28,7 +28,7 @@ from insight_ext.report.curves import (
     gain_curve,
 )
 from insight_ext.report.measures import SMOOTHING, final_value
-from insight_ext.report.runs import Experiment
+from insight_ext.runs.reader import Experiment
 
 COLUMNS = 2
 UNITS: dict[Effort, str] = {

@@ -19,8 +19,8 @@ from insight_ext.report.charts.style import (
     style_axes,
     thousands_axis,
 )
-from insight_ext.report.runs import Experiment
 from insight_ext.report.tables import Beliefs
+from insight_ext.runs.reader import Experiment
 
 
 def belief_charts(experiment: Experiment) -> list[Chart | Omission]:

@@ -18,7 +18,7 @@ from insight_ext.report.charts.style import (
     style_axes,
 )
 from insight_ext.report.measures import BIN_WIDTH
-from insight_ext.report.runs import Experiment
+from insight_ext.runs.reader import Experiment
 
 
 def calibration_charts(experiment: Experiment) -> list[Chart | Omission]:

@@ -13,8 +13,8 @@ from insight_ext.report.charts.lines import line_figure
 from insight_ext.report.charts.style import Chart, Omission, Theme
 from insight_ext.report.curves import WINDOWS, Curve, windowed
 from insight_ext.report.measures import first_visits, is_mixed
-from insight_ext.report.runs import Experiment, Run
 from insight_ext.report.tables import Groups
+from insight_ext.runs.reader import Experiment, Run
 
 Flags = NDArray[np.bool_]
 OUTCOMES: dict[str, tuple[str, str, Callable[[Groups], Flags]]] = {

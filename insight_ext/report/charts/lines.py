@@ -17,7 +17,7 @@ from insight_ext.report.charts.style import (
     thousands_axis,
 )
 from insight_ext.report.curves import Curve, mean_band
-from insight_ext.report.runs import Experiment
+from insight_ext.runs.reader import Experiment
 
 
 def line_figure(

@@ -15,7 +15,7 @@ from insight_ext.report.charts.style import (
     new_figure,
     style_axes,
 )
-from insight_ext.report.runs import Experiment
+from insight_ext.runs.reader import Experiment
 
 PARTS = {"step_ms": "step", "selection_ms": "selection", "observation_ms": "observation"}
 

@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from insight_ext import ArgumentError, Prompt, PromptPool
-from insight_ext.cli import main
+from insight_ext.cli.main import main
 from insight_ext.curators import lim
 from insight_ext.curators.curation import Curation, histogram
-from insight_ext.logs import read_log
-from insight_ext.tables import write_columns
+from insight_ext.offline.logs import read_log
+from insight_ext.offline.tables import write_columns
 
 POOL = PromptPool(Prompt(name, f"{name}?", "x", {"kind": i}) for i, name in enumerate("abcd"))
 LOG = {

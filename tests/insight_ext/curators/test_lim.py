@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from insight_ext import ArgumentError, ObservationError
 from insight_ext.curators import lim
 from insight_ext.curators.lim import alignment, epochs, fill_gaps, learning_curves
-from insight_ext.logs import GroupLog
+from insight_ext.offline.logs import GroupLog
 
 NAN = np.nan
 

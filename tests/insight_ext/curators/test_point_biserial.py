@@ -9,7 +9,7 @@ from scipy.stats import pointbiserialr
 from insight_ext import ArgumentError, ObservationError
 from insight_ext.curators import point_biserial
 from insight_ext.curators.point_biserial import correlation
-from insight_ext.logs import GroupLog
+from insight_ext.offline.logs import GroupLog
 
 
 def log(n: int = 20, answers: int = 64, seed: int = 0, uncertainty: bool = True) -> GroupLog:

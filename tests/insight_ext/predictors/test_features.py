@@ -8,7 +8,7 @@ import torch
 
 from insight_ext import ArgumentError, Prompt, PromptPool
 from insight_ext.predictors import features_of, hashed_ngrams
-from insight_ext.proposers import make_proposer
+from insight_ext.selectors import make_proposer
 
 POOL = PromptPool(
     [

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from insight_ext.posterior import BetaPosteriors
+from insight_ext.beliefs.beta import BetaPosteriors
 
 POOL = 400
 PER_STEP = 8

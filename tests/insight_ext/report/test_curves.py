@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from insight_ext.report.curves import Curve, gain_curve, mean_band, windowed
-from insight_ext.report.runs import Run
 from insight_ext.report.tables import Series
+from insight_ext.runs.reader import Run
 
 
 def a_curve(x: list[float], y: list[float]) -> Curve:

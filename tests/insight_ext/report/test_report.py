@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from insight_ext.cli import main
+from insight_ext.cli.main import main
 from insight_ext.errors import InsightError
 from insight_ext.report import summary_rows, write_report
 from insight_ext.report.summary import write_summary

@@ -11,7 +11,7 @@ import pytest
 from insight_ext.errors import ArgumentError
 from insight_ext.report import write_report
 from insight_ext.report.curves import accuracy_curve
-from insight_ext.report.runs import read_experiment
+from insight_ext.runs.reader import read_experiment
 
 
 def test_arms_come_with_the_baseline_first_and_seeds_in_order(

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from insight_ext.report.rows import SummaryRow
-from insight_ext.report.runs import Experiment, Run
 from insight_ext.report.summary import compared, measured
 from insight_ext.report.tables import Groups, Series
+from insight_ext.runs.reader import Experiment, Run
+from insight_ext.runs.rows import SummaryRow
 
 STEPS = np.arange(4)
 

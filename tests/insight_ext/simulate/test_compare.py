@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from insight_ext import ArgumentError
-from insight_ext.cli import main
+from insight_ext.cli.main import main
 from insight_ext.simulate import ARMS, Setting, compare
 from insight_ext.simulate.arms import parse_arm
 from insight_ext.simulate.compare import fraction_of_steps, markdown, write_rows

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from insight_ext.cli import main
+from insight_ext.cli.main import main
 from insight_ext.simulate import Setting, Trial
 from insight_ext.simulate.paired import paired
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import betabinom
 
 from insight_ext import ArgumentError
-from insight_ext.cli import main
+from insight_ext.cli.main import main
 from insight_ext.simulate import Foresight, Setting, watch
 from insight_ext.simulate.reliability import CHOICES, OWN, RANDOM, beta_binomial
 

@@ -1,0 +1,1 @@
+"""Prompts and what is believed about their success rates."""

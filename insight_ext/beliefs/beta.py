@@ -1,0 +1,336 @@
+"""Beta beliefs about the success rate of every prompt of a pool."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from insight_ext.beliefs.pool_change import PoolChange
+from insight_ext.errors import ArgumentError, BeliefError, CheckpointError, ObservationError
+
+FORMAT = 1
+
+
+class BetaPosteriors:
+    """One Beta(alpha, beta) belief per prompt, updated by the results of its rollouts.
+
+    A visit with `s` successes of `K` rollouts moves a belief by
+
+        alpha <- decay * alpha + (1 - decay) * prior_alpha + s
+        beta  <- decay * beta  + (1 - decay) * prior_beta  + (K - s)
+
+    Prompts that were not visited keep their belief, unless there is a half-life: then evidence
+    fades towards the prior with the steps since the prompt's latest visit. That is worked out when
+    beliefs are read (`current`), so a step costs nothing for the prompts it does not touch.
+
+    Args:
+        n: number of prompts, at least 1.
+        prior: (alpha, beta) of a prompt never visited, finite and positive: two numbers, or two
+            tensors of shape (n,) with a prior for each prompt.
+        decay: share of the old evidence that a visit keeps, in [0, 1]; 1 never forgets.
+        device: where the beliefs live.
+        half_life: steps after which half of the evidence is left; None: time changes nothing.
+
+    Attributes:
+        alpha, beta: float32 tensors of shape (n,), as of each prompt's latest visit.
+        visits: int32 tensor of shape (n,), number of visits of each prompt.
+        latest: int32 tensor of shape (n,), the step of the latest visit.
+        step: the present step; whoever owns the beliefs advances it.
+
+    Raises:
+        ArgumentError: n, prior, decay or half_life outside its domain, a device that is not there.
+
+    Determinism: updates are elementwise; equal calls give equal bits.
+
+    Source: InSight (arXiv 2603.01907), eq. 6; decay as in MoPPS (arXiv 2507.04632).
+
+    Example:
+        >>> beliefs = BetaPosteriors(3)
+        >>> beliefs.observe([2], successes=[5], rollouts=8)
+        >>> beliefs.alpha.tolist(), beliefs.beta.tolist()
+        ([1.0, 1.0, 6.0], [1.0, 1.0, 4.0])
+    """
+
+    def __init__(
+        self,
+        n: int,
+        prior: tuple[float, float] | tuple[Tensor, Tensor] = (1.0, 1.0),
+        decay: float = 1.0,
+        device: torch.device | str = "cpu",
+        half_life: float | None = None,
+    ) -> None:
+        if n < 1:
+            raise ArgumentError(f"n: expected at least one prompt, got {n}")
+        if not 0.0 <= decay <= 1.0:
+            raise ArgumentError(f"decay: expected a number in [0, 1], got {decay}")
+        if half_life is not None and not half_life > 0:
+            raise ArgumentError(f"half_life: expected a positive number of steps, got {half_life}")
+        try:
+            torch.empty(0, device=device)
+        except (AssertionError, RuntimeError) as error:
+            raise ArgumentError(
+                f"device: expected one that this torch can use, such as 'cpu', got {device!r}: "
+                f"{error}"
+            ) from error
+        self.prior = _checked_prior(prior, n, device)
+        self.decay = float(decay)
+        self.half_life = half_life
+        self.alpha, self.beta = (
+            torch.zeros(n, dtype=torch.float32, device=device) + side for side in self.prior
+        )
+        self.visits = torch.zeros(n, dtype=torch.int32, device=device)
+        self.latest = torch.zeros(n, dtype=torch.int32, device=device)
+        self.step = 0
+        self._shares = torch.empty(0)  # of the evidence, by its age
+
+    def __len__(self) -> int:
+        return len(self.alpha)
+
+    @property
+    def mean(self) -> Tensor:
+        """Posterior mean of the success rate, float32 tensor of shape (n,)."""
+        alpha, beta = self.current()
+        return alpha / (alpha + beta)
+
+    def current(self, indices: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(alpha, beta) at the present step, of these prompts or of all.
+
+        With no half-life and no indices these are the stored tensors, not copies.
+        """
+        alpha, beta = self.alpha, self.beta
+        if indices is not None:
+            alpha, beta = alpha.index_select(0, indices), beta.index_select(0, indices)
+        if self.half_life is None:
+            return alpha, beta
+        left = self._left(self.latest if indices is None else self.latest[indices])
+        priors = self._prior_at(indices)
+        return priors[0] + (alpha - priors[0]) * left, priors[1] + (beta - priors[1]) * left
+
+    def _left(self, latest: Tensor) -> Tensor:
+        """Share of the evidence of these visits that is left, float32.
+
+        Looked up: a tensor's exp2 rounds differently at its end, and a belief must not depend on
+        where in which tensor it lies.
+        """
+        assert self.half_life is not None
+        most = 150 * self.half_life + 2  # ages of interest: float32 rounds 2^-150 to 0
+        wanted = int(min(self.step + 1, most))
+        if len(self._shares) < wanted:
+            ages = range(int(min(2 * wanted, most)))
+            shares = [math.exp2(-age / self.half_life) for age in ages]
+            self._shares = torch.tensor(shares, dtype=torch.float32, device=latest.device)
+        return self._shares.index_select(0, (self.step - latest).clamp_(max=len(self._shares) - 1))
+
+    def _prior_at(self, indices: Tensor | None) -> tuple[Any, Any]:
+        first, second = self.prior
+        if indices is None or not isinstance(first, Tensor):
+            return first, second
+        return first[indices], second[indices]
+
+    def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
+        """Update the beliefs of the visited prompts; nothing changes if anything is wrong.
+
+        Args:
+            indices: integers of shape (m,), in [0, n). An index that occurs more than once counts
+                as one visit with the summed successes and rollouts.
+            successes: integers of shape (m,), each in [0, rollouts].
+            rollouts: one positive integer, or integers of shape (m,).
+
+        Raises:
+            ObservationError: shapes, dtypes or values outside the above; the first bad one named.
+
+        Cost: O(m), independent of n.
+        """
+        self.add(*self.counted(indices, successes, rollouts))
+
+    def add(self, visited: Tensor, successes: Tensor, rollouts: Tensor) -> None:
+        """`observe` what `counted` has checked."""
+        current, priors = self.current(visited), self._prior_at(visited)
+        for belief, old, prior, count in zip(
+            (self.alpha, self.beta), current, priors, (successes, rollouts - successes), strict=True
+        ):
+            new = self.decay * old + ((1.0 - self.decay) * prior + count.float())
+            belief.index_copy_(0, visited, new)
+        self.visits.index_add_(0, visited, torch.ones_like(visited, dtype=torch.int32))
+        self.latest.index_fill_(0, visited, self.step)
+
+    def counted(self, indices: Any, successes: Any, rollouts: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """(prompts, successes, rollouts) as `observe` counts them: checked, each prompt once.
+
+        Raises:
+            ObservationError: see `observe`.
+        """
+        columns = each_once(checked_results(len(self), indices, successes, rollouts))
+        first, second, third = (column.to(self.alpha.device) for column in columns)
+        return first, second, third
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on: copies of the tensors, settings and the format's version."""
+        return {
+            "format": FORMAT,
+            "alpha": self.alpha.clone(),
+            "beta": self.beta.clone(),
+            "visits": self.visits.clone(),
+            "latest": self.latest.clone(),
+            "step": self.step,
+            "prior": _saved_prior(self.prior),
+            "decay": self.decay,
+            "half_life": self.half_life,
+        }
+
+    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
+        """A state of the earlier pool as one of the present pool; new prompts have the prior."""
+        rows = {
+            name: change.rows(state[name], getattr(self, name))
+            for name in ("alpha", "beta", "visits", "latest")
+        }
+        prior = state["prior"]
+        if isinstance(self.prior[0], Tensor):
+            prior = _saved_prior(self.prior)
+        return {**state, **rows, "prior": prior}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` saved; the present beliefs stay if the state does not fit.
+
+        Raises:
+            CheckpointError: other format, pool size, prior, decay or half-life.
+            BeliefError: a saved belief is not finite or not positive.
+        """
+        expected = {
+            "format": FORMAT,
+            "prior": _saved_prior(self.prior),
+            "decay": self.decay,
+            "half_life": self.half_life,
+        }
+        for key, value in expected.items():
+            if not _equal(state.get(key), value):
+                raise CheckpointError(
+                    f"beliefs: expected {key} {value}, the checkpoint has {state.get(key)}; "
+                    "resume with the settings of the run that wrote it"
+                )
+        for name in ("alpha", "beta", "visits", "latest"):
+            saved = state.get(name)
+            if not isinstance(saved, Tensor) or saved.shape != self.alpha.shape:
+                got = tuple(saved.shape) if isinstance(saved, Tensor) else type(saved).__name__
+                raise CheckpointError(
+                    f"beliefs: expected {name} of shape {tuple(self.alpha.shape)}, got {got}; "
+                    "the checkpoint belongs to a pool of another size"
+                )
+        for name in ("alpha", "beta"):
+            bad = ~(torch.isfinite(state[name]) & (state[name] > 0))
+            if bad.any():
+                at = int(bad.nonzero()[0])
+                raise BeliefError(
+                    f"{name}[{at}]: expected finite and positive, got {float(state[name][at])} "
+                    "in the checkpoint",
+                    index=at,
+                )
+        for name in ("alpha", "beta", "visits", "latest"):
+            getattr(self, name).copy_(state[name])
+        self.step = int(state["step"])
+
+
+def checked_results(n: int, indices: Any, successes: Any, rollouts: Any) -> list[Tensor]:
+    """What `observe` is given, as three int64 tensors of shape (m,).
+
+    Raises:
+        ObservationError: see `BetaPosteriors.observe`.
+    """
+    columns = []
+    given = {"indices": indices, "successes": successes, "rollouts": rollouts}
+    for name, values in given.items():
+        try:
+            column = torch.as_tensor(values)
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise ObservationError(
+                f"{name}: expected integers of shape (m,), got {values!r:.80}; "
+                "no belief was changed"
+            ) from error
+        kind = column.dtype
+        if column.numel() and (kind.is_floating_point or kind.is_complex or kind == torch.bool):
+            raise ObservationError(f"{name}: expected integers, got {kind}")
+        columns.append(column)
+    shape = columns[0].shape
+    if columns[2].ndim == 0:
+        columns[2] = columns[2].expand(shape)
+    for name, column in zip(given, columns, strict=True):
+        if column.ndim != 1 or column.shape != shape:
+            raise ObservationError(
+                f"{name}: expected one value per index, shape {tuple(shape)} and one "
+                f"dimension, got {tuple(column.shape)}"
+            )
+    # A batch is small: lists cost a fraction of what as many calls on tensors cost.
+    results = zip(*(column.tolist() for column in columns), strict=True)
+    for i, (index, won, tried) in enumerate(results):
+        if not 0 <= index < n:
+            bad, expected, got = "indices", f"in [0, {n})", f"{index}"
+        elif tried < 1:
+            bad, expected, got = "rollouts", "at least 1", f"{tried}"
+        elif not 0 <= won <= tried:
+            bad, expected, got = "successes", "in [0, rollouts]", f"{won} of {tried} rollouts"
+        else:
+            continue
+        raise ObservationError(f"{bad}[{i}]: expected {expected}, got {got}; no belief was changed")
+    return [column.to(torch.int64) for column in columns]
+
+
+def each_once(columns: list[Tensor]) -> list[Tensor]:
+    """(prompts, successes, rollouts) with the results of repeated prompts summed."""
+    visited = columns[0].tolist()
+    if len(set(visited)) == len(visited):
+        return columns
+    sums: dict[int, tuple[int, int]] = {}
+    for index, won, tried in zip(visited, columns[1].tolist(), columns[2].tolist(), strict=True):
+        before = sums.get(index, (0, 0))
+        sums[index] = (before[0] + won, before[1] + tried)
+    merged = [*sums], *zip(*sums.values(), strict=True)
+    return [torch.tensor(values) for values in merged]
+
+
+def _checked_prior(prior: Any, n: int, device: torch.device | str) -> tuple[Any, Any]:
+    try:
+        first, second = prior
+        if not isinstance(first, Tensor) and not isinstance(second, Tensor):
+            first, second = float(first), float(second)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"prior: expected two numbers (alpha, beta), or two tensors of shape ({n},), "
+            f"got {prior!r:.80}"
+        ) from error
+    if isinstance(first, float) and isinstance(second, float):
+        if not all(math.isfinite(x) and x > 0 for x in (first, second)):
+            raise ArgumentError(f"prior: expected two finite positive numbers, got {prior}")
+        return first, second
+    sides = []
+    for name, side in zip(("alpha", "beta"), (first, second), strict=True):
+        if not isinstance(side, Tensor) or side.shape != (n,):
+            got = tuple(side.shape) if isinstance(side, Tensor) else type(side).__name__
+            raise ArgumentError(f"prior: expected {name} as a tensor of shape ({n},), got {got}")
+        side = side.to(device=device, dtype=torch.float32)
+        bad = ~(torch.isfinite(side) & (side > 0))
+        if bad.any():
+            at = int(bad.nonzero()[0])
+            raise BeliefError(
+                f"prior {name}[{at}]: expected finite and positive, got {float(side[at])}", index=at
+            )
+        sides.append(side.clone())
+    return sides[0], sides[1]
+
+
+def _saved_prior(prior: tuple[Any, Any]) -> list[Any]:
+    return [side.clone() if isinstance(side, Tensor) else side for side in prior]
+
+
+def _equal(saved: Any, expected: Any) -> bool:
+    if isinstance(expected, list):
+        return (
+            isinstance(saved, list)
+            and len(saved) == len(expected)
+            and all(_equal(*pair) for pair in zip(saved, expected, strict=True))
+        )
+    if isinstance(expected, Tensor):
+        return isinstance(saved, Tensor) and torch.equal(saved, expected)
+    return bool(not isinstance(saved, Tensor) and saved == expected)

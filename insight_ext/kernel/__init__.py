@@ -1,0 +1,1 @@
+"""The compiled scores and top-k selection, and their specification."""

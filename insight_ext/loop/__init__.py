@@ -1,0 +1,1 @@
+"""The loop: choose prompts, take in results, save."""

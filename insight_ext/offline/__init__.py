@@ -1,0 +1,1 @@
+"""From logs of past runs to prompts and data sets."""

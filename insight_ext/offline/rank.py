@@ -1,0 +1,165 @@
+"""From a log of past results to the next prompts, for users of any trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from insight_ext.beliefs.pool import PromptPool
+from insight_ext.curators.curation import prompt_columns
+from insight_ext.errors import ArgumentError, InsightError
+from insight_ext.offline.logs import Floats, GroupLog, Integers
+from insight_ext.offline.tables import write_columns
+from insight_ext.selectors import PROPOSERS, BeliefProposer, make_proposer
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The next prompts, best first; every array has shape (top,).
+
+    Attributes:
+        ids: their ids.
+        visits, successes, rollouts: int64, the log's totals for each.
+        predicted: float64, the expected success rate; NaN if the strategy predicts none.
+    """
+
+    ids: list[str]
+    visits: Integers
+    successes: Integers
+    rollouts: Integers
+    predicted: Floats
+
+    def columns(self, pool: PromptPool | None = None) -> dict[str, list[Any]]:
+        """The ranking as columns; with the pool also what its file had."""
+        prompts = {} if pool is None else prompt_columns(pool, self.ids)
+        return {
+            **prompts,
+            "rank": list(range(1, len(self.ids) + 1)),
+            "id": self.ids,
+            "visits": self.visits.tolist(),
+            "successes": self.successes.tolist(),
+            "rollouts": self.rollouts.tolist(),
+            "predicted": self.predicted.tolist(),
+        }
+
+    def write(self, path: str | Path, pool: PromptPool | None = None) -> None:
+        """Write `columns` as `.parquet`, `.jsonl` or `.csv`."""
+        write_columns(path, self.columns(pool))
+
+    def show(self, rows: int = 20) -> None:
+        """Print the first rows as a table. Needs rich."""
+        try:
+            from rich.console import Console
+            from rich.table import Table
+        except ImportError as error:
+            raise InsightError(
+                "rank: showing the table needs rich; install insight-ext[lightning], or write a "
+                "file (--output)"
+            ) from error
+        title = f"the next {len(self.ids):,} prompts"
+        if len(self.ids) > rows:
+            title += f", the first {rows}"
+        table = Table(title=title)
+        for name in ("rank", "id", "visits", "solved", "predicted"):
+            table.add_column(name, justify="left" if name == "id" else "right")
+        columns = zip(
+            self.ids, self.visits, self.successes, self.rollouts, self.predicted, strict=True
+        )
+        for place, (name, visits, successes, rollouts, predicted) in enumerate(columns, start=1):
+            if place > rows:
+                break
+            solved = f"{successes} of {rollouts}" if visits else "unseen"
+            expected = "" if np.isnan(predicted) else f"{predicted:.2f}"
+            table.add_row(str(place), _short(name), str(visits), solved, expected)
+        Console().print(table)
+
+
+def rank(
+    log: GroupLog,
+    strategy: str = "insight",
+    top: int | None = None,
+    *,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    pool: PromptPool | None = None,
+) -> Ranking:
+    """The prompts that a strategy would choose next after what a log holds.
+
+    The strategy observes the log step by step, then selects once. Before each step it makes a
+    selection that is set aside, since for a strategy time passes with its selections: beliefs fade,
+    hidden states drift. Every prompt is a candidate, also where the strategy would draw some by
+    default (`candidate_ratio`). Prompts of the log's pool that were never visited count as unseen.
+
+    Args:
+        log: the past, see `read_log`; read it with a pool to have unseen prompts ranked too.
+        strategy: a name in `PROPOSERS`, or an import path.
+        top: how many prompts, in [1, prompts]; None: 256, or all where there are fewer.
+        seed: of the strategy's draws and ties.
+        options: the strategy's settings.
+        pool: the pool that the log was read with, for options that need its texts
+            (`features="ngrams"`, see `make_proposer`).
+
+    Raises:
+        ArgumentError: an unknown strategy, an option it does not take, top outside its domain, a
+            pool of other prompts than the log's.
+
+    Determinism: equal logs, settings and seeds give equal rankings.
+
+    Example:
+        >>> log = GroupLog(("a", "b"), np.array([0, 1]), np.array([8, 3]), np.array([8, 8]),
+        ...                np.array([0, 0]), None)
+        >>> rank(log, "insight", top=1).ids
+        ['b']
+    """
+    n = len(log.ids)
+    top = min(256, n) if top is None else top
+    if not 1 <= top <= n:
+        raise ArgumentError(f"top: expected an integer in [1, {n}], got {top}")
+    if pool is not None and pool.ids != log.ids:
+        raise ArgumentError(
+            f"rank: expected a log read with this pool of {len(pool)} prompts, got one of {n} "
+            "others; pass the pool to read_log too"
+        )
+    settings = {**_whole_pool(strategy), **(options or {})}
+    proposer = make_proposer(strategy, n, seed=seed, pool=pool, **settings)
+    for moment in log.moments():
+        proposer.select(1)
+        proposer.observe(log.prompt[moment], log.successes[moment], log.rollouts[moment])
+    chosen = proposer.select(top)
+    predicted = np.full(top, np.nan)
+    if isinstance(proposer, BeliefProposer):
+        predicted = proposer.predict(chosen).double().numpy()
+    at = chosen.numpy()
+    return Ranking(
+        ids=[log.ids[position] for position in at],
+        visits=np.bincount(log.prompt, minlength=n)[at],
+        successes=_totals(log.prompt, log.successes, n)[at],
+        rollouts=_totals(log.prompt, log.rollouts, n)[at],
+        predicted=predicted,
+    )
+
+
+def _whole_pool(strategy: str) -> dict[str, Any]:
+    if strategy not in PROPOSERS:
+        return {}
+    # The selections set aside are not in flight.
+    settings: dict[str, Any] = {"in_flight": 0}
+    if "candidate_ratio" in signature(PROPOSERS[strategy]).parameters:
+        settings["candidate_ratio"] = None
+    return settings
+
+
+def _totals(prompt: Integers, counts: Integers, n: int) -> Integers:
+    totals = np.zeros(n, dtype=np.int64)
+    np.add.at(totals, prompt, counts)
+    return totals
+
+
+def _short(text: str, width: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"

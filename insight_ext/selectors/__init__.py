@@ -1,0 +1,130 @@
+"""Strategies that choose prompts before they are rolled out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from insight_ext.beliefs.pool import PromptPool
+from insight_ext.errors import ArgumentError
+from insight_ext.options import check_options, imported
+from insight_ext.predictors import features_of
+from insight_ext.selectors.adarft import AdaRft
+from insight_ext.selectors.base import BeliefProposer, Proposer
+from insight_ext.selectors.bots import Bots
+from insight_ext.selectors.difficulty_pools import DifficultyPools
+from insight_ext.selectors.dps import Dps
+from insight_ext.selectors.expected_difficulty import ExpectedDifficulty
+from insight_ext.selectors.gps import Gps
+from insight_ext.selectors.greso import Greso
+from insight_ext.selectors.insight import InSight
+from insight_ext.selectors.insight_prior import InSightPrior
+from insight_ext.selectors.inverse_evidence import InverseEvidence
+from insight_ext.selectors.mixed_group import MixedGroup
+from insight_ext.selectors.mopps import Mopps
+from insight_ext.selectors.prioritized import Prioritized
+from insight_ext.selectors.uniform import Uniform
+
+PROPOSERS: dict[str, type[BeliefProposer]] = {
+    "uniform": Uniform,
+    "insight": InSight,
+    "insight_prior": InSightPrior,
+    "mopps": Mopps,
+    "expected_difficulty": ExpectedDifficulty,
+    "inverse_evidence": InverseEvidence,
+    "mixed_group": MixedGroup,
+    "gps": Gps,
+    "dps": Dps,
+    "bots": Bots,
+    "greso": Greso,
+    "adarft": AdaRft,
+    "prioritized": Prioritized,
+    "difficulty_pools": DifficultyPools,
+}
+
+__all__ = [
+    "PROPOSERS",
+    "AdaRft",
+    "BeliefProposer",
+    "Bots",
+    "DifficultyPools",
+    "Dps",
+    "ExpectedDifficulty",
+    "Gps",
+    "Greso",
+    "InSight",
+    "InSightPrior",
+    "InverseEvidence",
+    "MixedGroup",
+    "Mopps",
+    "Prioritized",
+    "Proposer",
+    "Uniform",
+    "check_proposer",
+    "make_proposer",
+]
+
+
+def check_proposer(name: str, options: Iterable[str] = ()) -> type[Any]:
+    """The class of a proposer, if it takes options of these names; nothing is built.
+
+    Args:
+        name: in `PROPOSERS`, or an import path (`module:Class`).
+        options: their names.
+
+    Raises:
+        ArgumentError: an unknown name (the known ones listed), a path that does not lead to a
+            `Proposer`, or an option that the strategy does not take (those that it takes listed).
+
+    Example:
+        >>> check_proposer("insight", ["decay"]).__name__
+        'InSight'
+    """
+    kind: Any = imported("proposer", name) if ":" in name else PROPOSERS.get(name)
+    if kind is None:
+        raise ArgumentError(
+            f"unknown proposer {name!r}: expected one of {', '.join(PROPOSERS)}, "
+            "or an import path such as 'package.module:Class'"
+        )
+    if not (isinstance(kind, type) and issubclass(kind, Proposer)):
+        raise ArgumentError(f"proposer {name!r}: expected a subclass of Proposer, got {kind!r}")
+    check_options(f"proposer {name!r}", kind, options)
+    return kind
+
+
+def make_proposer(
+    name: str,
+    pool_size: int,
+    *,
+    seed: int = 0,
+    pool: PromptPool | None = None,
+    **options: Any,
+) -> Proposer:
+    """The proposer with this name in `PROPOSERS`, or at this import path (`module:Class`).
+
+    Args:
+        name, pool_size, seed, options: see there.
+        pool: the prompts; with them the option `features` may be text, see
+            `insight_ext.predictors.features_of`: `"meta:digits"`, `"ngrams"`, `"vectors.npy"`.
+
+    Raises:
+        ArgumentError: see `check_proposer`; features that cannot be worked out, or an option
+            outside its domain.
+
+    Example:
+        >>> type(make_proposer("insight", 100, decay=0.5)).__name__
+        'InSight'
+    """
+    kind = check_proposer(name, options)
+    if isinstance(options.get("features"), str):
+        if pool is None:
+            raise ArgumentError(
+                f"proposer {name!r}: features {options['features']!r} can only be worked out from "
+                "a pool; pass pool=..., or a tensor of features"
+            )
+        options["features"] = features_of(pool, options["features"])
+    try:
+        proposer: Proposer = kind(pool_size, seed=seed, **options)
+    except TypeError as error:
+        raise ArgumentError(f"proposer {name!r}: {error}") from error
+    return proposer

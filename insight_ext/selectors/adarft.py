@@ -1,0 +1,99 @@
+"""AdaRFT: a target difficulty that follows the batch's reward."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from insight_ext.errors import ArgumentError
+from insight_ext.selectors.ranked import RankingProposer
+
+HARDEST = 100.0
+
+
+class AdaRft(RankingProposer):
+    """Select the prompts whose difficulty is nearest to a target, and move the target.
+
+        target <- clip(target + step tanh(sensitivity (mean reward - aim)), 0, 100)
+
+    Args:
+        pool_size, seed, common: see `RankingProposer`.
+        difficulty: float tensor of shape (pool_size,), in [0, 100], known in advance; None takes
+            100 (1 - success rate) of the present belief (deviation: the paper has it from offline
+            rollouts of another model).
+        start: first target, in [0, 100].
+        step, sensitivity, aim: see the formula.
+
+    Source: arXiv 2504.05520, algorithm 1.
+
+    Example:
+        >>> import torch
+        >>> proposer = AdaRft(3, difficulty=torch.tensor([0.0, 40.0, 100.0]))
+        >>> proposer.select(1).tolist()
+        [0]
+        >>> proposer.observe([0], successes=[8], rollouts=8)   # 0 + 50 tanh(2 (1 - 0.5))
+        >>> round(proposer.target, 2), proposer.select(1).tolist()
+        (38.08, [1])
+    """
+
+    def __init__(
+        self,
+        pool_size: int,
+        *,
+        seed: int = 0,
+        difficulty: Tensor | None = None,
+        start: float = 0.0,
+        step: float = 50.0,
+        sensitivity: float = 2.0,
+        aim: float = 0.5,
+        **common: Any,
+    ) -> None:
+        super().__init__(pool_size, seed=seed, **common)
+        if not 0.0 <= start <= HARDEST:
+            raise ArgumentError(f"start: expected a difficulty in [0, 100], got {start}")
+        if difficulty is not None:
+            if difficulty.shape != (pool_size,):
+                raise ArgumentError(
+                    f"difficulty: expected shape ({pool_size},), got {tuple(difficulty.shape)}"
+                )
+            bad = ~((difficulty >= 0.0) & (difficulty <= HARDEST))
+            if bad.any():
+                at = int(bad.nonzero()[0])
+                raise ArgumentError(
+                    f"difficulty[{at}]: expected in [0, 100], got {float(difficulty[at])}"
+                )
+        self.difficulty = difficulty
+        self.target = start
+        self.step, self.sensitivity, self.aim = step, sensitivity, aim
+
+    def _scores(self, indices: Tensor | None) -> Tensor:
+        if self.difficulty is None:
+            alpha, beta = self.posterior.current(indices)
+            difficulty = HARDEST * beta / (alpha + beta)
+        else:
+            difficulty = self.difficulty if indices is None else self.difficulty[indices]
+        return -(difficulty - self.target).abs()
+
+    def _choose(self, k: int, exclude: Tensor) -> Tensor:
+        self._metrics["target_difficulty"] = self.target
+        return super()._choose(k, exclude)
+
+    def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
+        """Update the beliefs and the target; see `BetaPosteriors.observe`."""
+        visited, wins, tries = self.posterior.counted(indices, successes, rollouts)
+        super().observe(indices, successes, rollouts)
+        if len(visited):
+            reward = float((wins / tries).mean())
+            moved = self.target + self.step * math.tanh(self.sensitivity * (reward - self.aim))
+            self.target = min(max(moved, 0.0), HARDEST)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The shared state and the target."""
+        return {**super().state_dict(), "target": self.target}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` saved."""
+        super().load_state_dict(state)
+        self.target = float(state["target"])

@@ -1,0 +1,98 @@
+"""Difficulty pools: prompts sorted into easy, normal and hard by their latest group."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from insight_ext.errors import ArgumentError
+from insight_ext.selectors.base import BeliefProposer
+
+NORMAL, EASY, HARD = range(3)
+
+
+class DifficultyPools(BeliefProposer):
+    """Fill each batch from a normal pool, with fixed shares from an easy and a hard one.
+
+    A prompt starts out normal. Its latest group moves it: a success rate of `easy` or more to the
+    easy pool, of `hard` or less to the hard one, anything else back to normal. Where a pool holds
+    too few, the normal pool fills in, then whatever is left.
+
+    Args:
+        pool_size, seed, common: see `BeliefProposer`.
+        easy_share, hard_share: of every batch, from the easy and the hard pool; rounded down.
+        easy, hard: success rates that make a prompt easy or hard.
+
+    Source: prime-rl's difficulty pool buffer; it has no paper. That pools fill in for each other is
+    ours.
+
+    Example:
+        >>> proposer = DifficultyPools(4, easy_share=0.0, hard_share=0.0)
+        >>> proposer.observe([0, 1], successes=[8, 0], rollouts=8)
+        >>> sorted(proposer.select(2).tolist())
+        [2, 3]
+    """
+
+    per_prompt: ClassVar[tuple[str, ...]] = ("pool",)
+
+    def __init__(
+        self,
+        pool_size: int,
+        *,
+        seed: int = 0,
+        easy_share: float = 0.1,
+        hard_share: float = 0.1,
+        easy: float = 1.0,
+        hard: float = 0.0,
+        **common: Any,
+    ) -> None:
+        super().__init__(pool_size, seed=seed, **common)
+        shares = (easy_share, hard_share)
+        if min(shares) < 0.0 or sum(shares) > 1.0:
+            raise ArgumentError(
+                "easy_share, hard_share: expected shares that sum to at most 1, "
+                f"got {easy_share} and {hard_share}"
+            )
+        if not 0.0 <= hard < easy <= 1.0:
+            raise ArgumentError(f"expected 0 <= hard < easy <= 1, got hard {hard}, easy {easy}")
+        self.easy_share, self.hard_share, self.easy, self.hard = easy_share, hard_share, easy, hard
+        self.pool = torch.full((pool_size,), NORMAL, dtype=torch.int8)
+
+    def _choose(self, k: int, exclude: Tensor) -> Tensor:
+        random = self._generator()
+        wanted = {EASY: int(self.easy_share * k), HARD: int(self.hard_share * k)}
+        free = torch.ones(self.pool_size, dtype=torch.bool)
+        free[exclude] = False
+        chosen = torch.empty(0, dtype=torch.int64)
+        for pool in (EASY, HARD, NORMAL, None):
+            members = ((free & (self.pool == pool)) if pool is not None else free).nonzero()[:, 0]
+            count = min(wanted.get(pool, k) if pool is not None else k, k - len(chosen))
+            drawn = random.choice(len(members), min(count, len(members)), replace=False)
+            chosen = torch.cat((chosen, members[torch.from_numpy(drawn)]))
+            free[chosen] = False
+        for name, pool in (("easy", EASY), ("hard", HARD)):
+            share = torch.count_nonzero(self.pool == pool) / self.pool_size
+            self._metrics[f"frac_pool_{name}"] = float(share)
+        return chosen
+
+    def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
+        """Update beliefs and pools; see `BetaPosteriors.observe`."""
+        visited, wins, tries = self.posterior.counted(indices, successes, rollouts)
+        super().observe(indices, successes, rollouts)
+        rate = wins / tries
+        pool = torch.where(rate >= self.easy, EASY, torch.where(rate <= self.hard, HARD, NORMAL))
+        self.pool[visited] = pool.to(torch.int8)
+
+    def _terms(self, indices: Tensor) -> dict[str, Tensor]:
+        return {"pool": self.pool[indices]}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The shared state and the pool of each prompt."""
+        return {**super().state_dict(), "pool": self.pool.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` saved."""
+        super().load_state_dict(state)
+        self.pool = state["pool"].clone()

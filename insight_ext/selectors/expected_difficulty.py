@@ -1,0 +1,40 @@
+"""Expected difficulty: the prompts whose mean success rate is nearest to a target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from insight_ext.kernel import scores
+from insight_ext.selectors.kernel_scored import ScoredProposer
+
+
+class ExpectedDifficulty(ScoredProposer):
+    """Select by the smallest |p - target|, p the posterior mean.
+
+    Greedy in the mean: nothing brings it back to a prompt that one unlucky visit put aside, except
+    a decay or half-life below the defaults.
+
+    Args:
+        pool_size, seed, common: see `ScoredProposer`.
+        target: success rate that teaches most, in [0, 1].
+
+    Source: EXPECTED-DIFFICULTY, a baseline of InSight (arXiv 2603.01907), with target 1/2.
+    Deviation: the whole pool is ranked unless `candidate_ratio` is given.
+
+    Example:
+        >>> proposer = ExpectedDifficulty(3)
+        >>> proposer.observe([0, 1, 2], successes=[8, 4, 1], rollouts=8)
+        >>> proposer.select(2).tolist()
+        [1, 2]
+    """
+
+    def __init__(
+        self, pool_size: int, *, seed: int = 0, target: float = 0.5, **common: Any
+    ) -> None:
+        super().__init__(pool_size, seed=seed, **common)
+        self._score = scores.ExpectedDifficulty(target)
+
+    @property
+    def score(self) -> scores.ExpectedDifficulty:
+        """The score of every selection."""
+        return self._score

@@ -1,0 +1,28 @@
+"""Inverse evidence: the prompts of which least is known."""
+
+from __future__ import annotations
+
+from insight_ext.kernel import scores
+from insight_ext.selectors.kernel_scored import ScoredProposer
+
+
+class InverseEvidence(ScoredProposer):
+    """Select by the smallest evidence alpha + beta, whatever the success rate.
+
+    Args:
+        pool_size, seed, common: see `ScoredProposer`.
+
+    Source: INVERSE-EVIDENCE, a baseline of InSight (arXiv 2603.01907). Deviation: the whole pool is
+    ranked unless `candidate_ratio` is given.
+
+    Example:
+        >>> proposer = InverseEvidence(3)
+        >>> proposer.observe([0, 1], successes=[4, 4], rollouts=[8, 4])
+        >>> proposer.select(2).tolist()
+        [2, 1]
+    """
+
+    @property
+    def score(self) -> scores.InverseEvidence:
+        """The score of every selection."""
+        return scores.InverseEvidence()

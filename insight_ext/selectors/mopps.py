@@ -1,0 +1,81 @@
+"""MoPPS: a draw from every candidate's belief, and the candidates whose draw is nearest to 1/2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from insight_ext.errors import ArgumentError
+from insight_ext.kernel.scores import Thompson
+from insight_ext.selectors.kernel_scored import ScoredProposer
+from insight_ext.selectors.ranked import best
+
+INTERVAL = (0.3, 0.7)
+
+
+class Mopps(ScoredProposer):
+    """Thompson sampling towards a target success rate: draw g ~ Beta(alpha, beta), compare with it.
+
+    `top_k` takes the smallest (g - target)^2. `threshold` takes candidates with g in [0.3, 0.7] by
+    lot, and the nearest to that interval if there are too few.
+
+    Args:
+        pool_size, seed, common: see `ScoredProposer`.
+        decay: see `BeliefProposer`; the paper takes 0.5 or 1. Under decay the evidence of a prompt
+            settles at 2 + K / (1 - decay).
+        candidate_ratio: see `ScoredProposer`; the paper takes 8 or 16.
+        target: success rate to draw near to, in [0, 1].
+        rule: "top_k" or "threshold".
+
+    The informative start of the paper, alpha = 3 s + 1 and beta = 3 (K - s) + 1 from offline
+    rollouts, is a `prior` of two tensors. Deviation: the draws are seeded, and beliefs are part of
+    the checkpoint.
+
+    Source: arXiv 2507.04632, eq. 6, 7 and algorithm 1.
+
+    Example:
+        >>> proposer = Mopps(3)
+        >>> proposer.observe([0, 1, 2], successes=[800, 400, 10], rollouts=800)
+        >>> proposer.select(1).tolist()
+        [1]
+    """
+
+    def __init__(
+        self,
+        pool_size: int,
+        *,
+        seed: int = 0,
+        decay: float = 0.5,
+        candidate_ratio: int | None = 16,
+        target: float = 0.5,
+        rule: str = "top_k",
+        **common: Any,
+    ) -> None:
+        super().__init__(
+            pool_size, seed=seed, decay=decay, candidate_ratio=candidate_ratio, **common
+        )
+        if rule not in ("top_k", "threshold"):
+            raise ArgumentError(f"rule: expected 'top_k' or 'threshold', got {rule!r}")
+        self.rule = rule
+        self.target = target
+        Thompson(target)
+
+    @property
+    def score(self) -> Thompson:
+        """The score of the present selection, a draw."""
+        return Thompson(self.target, seed=self.seed, draw=self.selections)
+
+    def _choose(self, k: int, exclude: Tensor) -> Tensor:
+        if self.rule == "top_k":
+            return super()._choose(k, exclude)
+        candidates = self._candidates(k, exclude)
+        alpha, beta = self.posterior.current(candidates)
+        drawn = torch.from_numpy(self._generator(1).beta(alpha.numpy(), beta.numpy()))
+        low, high = INTERVAL
+        nearness = -torch.maximum(low - drawn, drawn - high).clamp(min=0.0)
+        if candidates is None:
+            return best(nearness, k, self._generator(2), exclude)
+        nothing = torch.empty(0, dtype=torch.int64)
+        return candidates[best(nearness, k, self._generator(2), nothing)]

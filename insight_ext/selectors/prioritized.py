@@ -1,0 +1,37 @@
+"""Prioritized sampling: a prompt is drawn in proportion to its failure rate."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from insight_ext.selectors.ranked import RankingProposer
+
+
+class Prioritized(RankingProposer):
+    """Draw without replacement, each prompt with weight 1 - success rate.
+
+    Args:
+        pool_size, seed, common: see `RankingProposer`.
+
+    The draw is by exponential races: the k smallest of Exponential(1) / weight are a weighted
+    sample without replacement. Deviation: the success rate is the posterior mean, so a prompt that
+    was never failed keeps a small chance.
+
+    Source: Kimi k1.5 (arXiv 2501.12599), section 2.3.4; Efraimidis and Spirakis (2006).
+
+    Example:
+        >>> proposer = Prioritized(2)
+        >>> proposer.observe([0, 1], successes=[1000000, 0], rollouts=1000000)
+        >>> proposer.select(1).tolist()
+        [1]
+    """
+
+    def _scores(self, indices: Tensor | None) -> Tensor:
+        alpha, beta = self.posterior.current(indices)
+        race = self._generator(3).standard_exponential(len(alpha), dtype="f4")
+        return -torch.from_numpy(race) * (alpha + beta) / beta
+
+    def _terms(self, indices: Tensor) -> dict[str, Tensor]:
+        alpha, beta = self.posterior.current(indices)
+        return {"weight": beta / (alpha + beta)}

@@ -1,0 +1,1 @@
+"""The demonstration of `make train`: tasks, a small model, the experiment."""

@@ -1,0 +1,415 @@
+"""Group relative policy optimisation (GRPO) as a Lightning module."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, SupportsFloat
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from insight_ext import ArgumentError, Prompt
+from insight_ext.filters import Filter
+from lightning_integration.callback import will_log
+from lightning_integration.datamodule import is_rehearsal, ranks_of
+from lightning_integration.demo.model import load_model
+from lightning_integration.grpo.filtering import collect, given_filter, length_metrics
+from lightning_integration.grpo.loss import (
+    clipped_policy_loss,
+    completion_logprobs,
+    group_advantages,
+    kl_to_reference,
+)
+from lightning_integration.grpo.rewards import Reward, make_reward
+from lightning_integration.loader import PromptBatch
+from lightning_integration.rollouts import (
+    RolloutEngine,
+    Rollouts,
+    Sampling,
+    VLLMServer,
+    make_engine,
+)
+from lightning_integration.trainer import DDPStrategy, LightningModule
+
+
+class GRPOModule(LightningModule):
+    """Trains a causal language model on the prompts that `PromptDataModule` deals.
+
+    A step draws `rollouts` completions a prompt, rewards them, and makes `updates_per_batch`
+    gradient steps on them. It returns `rewards`, from which `PromptSelectionCallback` learns.
+    A filter trains on some of the groups only and may roll out more; the step then returns
+    `groups`, all that were rolled out, so that beliefs, history and costs miss none.
+    Without a reference policy, groups whose rewards are all equal have gradient zero, and are left
+    out of the backward pass; the loss still counts their tokens in its mean.
+
+    Args:
+        model: a Hugging Face model folder, or a model (then give its tokenizer).
+        tokenizer: of a model given as an object.
+        engine: draws the rollouts: a name in `rollouts.ENGINES` ("vllm", "vllm_server"), an import
+            path, or an engine; the model itself, by transformers, if None.
+        engine_options: the engine's settings, where `engine` is a name.
+        old_logprobs: importance ratios compare the updated policy with the log-probabilities that
+            the "engine" reported, or with those "recomputed" by the model before the first update,
+            which costs a forward pass and leaves the engine's rounding out of the ratios.
+        reward: a name in `rewards.REWARDS`, an import path (`package.module:function`),
+            or a function of prompt and completion.
+        rollouts: completions of each prompt, at least 2.
+        max_new_tokens, temperature: of the rollouts; at least 1, and more than 0.
+        learning_rate, betas, weight_decay: of AdamW.
+        updates_per_batch: gradient steps on each batch of rollouts.
+        groups_per_pass: prompts whose rollouts share one forward and backward pass; bounds memory.
+        share_prompts: read each prompt once for all its rollouts, in drawing and in the update;
+            turn it off for models whose cache cannot be repeated, or under gradient checkpointing.
+        clip_low, clip_high: the probability ratio counts from 1 - clip_low, in (0, 1], to
+            1 + clip_high, more than 0.
+        standardize: divide advantages by the group's standard deviation.
+        kl_coefficient: weight of the KL divergence to the initial policy; 0 keeps no copy of it.
+        gradient_clip: largest gradient norm, more than 0; `.inf` (in YAML) for any.
+        success_threshold: smallest reward that counts as solved in validation.
+        validation_temperature: 0 is greedy.
+        seed: of the rollouts; that of step i depends on seed and i alone, so that a resumed run
+            draws what the uninterrupted one would have.
+        filter: chooses among the finished groups those to train on: a name in
+            `insight_ext.filters.FILTERS`, a `Filter`, or None for all of them. The callback keeps
+            its state in checkpoints. A step whose groups are all filtered out has gradient zero.
+        filter_options: the filter's settings, where `filter` is a name.
+
+    Logs `loss`, `gradient_norm`, `clip_fraction`, `completion_length`, `frac_truncated`, and in
+    validation `val_accuracy` over all held-out prompts and `val_accuracy/KIND` by `meta["kind"]`.
+    `sync_ms`, `check_ms` and `logprob_difference` are what the engine says of taking over the
+    weights, `rollout_logprob_difference` (nats, a mean over tokens) how far the engine's
+    log-probabilities are from the recomputed ones.
+    With a filter also what it reports, `frac_groups_kept` (share of the prompts rolled out whose
+    group is trained on), `refills` (generation batches beyond the first), `refill_selection_ms`.
+
+    Raises:
+        ArgumentError: an argument outside its domain, or a folder that cannot be loaded.
+
+    Example:
+        >>> from lightning_integration.demo.model import make_model, make_tokenizer
+        >>> tokenizer = make_tokenizer("0123456789+=")
+        >>> module = GRPOModule(make_model(tokenizer, layers=1), tokenizer, max_new_tokens=4)
+        >>> module.rollouts, module.temperature
+        (8, 1.0)
+    """
+
+    def __init__(
+        self,
+        model: str | Path | PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        engine: RolloutEngine | str | None = None,
+        reward: str | Reward = "exact_match",
+        rollouts: int = 8,
+        max_new_tokens: int = 256,
+        temperature: float = 1.0,
+        learning_rate: float = 1e-6,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        updates_per_batch: int = 1,
+        groups_per_pass: int = 8,
+        share_prompts: bool = True,
+        clip_low: float = 0.2,
+        clip_high: float = 0.28,
+        standardize: bool = True,
+        kl_coefficient: float = 0.0,
+        gradient_clip: float = 1.0,
+        success_threshold: float = 1.0,
+        validation_temperature: float = 0.0,
+        seed: int = 0,
+        filter: Filter | str | None = None,
+        filter_options: dict[str, Any] | None = None,
+        engine_options: dict[str, Any] | None = None,
+        old_logprobs: Literal["engine", "recomputed"] = "engine",
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("rollouts", rollouts, 2),
+            ("updates_per_batch", updates_per_batch, 1),
+            ("groups_per_pass", groups_per_pass, 1),
+            ("max_new_tokens", max_new_tokens, 1),
+            ("kl_coefficient", kl_coefficient, 0),
+            ("validation_temperature", validation_temperature, 0),
+        ):
+            if not value >= least:
+                raise ArgumentError(f"{name}: expected at least {least}, got {value}")
+        for name, value in (
+            ("temperature", temperature),
+            ("gradient_clip", gradient_clip),
+            ("clip_low", clip_low),
+            ("clip_high", clip_high),
+        ):
+            if not value > 0:
+                raise ArgumentError(f"{name}: expected more than 0 in training, got {value}")
+        if clip_low > 1:
+            # A ratio of probabilities is never negative.
+            raise ArgumentError(f"clip_low: expected at most 1, got {clip_low}")
+        if old_logprobs not in ("engine", "recomputed"):
+            raise ArgumentError(
+                f"old_logprobs: expected engine or recomputed, got {old_logprobs!r}"
+            )
+        if isinstance(model, (str, Path)):
+            model, tokenizer = load_model(model)
+        if tokenizer is None:
+            raise ArgumentError("tokenizer: expected one beside a model that is not a folder")
+        self.automatic_optimization = False
+        self.model = model.train()
+        self.tokenizer = tokenizer
+        options = engine_options or {}
+        if engine in (None, "transformers"):
+            engine, options = "transformers", {"share_prompts": share_prompts, **options}
+        if isinstance(engine, str):
+            engine = make_engine(engine, model, tokenizer, **options)
+        elif options:
+            raise ArgumentError("engine_options: expected none beside an engine that is an object")
+        self.engine = engine
+        self.old_logprobs = old_logprobs
+        self._synced = False
+        self.reward = make_reward(reward) if isinstance(reward, str) else reward
+        self.rollouts = rollouts
+        self.max_new_tokens = max_new_tokens
+        self.temperature = temperature
+        self.learning_rate = learning_rate
+        self.betas = betas
+        self.weight_decay = weight_decay
+        self.updates_per_batch = updates_per_batch
+        self.groups_per_pass = groups_per_pass
+        self.share_prompts = share_prompts
+        self.clip_low = clip_low
+        self.clip_high = clip_high
+        self.standardize = standardize
+        self.kl_coefficient = kl_coefficient
+        self.gradient_clip = gradient_clip
+        self.success_threshold = success_threshold
+        self.validation_temperature = validation_temperature
+        self.seed = seed
+        self.filter = given_filter(filter, filter_options, rollouts)
+        self.register_buffer("batches_seen", torch.tensor(0))
+        self.reference = None
+        if kl_coefficient:
+            self.reference = deepcopy(model).requires_grad_(False).eval()
+        self._solved: dict[str, list[bool]] = defaultdict(list)
+
+    def setup(self, stage: str) -> None:
+        """Refuse a strategy that splits the model; expect other weights than in the stage before.
+
+        Raises:
+            ArgumentError: several processes without DDP.
+        """
+        self._synced = False
+        strategy = self.trainer.strategy
+        if self.trainer.world_size > 1 and isinstance(self.engine, VLLMServer):
+            raise ArgumentError(
+                "engine: expected one process beside vllm_server, which takes the weights and the "
+                f"questions of one trainer, got {self.trainer.world_size}; take engine: vllm"
+            )
+        if self.trainer.world_size > 1 and not isinstance(strategy, DDPStrategy):
+            raise ArgumentError(
+                "GRPOModule: expected one process or strategy=ddp, got "
+                f"{type(strategy).__name__}; docs/production.md tells how to train a model that "
+                "does not fit into one GPU"
+            )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW over the policy's trainable parameters."""
+        return torch.optim.AdamW(
+            self._trainable(),
+            self.learning_rate,
+            betas=tuple(self.betas),
+            weight_decay=self.weight_decay,
+        )
+
+    def _trainable(self) -> list[Parameter]:
+        """Frozen parameters take no part in a step: not even weight decay may move them."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
+        """Roll out, reward, update.
+
+        Returns:
+            The last `loss`, and `rewards` of shape (B, K); with a filter `groups` instead, see
+            `Collected`.
+        """
+        roll_out = partial(self._roll_out, int(self.batches_seen))
+        self.batches_seen += 1
+        outputs: dict[str, Any]
+        if self.filter is None:
+            rollouts, rewards = roll_out(batch["prompts"], self.rollouts)
+            outputs, metrics = {"rewards": rewards}, length_metrics([rollouts])
+        else:
+            loader = self.trainer.train_dataloader
+            # A rehearsal must leave nothing behind, in the filter neither.
+            chosen = deepcopy(self.filter) if is_rehearsal(self.trainer) else self.filter
+            collected = collect(chosen, roll_out, batch, loader, self.rollouts)
+            rollouts, rewards = collected.rollouts, collected.rewards
+            outputs, metrics = {"groups": collected.groups}, collected.metrics
+        advantages = group_advantages(rewards, self.standardize)
+        self._rest()
+        if self.old_logprobs == "recomputed":
+            rollouts, of_rollouts = self._recomputed(rollouts)
+            metrics |= of_rollouts
+        for _ in range(self.updates_per_batch):
+            loss, of_update = self._update(rollouts, advantages)
+        metrics |= self._sync()
+        if will_log(self.trainer):
+            values = {"loss": loss, **of_update, **metrics}
+            several = self.trainer.world_size > 1
+            self.log_dict(values, batch_size=len(batch["prompts"]), sync_dist=several)
+        return {"loss": loss, **outputs}
+
+    def _sync(self) -> Mapping[str, float]:
+        """Have the engine take over the weights; returns what it says of it."""
+        metrics = self.engine.sync(self.model)
+        self._synced = True
+        return metrics or {}
+
+    def _rest(self) -> None:
+        """Let the engine free its memory, if it can: its weights are about to be outdated."""
+        self._synced = False
+        getattr(self.engine, "sleep", lambda: None)()
+
+    def _generate(self, prompts: Sequence[Prompt], n: int, sampling: Sampling) -> Rollouts:
+        """n completions of each prompt, by the present weights."""
+        if not self._synced:
+            self._sync()
+        return self.engine.generate([prompt.prompt for prompt in prompts], n, sampling)
+
+    @torch.no_grad()
+    def _recomputed(self, rollouts: Rollouts) -> tuple[Rollouts, dict[str, Tensor]]:
+        """The rollouts with the model's own log-probabilities; how far off the engine's were."""
+        rows = torch.arange(len(rollouts), device=rollouts.logprobs.device)
+        mask = rollouts.completion_mask
+        parts = [
+            completion_logprobs(
+                self.model,
+                rollouts.prompt_ids[part],
+                rollouts.prompt_mask[part],
+                rollouts.completion_ids[part],
+                mask[part],
+                self.temperature,
+                self.rollouts if self.share_prompts else 1,
+            )
+            for part in (rows.split(self.groups_per_pass * self.rollouts) if len(rows) else ())
+        ]
+        logprobs = torch.cat([rollouts.logprobs[:0], *parts]) * mask
+        difference = (logprobs - rollouts.logprobs).abs().sum() / mask.sum().clamp(min=1)
+        return replace(rollouts, logprobs=logprobs), {"rollout_logprob_difference": difference}
+
+    def _roll_out(
+        self, step: int, prompts: Sequence[Prompt], n: int, call: int = 0
+    ) -> tuple[Rollouts, Tensor]:
+        """n completions of each prompt and their rewards, (prompts, n); see `collect.RollOut`."""
+        seed = _mix(self.seed, step, call, ranks_of(self.trainer).rank)
+        sampling = Sampling(self.max_new_tokens, self.temperature, seed=seed)
+        rollouts = self._generate(prompts, n, sampling)
+        texts = iter(rollouts.texts)
+        rows = [[self._worth(prompt, next(texts)) for _ in range(n)] for prompt in prompts]
+        return rollouts, torch.tensor(rows, dtype=torch.float32, device=self.device)
+
+    def _update(self, rollouts: Rollouts, advantages: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """One gradient step; returns the loss, a mean over all tokens, and what to log.
+
+        `advantages` has shape (B, K). Tokens, loss and gradient are those of all processes.
+        """
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        ranks = ranks_of(self.trainer)
+        tokens = rollouts.completion_mask.sum()
+        ranks.sum_([tokens])
+        rows = torch.arange(advantages.numel(), device=advantages.device).view_as(advantages)
+        if self.reference is None:
+            rows = rows[(advantages != 0).any(dim=1)]
+        loss = torch.zeros((), device=advantages.device)
+        clipped = torch.zeros((), device=advantages.device)
+        # The number of passes differs between processes, so none may wait for another within them.
+        with self.trainer.strategy.block_backward_sync() if ranks.size > 1 else nullcontext():
+            for part in rows.split(self.groups_per_pass) if len(rows) else ():
+                part_loss, part_clipped = self._loss(rollouts, advantages.flatten(), part.flatten())
+                self.manual_backward(part_loss / tokens)
+                loss += part_loss.detach() / tokens
+                clipped += part_clipped / tokens
+        parameters = self._trainable()
+        for parameter in parameters:
+            # A batch without any signal is a step with gradient zero, not a skipped step.
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        ranks.sum_([loss, clipped, *(parameter.grad for parameter in parameters)])
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip)
+        optimizer.step()
+        return loss, {"gradient_norm": norm, "clip_fraction": clipped}
+
+    def _loss(self, rollouts: Rollouts, advantages: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed over the tokens of these completions: the loss, and how many were clipped."""
+        mask = rollouts.completion_mask[rows]
+        length = int(mask.sum(dim=1).max())
+        mask = mask[:, :length]
+        texts = (
+            rollouts.prompt_ids[rows],
+            rollouts.prompt_mask[rows],
+            rollouts.completion_ids[rows, :length],
+            mask,
+        )
+        old = rollouts.logprobs[rows, :length]
+        samples = self.rollouts if self.share_prompts else 1
+        logprobs = completion_logprobs(self.model, *texts, self.temperature, samples)
+        loss = clipped_policy_loss(
+            logprobs, old, advantages[rows, None], self.clip_low, self.clip_high
+        )
+        ratio = (logprobs.detach() - old).exp()
+        outside = (ratio < 1 - self.clip_low) | (ratio > 1 + self.clip_high)
+        if self.reference is not None:
+            with torch.no_grad():
+                reference = completion_logprobs(self.reference, *texts, self.temperature, samples)
+            loss = loss + self.kl_coefficient * kl_to_reference(logprobs, reference)
+        return (loss * mask).sum(), (outside & mask).sum()
+
+    def _worth(self, prompt: Prompt, completion: str) -> float:
+        reward = self.reward(prompt, completion)
+        if not isinstance(reward, SupportsFloat):
+            raise ArgumentError(
+                f"reward: expected a number for prompt {prompt.id!r}, got {reward!r}; a reward is "
+                "a function of the prompt and the completion's text that returns a float"
+            )
+        return float(reward)
+
+    def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
+        """One completion of each held-out prompt."""
+        sampling = Sampling(
+            self.max_new_tokens, self.validation_temperature, seed=_mix(self.seed, -1 - batch_idx)
+        )
+        prompts = batch["prompts"]
+        texts = self._generate(prompts, 1, sampling).texts
+        for prompt, text in zip(prompts, texts, strict=True):
+            solved = self._worth(prompt, text) >= self.success_threshold
+            self._solved[str(prompt.meta.get("kind", ""))].append(solved)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the shares of held-out prompts solved, those of all processes."""
+        by_kind: dict[str, list[bool]] = defaultdict(list)
+        for solved_here in ranks_of(self.trainer).gathered(dict(self._solved)):
+            for kind, solved in solved_here.items():
+                by_kind[kind] += solved
+        everything = [solved for kind in by_kind.values() for solved in kind]
+        # Every process has the same figures; the mean over them is what Lightning asks for.
+        several = self.trainer.world_size > 1
+        share = sum(everything) / len(everything)
+        self.log("val_accuracy", share, prog_bar=True, sync_dist=several)
+        for kind, solved in sorted(by_kind.items()):
+            if kind:
+                self.log(f"val_accuracy/{kind}", sum(solved) / len(solved), sync_dist=several)
+        self._solved.clear()
+
+
+def _mix(seed: int, step: int, call: int = 0, rank: int = 0) -> int:
+    """A seed in [0, 2^62) for this process's call of the engine in this step of the run."""
+    path = f"{seed}/{step}/{call}" if call else f"{seed}/{step}"
+    path += f"/rank{rank}" if rank else ""
+    return random.Random(path).getrandbits(62)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from insight_ext import CheckpointError, Prompt, PromptPool
+from insight_ext.beliefs.pool_change import PoolChange
+from insight_ext.filters import VCRL, Groups
+from insight_ext.selectors import PROPOSERS, make_proposer
+from insight_ext.selectors.base import Proposer
+
+NAMES = st.lists(st.text(max_size=4), min_size=1, max_size=12, unique=True)
+
+
+def pool(names, rewritten=()):
+    return PromptPool(
+        Prompt(name, f"what about {name}?", "no" if name in rewritten else "yes") for name in names
+    )
+
+
+@given(before=NAMES, now=NAMES, data=st.data())
+def test_every_prompt_is_found_again_by_its_id(before, now, data):
+    rewritten = data.draw(st.sets(st.sampled_from(now)))
+    kept = [name for name in now if name in before and name not in rewritten]
+    saved = pool(before).state_dict()
+    if not kept:
+        with pytest.raises(CheckpointError, match="another pool"):
+            PoolChange(saved, pool(now, rewritten))
+        return
+    change = PoolChange(saved, pool(now, rewritten))
+    found = [before[i] if i >= 0 else None for i in change.source.tolist()]
+    assert found == [name if name in kept else None for name in now]
+    assert change.kept == len(kept)
+    assert change.lost == [name for name in before if name not in now]
+    assert change.gained == [name for name in now if name not in before]
+    assert change.rewritten == [n for n in now if n in before and n in rewritten]
+    assert change.reordered == (sorted(kept, key=before.index) != kept)
+    positions = change.positions(torch.arange(len(before)))
+    assert [now[i] for i in positions.tolist()] == [name for name in before if name in kept]
+
+
+def test_equal_pools_have_nothing_to_carry():
+    change = PoolChange(pool("abc").state_dict(), pool("abc"))
+    assert str(change) == "3 of 3 prompts kept"
+    assert change.source.tolist() == [0, 1, 2]
+
+
+def test_a_large_pool_is_compared_in_one_pass():
+    names = [str(i) for i in range(100_000)]
+    change = PoolChange(pool(names).state_dict(), pool(names[1:]))
+    assert (change.lost, change.kept) == (["0"], 99_999)
+
+
+def test_a_damaged_state_is_refused():
+    saved = pool("abc").state_dict()
+    for damage in ({"ids": saved["ids"][:-1] * 0 + 255}, {"contents": torch.zeros(2)}, {"ids": 3}):
+        with pytest.raises(CheckpointError, match="damaged"):
+            PoolChange(saved | damage, pool("abc"))
+
+
+@pytest.mark.parametrize("name", sorted(PROPOSERS))
+def test_every_strategy_goes_on_with_a_changed_pool(name):
+    before, now = (
+        pool([f"p{i}" for i in range(30)]),
+        pool(["new", *(f"p{i}" for i in range(29, 4, -1))]),
+    )
+    options = {"seed": 3}
+    old = make_proposer(name, len(before), pool=before, **options, **features(name))
+    for step in range(6):
+        chosen = old.select(5)
+        old.observe(chosen, (chosen + step) % 9, rollouts=8)
+    old.select(5)  # in flight
+    change = PoolChange(before.state_dict(), now)
+    new = make_proposer(name, len(now), pool=now, **options, **features(name))
+    fresh = make_proposer(name, len(now), pool=now, **options, **features(name))
+    new.load_state_dict(new.carried(old.state_dict(), change))
+    assert new.selections == old.selections
+    for side in ("alpha", "beta", "visits", "latest"):
+        old_rows, new_rows = getattr(old.posterior, side), getattr(new.posterior, side)
+        assert torch.equal(new_rows[1:], old_rows[5:].flip(0))
+        assert new_rows[0] == getattr(fresh.posterior, side)[0]
+    for _ in range(8):
+        chosen = new.select(5)
+        assert len(set(chosen.tolist())) == 5
+        assert int(chosen.max()) < len(now)
+        new.observe(chosen, chosen % 9, rollouts=8)
+
+
+def features(name):
+    return {"features": "ngrams:8"} if name in ("gps", "insight_prior") else {}
+
+
+def test_prompts_in_flight_and_memories_keep_their_prompts():
+    before, now = pool("abcdef"), pool("fedc")
+    change = PoolChange(before.state_dict(), now)
+    proposer = make_proposer("uniform", 6, seed=1)
+    dealt = proposer.select(4).tolist()
+    state = make_proposer("uniform", 4, seed=1).carried(proposer.state_dict(), change)
+    assert [now.ids[i] for i in state["pending"][0]] == [
+        before.ids[i] for i in dealt if before.ids[i] in "cdef"
+    ]
+    assert {now.ids[i] for i in state["queue"]} == set("cdef") - {before.ids[i] for i in dealt}
+
+    vcrl = VCRL(warmup=0, late=0.1)
+    vcrl.judge([Groups(torch.tensor([0, 3, 5]), torch.tensor([[0.0, 1.0]] * 3))], 3)
+    state = vcrl.carried(vcrl.state_dict(), change)
+    assert sorted(now.ids[i] for i in state["memory"]["prompts"]) == ["d", "f"]
+
+
+def test_an_own_strategy_may_refuse():
+    class Own(Proposer):
+        def select(self, k):
+            return torch.arange(k)
+
+        def observe(self, indices, successes, rollouts):
+            pass
+
+        def metrics(self):
+            return {}
+
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state):
+            pass
+
+    change = PoolChange(pool("ab").state_dict(), pool("b"))
+    with pytest.raises(CheckpointError, match=r"1 lost \('a'\)\), and Own has no `carried`"):
+        Own().carried({}, change)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from insight_ext import ArgumentError, score, select_top_k
+from insight_ext.kernel.ops import tie_seed
+from insight_ext.selectors import InSight
+
+
+def test_unseen_prompts_come_before_visited_ones():
+    proposer = InSight(6, candidate_ratio=None)
+    proposer.observe([0, 1, 2], [3, 3, 3], 8)
+    assert set(proposer.select(3).tolist()) == {3, 4, 5}
+
+
+def test_the_whole_pool_is_selected_as_the_kernel_selects():
+    proposer = InSight(100, candidate_ratio=None, seed=5)
+    visited = torch.arange(100)
+    proposer.observe(visited, visited % 9, 8)
+    posterior = proposer.posterior
+    expected = select_top_k(
+        posterior.alpha, posterior.beta, 10, proposer.score, seed=tie_seed(5, 0)
+    )
+    assert torch.equal(proposer.select(10), expected.indices)
+
+
+def test_candidates_are_drawn_anew_and_the_best_of_them_win():
+    proposer = InSight(1000, candidate_ratio=2, seed=1)
+    visited = torch.arange(1000)
+    proposer.observe(visited, visited % 9, 8)
+    scores = score(proposer.posterior.alpha, proposer.posterior.beta, proposer.score)
+    first, second = proposer.select(50), proposer.select(50)
+    assert set(first.tolist()) != set(second.tolist())
+    # The best half of a random sample: far above the pool's mean, below the pool's very best.
+    assert scores.mean() < scores[first].mean() < scores.topk(50).values.mean()
+
+
+def test_ties_fall_differently_at_every_selection():
+    proposer = InSight(1000, candidate_ratio=None)
+    assert proposer.select(10).tolist() != proposer.select(10).tolist()
+
+
+@pytest.mark.parametrize("later", [1, 2, 7])
+def test_a_run_does_not_repeat_the_ties_of_a_later_step_of_another(later):
+    """All prompts are unseen, so that ties alone decide."""
+    one, other = (InSight(1000, candidate_ratio=None, in_flight=0, seed=s) for s in (0, later))
+    for _ in range(later):
+        one.select(10)
+    assert one.select(10).tolist() != other.select(10).tolist()
+
+
+def test_ties_at_the_cut_are_counted():
+    proposer = InSight(10, candidate_ratio=None, in_flight=0)
+    proposer.observe(list(range(8)), [0, 0, 0, 3, 3, 8, 8, 8], 8)
+    proposer.select(1)
+    assert proposer.metrics()["frac_tied_at_cut"] == 1.0  # two unseen prompts, one chosen
+    proposer.select(2)
+    assert proposer.metrics()["frac_tied_at_cut"] == 0.0  # both unseen prompts, no other
+    proposer.select(3)
+    assert proposer.metrics()["frac_tied_at_cut"] == pytest.approx(1 / 3)
+    proposer.select(10)
+    assert proposer.metrics()["frac_tied_at_cut"] == 0.0  # the whole pool: no cut
+
+
+def test_a_candidate_ratio_below_one_is_refused():
+    with pytest.raises(ArgumentError, match="candidate_ratio: expected at least 1, got 0"):
+        InSight(10, candidate_ratio=0)
+
+
+def test_after_a_visit_each_the_mixed_prompts_come_first():
+    proposer = InSight(300, candidate_ratio=None, decay=1.0)
+    solved, failed, mixed = torch.arange(300).split(100)
+    proposer.observe(solved, torch.full((100,), 8), 8)
+    proposer.observe(failed, torch.full((100,), 0), 8)
+    proposer.observe(mixed, 1 + torch.arange(100) % 6, 8)
+    assert set(proposer.select(100).tolist()) == set(mixed.tolist())

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from insight_ext.runs.rows import SummaryRow
+from lightning_integration.demo.experiment import main, summary
+
+SETTINGS = {
+    "pool": {"number": 20, "add-1": 12},
+    "held_out": {"add-1": 4},
+    "warm_start": {
+        "task": "arithmetic",
+        "mastery": {"number": 1.0, "add-1": 1.0},
+        "model": {"layers": 1, "heads": 1, "feed_forward": 64},
+        "steps": 4,
+        "batch_size": 8,
+    },
+    "arms": {"uniform": {"proposer": "uniform"}, "insight": {"proposer": "insight"}},
+    "seeds": [0],
+    "fit": {
+        "trainer": {"accelerator": "cpu", "num_sanity_val_steps": 0, "val_check_interval": 2},
+        "data": {"prompts_per_step": 4, "steps_per_epoch": 4},
+        "model": {"reward": "reasoning_gym", "max_new_tokens": 4},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    place = tmp_path_factory.mktemp("experiment")
+    config = place / "tiny.yaml"
+    config.write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
+    arguments = ["--config", str(config), "--folder", str(place / "run")]
+    arguments += ["--models", str(place / "models"), "--workers", "2"]
+    assert main(arguments) == 0
+    return place, arguments
+
+
+def test_one_command_leaves_runs_and_a_report(experiment):
+    place, _ = experiment
+    for arm in SETTINGS["arms"]:
+        run = place / "run" / f"{arm}-seed0"
+        for name in ("config.yaml", "metrics.csv", "checkpoints/last.ckpt", "groups.parquet"):
+            assert (run / name).exists(), name
+    assert (place / "run/report.html").exists()
+    written = json.loads((place / "run/experiment.json").read_text())
+    assert list(written["arms"]) == list(SETTINGS["arms"])
+
+
+def test_the_same_command_again_trains_nothing_again(experiment, capsys):
+    place, arguments = experiment
+    metrics = place / "run/insight-seed0/metrics.csv"
+    before = metrics.stat().st_mtime_ns
+    assert main(arguments) == 0
+    assert metrics.stat().st_mtime_ns == before
+    assert "Report:" in capsys.readouterr().out
+
+
+def test_other_settings_do_not_overwrite_the_experiment(experiment, capsys):
+    place, arguments = experiment
+    other = place / "other.yaml"
+    other.write_text(yaml.safe_dump({**SETTINGS, "seeds": [1]}))
+    assert main(["--config", str(other), *arguments[2:]]) == 2
+    assert "holds an experiment with other settings" in capsys.readouterr().err
+
+
+def test_a_failed_run_shows_the_end_of_its_log(tmp_path, capsys):
+    config = tmp_path / "bad.yaml"
+    fit = {**SETTINGS["fit"], "model": {"reward": "nonsense"}}
+    config.write_text(yaml.safe_dump({**SETTINGS, "fit": fit}))
+    arguments = ["--folder", str(tmp_path / "run"), "--models", str(tmp_path / "models")]
+    assert main(["--config", str(config), *arguments]) == 2
+    assert "got 'nonsense'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ({"proposer": "nonsense"}, "arm 'mine': unknown proposer 'nonsense'"),
+        ({"proposer": "nowhere:It"}, "arm 'mine': proposer 'nowhere:It': cannot import it"),
+        (
+            {"proposer": "insight", "proposer_options": {"decya": 1}},
+            "got 'decya'; did you mean 'decay'?",
+        ),
+    ],
+)
+def test_an_arm_that_cannot_run_is_named_before_anything_starts(tmp_path, capsys, arm, message):
+    config, folder = tmp_path / "bad.yaml", tmp_path / "run"
+    config.write_text(yaml.safe_dump({**SETTINGS, "arms": {"mine": arm}}))
+    arguments = ["--folder", str(folder), "--models", str(tmp_path / "models")]
+    assert main(["--config", str(config), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not folder.exists()
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_numbers_are_readable_at_80_columns():
+    question = "Steps needed to reach uniform's final accuracy (uniform needs 1)"
+    seeds = "> 0.75 (seeds: 0.69, > 0.77, 0.66, 0.70, 0.81); not reached in 1 of 5"
+    rows = [
+        SummaryRow(question, "insight-paper", seeds, "at most 0.6, mean of seeds", "missed"),
+        SummaryRow(question, "insight", "0.69", "at most 0.6, mean of seeds", "missed"),
+        SummaryRow("Seconds", "insight", "0.85 ± 0.09"),
+    ]
+    lines = summary(rows).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines == [
+        "",
+        question,
+        "  (target: at most 0.6, mean of seeds)",
+        "  insight-paper  > 0.75 (seeds: 0.69, > 0.77, 0.66, 0.70, 0.81); not reached in",
+        "                 1 of 5: missed",
+        "  insight        0.69: missed",
+        "",
+        "Seconds",
+        "  insight        0.85 ± 0.09",
+    ]
+
+
+def test_a_missing_configuration_is_named(tmp_path, capsys):
+    assert main(["--config", str(tmp_path / "none.yaml")]) == 2
+    assert "expected an experiment's settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fit", "options", "message"),
+    [
+        (SETTINGS["fit"], ["--workers", "0"], "workers: expected at least 1, got 0"),
+        (SETTINGS["fit"], ["--seeds", "0"], "seeds: expected at least one"),
+        ({"data": {"prompts_per_step": 4}}, [], "fit.data.steps_per_epoch: expected"),
+        ({"data": {"steps_per_epoch": "many"}}, [], "fit.data.steps_per_epoch: expected"),
+        ({}, [], "fit.data.steps_per_epoch: expected"),
+    ],
+)
+def test_bad_settings_are_named_before_anything_is_written(tmp_path, capsys, fit, options, message):
+    config, folder = tmp_path / "bad.yaml", tmp_path / "run"
+    config.write_text(yaml.safe_dump({**SETTINGS, "fit": fit}))
+    places = ["--folder", str(folder), "--models", str(tmp_path / "models")]
+    assert main(["--config", str(config), *places, *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not folder.exists()

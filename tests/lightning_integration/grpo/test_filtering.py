@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+import csv
+import shutil
+from copy import deepcopy
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from insight_ext import ArgumentError, CheckpointError, ObservationError, Prompt, PromptPool
+from insight_ext.filters import FILTERS, VCRL, DynamicSampling
+from lightning_integration import GRPOModule, PromptDataModule
+from lightning_integration.demo.model import make_model, make_tokenizer
+from lightning_integration.rollouts import Rollouts
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*treespec"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists"),
+    pytest.mark.filterwarnings("ignore:.*no `val_dataloader`"),
+    pytest.mark.filterwarnings("ignore:.*eval mode at the start of training"),
+    pytest.mark.filterwarnings("ignore:.*groups"),
+    pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization"),
+    pytest.mark.filterwarnings("ignore:The dirpath has changed"),
+]
+
+TOKENIZER = make_tokenizer("0123456789+=")
+NAMES = pytest.mark.parametrize("name", FILTERS)
+PROMPTS, BATCH, ROLLOUTS = 40, 4, 8
+OPTIONS = {"vcrl": {"early": 0.5, "warmup": 3, "late": 0.9}, "dynamic_sampling": {"refill": 3}}
+
+
+def pool(size=PROMPTS):
+    return PromptPool(Prompt(f"p{i}", f"{i}+1=", str(i + 1)) for i in range(size))
+
+
+def data(proposer="uniform", size=PROMPTS, steps=2):
+    return PromptDataModule(pool(size), proposer, None, BATCH, steps)
+
+
+class Answers:
+    """An engine that answers prompt i rightly ("1") with a chance that the test decides.
+
+    Wrong answers are longer and less certain. It remembers what it was asked.
+    """
+
+    def __init__(self, chance=lambda i: (i % 5) / 4):
+        self.chance = chance
+        self.asked = []
+
+    def generate(self, prompts, n, sampling):
+        encoded = TOKENIZER(list(prompts), padding=True, padding_side="left", return_tensors="pt")
+        numbers = [int(prompt.partition("+")[0]) for prompt in prompts]
+        self.asked += [(number, n) for number in numbers]
+        chance = torch.tensor([[self.chance(number)] for number in numbers])
+        generator = torch.Generator().manual_seed(sampling.seed)
+        right = (torch.rand(len(prompts), n, generator=generator) < chance).flatten()
+        texts = ["1" if one else "00" for one in right.tolist()]
+        drawn = TOKENIZER(
+            [text + TOKENIZER.eos_token for text in texts],
+            padding=True,
+            padding_side="right",
+            return_tensors="pt",
+        )
+        mask = drawn.attention_mask.bool()
+        return Rollouts(
+            encoded.input_ids.repeat_interleave(n, dim=0),
+            encoded.attention_mask.bool().repeat_interleave(n, dim=0),
+            drawn.input_ids,
+            mask,
+            torch.where(right[:, None], -1.0, -2.0) * mask,
+            texts,
+            ["stop"] * len(texts),
+        )
+
+    def sync(self, model):
+        pass
+
+
+def is_one(prompt, completion):
+    return float(completion == "1")
+
+
+def module(engine=None, **options):
+    torch.manual_seed(0)
+    model = make_model(TOKENIZER, layers=1, heads=1, feed_forward=64)
+    settings = {"reward": is_one, "rollouts": ROLLOUTS, "max_new_tokens": 3, "learning_rate": 1e-3}
+    return GRPOModule(model, TOKENIZER, engine=engine, **settings | options)
+
+
+def filtered(name, engine=None, **options):
+    return module(engine, filter=name, filter_options=OPTIONS.get(name), **options)
+
+
+def run(tiny, folder, trained, datamodule=None, ckpt_path=None, **options):
+    datamodule = datamodule or data()
+    return tiny.train(
+        folder, ckpt_path, module=trained, datamodule=datamodule, **{"max_epochs": 1} | options
+    )
+
+
+def groups(folder):
+    return pq.read_table(folder / "groups.parquet").to_pylist()
+
+
+def column(folder, name):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [float(row[name]) for row in csv.DictReader(file)]
+
+
+def weights(trained):
+    return torch.cat([p.detach().flatten() for p in trained.model.parameters()])
+
+
+class Watched(GRPOModule):
+    """Keeps what the updates were made on."""
+
+    def _update(self, rollouts, advantages):
+        vars(self).setdefault("updates", []).append((rollouts, advantages))
+        return super()._update(rollouts, advantages)
+
+
+def watched(name, engine):
+    trained = filtered(name, engine)
+    trained.__class__ = Watched
+    return trained
+
+
+# What a step does
+
+
+@NAMES
+def test_every_filter_trains_with_the_real_engine(tiny, tmp_path, name):
+    trained = filtered(name, reward=lambda prompt, text: float(text[:1] in tuple("01234")))
+    before = weights(trained).clone()
+    assert run(tiny, tmp_path, trained).global_step == 2
+    assert torch.isfinite(weights(trained)).all()
+    assert not torch.equal(weights(trained), before)
+    assert torch.isfinite(torch.tensor(column(tmp_path, "loss"))).all()
+
+
+@NAMES
+def test_every_rollout_is_counted_and_every_group_observed_once(tiny, tmp_path, name):
+    engine, datamodule = Answers(), data("insight", steps=6)
+    datamodule.proposer.posterior.decay = 1.0
+    trained = filtered(name, engine)
+    run(tiny, tmp_path, trained, datamodule)
+    rows, spent = groups(tmp_path), sum(n for _, n in engine.asked)
+    assert column(tmp_path, "rollouts_generated")[-1] == trained.filter.rollouts == spent
+    assert len({(row["step"], row["index"]) for row in rows}) == len(rows)
+
+    asked, seen = torch.zeros(2, PROMPTS, dtype=torch.int64)
+    for number, n in engine.asked:
+        asked[number] += n
+    for row in rows:
+        seen[row["index"]] += row["rollouts"]
+    assert torch.equal(seen, asked)
+    posterior = datamodule.proposer.posterior
+    assert torch.equal(posterior.alpha + posterior.beta - 2.0, asked.float())
+    assert int(posterior.visits.sum()) == len(rows)
+    assert int(posterior.alpha.sum()) - PROMPTS == sum(row["successes"] for row in rows)
+    assert datamodule.loader.drawn == datamodule.loader.observed == 6
+
+
+@NAMES
+def test_answers_rewards_and_prompts_stay_together(tiny, tmp_path, name):
+    trained = watched(name, Answers())
+    run(tiny, tmp_path, trained, data(steps=4))
+    for rollouts, advantages in trained.updates:
+        assert 0 < len(advantages) <= BATCH
+        prompts = rollouts.prompt_ids.view(len(advantages), ROLLOUTS, -1)
+        assert (prompts == prompts[:, :1]).all()
+        assert len(torch.unique(prompts[:, 0], dim=0)) == len(advantages)
+        right = torch.tensor([text == "1" for text in rollouts.texts]).view(advantages.shape)
+        assert torch.equal(advantages > 0, right)
+        lengths = rollouts.completion_mask.sum(dim=1).view(advantages.shape)
+        assert torch.equal(lengths == 2, right)
+        assert torch.equal(rollouts.logprobs != 0, rollouts.completion_mask)
+
+
+def test_dynamic_sampling_fills_the_batch_with_groups_that_vary(tiny, tmp_path):
+    engine = Answers(lambda i: 0.5 if i % 2 else 0.0)
+    trained = watched("dynamic_sampling", engine)
+    run(tiny, tmp_path, trained)
+    assert [len(advantages) for _, advantages in trained.updates] == [BATCH, BATCH]
+    generated = column(tmp_path, "groups_generated")
+    shares = [pytest.approx(BATCH / n) for n in generated]
+    assert column(tmp_path, "frac_groups_kept") == shares
+    refills = [(n - BATCH) / OPTIONS["dynamic_sampling"]["refill"] for n in generated]
+    assert column(tmp_path, "refills") == refills
+    assert sum(refills) > 0
+
+
+def test_refills_have_random_numbers_of_their_own(tiny, tmp_path):
+    seeds = []
+
+    class Listening(Answers):
+        def generate(self, prompts, n, sampling):
+            seeds.append(sampling.seed)
+            return super().generate(prompts, n, sampling)
+
+    run(tiny, tmp_path, filtered("speed", Listening()))
+    assert len(set(seeds)) == len(seeds) > 4
+
+
+def test_speed_gives_up_prompts_whose_screening_agrees(tiny, tmp_path):
+    engine = Answers(lambda i: 0.5 if i % 2 else 0.0)
+    run(tiny, tmp_path, filtered("speed", engine), data(steps=1))
+    sizes = {row["rollouts"] for row in groups(tmp_path) if row["index"] % 2 == 0}
+    assert sizes == {4}
+    assert {row["rollouts"] for row in groups(tmp_path)} == {4, ROLLOUTS}
+    total = len(groups(tmp_path))
+    assert column(tmp_path, "frac_groups_kept") == [pytest.approx(BATCH / total)]
+    mixed = sum(0 < row["successes"] < row["rollouts"] for row in groups(tmp_path))
+    assert column(tmp_path, "frac_mixed") == [pytest.approx(mixed / total)]
+
+
+def test_vcrl_rolls_remembered_prompts_out_again(tiny, tmp_path):
+    seen = {}
+
+    def only_early(i):
+        return 0.5 if seen.setdefault(i, len(seen)) < BATCH else 0.0
+
+    trained = filtered("vcrl", Answers(only_early))
+    run(tiny, tmp_path, trained)
+    first, second = ({r["index"] for r in groups(tmp_path) if r["step"] == s} for s in (0, 1))
+    assert len(first) == BATCH < len(second)
+    assert first & second
+    assert column(tmp_path, "refills") == [0.0, 1.0]
+
+
+# When little or nothing is kept
+
+
+@NAMES
+@pytest.mark.parametrize("chance", [0.0, 1.0])
+def test_a_run_in_which_everything_is_filtered_out_goes_on_and_learns_nothing(
+    tiny, tmp_path, name, chance
+):
+    trained = filtered(name, Answers(lambda i: chance), kl_coefficient=0.1)
+    before = weights(trained).clone()
+    with pytest.warns(UserWarning, match="training on none, since no rewards vary"):
+        assert run(tiny, tmp_path, trained).global_step == 2
+    assert torch.equal(weights(trained), before)
+    for name in ("loss", "gradient_norm", "frac_groups_kept", "groups_trained"):
+        assert column(tmp_path, name) == [0.0, 0.0]
+    assert torch.isfinite(torch.tensor(column(tmp_path, "completion_length"))).all()
+
+
+def test_the_cap_is_reached_with_a_warning_and_the_step_trains_on_what_there_is(tiny, tmp_path):
+    engine = Answers(lambda i: 0.5 if i == 0 else 0.0)
+    trained = module(engine, filter=DynamicSampling(max_batches=3))
+    with pytest.warns(UserWarning, match="3 generation batches gave 1 of 4 groups to train on"):
+        run(tiny, tmp_path, trained, data(steps=4))
+    assert sum(column(tmp_path, "groups_trained")) > 0
+    assert set(column(tmp_path, "refills")) == {2.0}
+
+
+def test_a_pool_without_further_prompts_ends_the_refills(tiny, tmp_path):
+    engine = Answers(lambda i: 0.5 if i == 0 else 0.0)
+    trained = filtered("dynamic_sampling", engine)
+    with pytest.warns(UserWarning, match="generation batches gave 1 of 4 groups"):
+        run(tiny, tmp_path, trained, data("insight", size=6))
+    for step in (0, 1):
+        indices = [row["index"] for row in groups(tmp_path) if row["step"] == step]
+        assert sorted(indices) == list(range(6))
+
+
+@pytest.mark.parametrize("proposer", ["insight", "expected_difficulty", "greso", "mopps"])
+def test_refills_ask_for_other_prompts(tiny, tmp_path, proposer):
+    trained = filtered("dynamic_sampling", Answers(lambda i: 0.0))
+    run(tiny, tmp_path, trained, data(proposer))
+    assert [len(groups(tmp_path))] == [2 * (BATCH + 9 * 3)]
+
+
+def test_a_rehearsal_teaches_nothing(tiny, tmp_path):
+    datamodule = data("insight")
+    run(tiny, tmp_path, filtered("dynamic_sampling", Answers()), datamodule, fast_dev_run=2)
+    assert datamodule.proposer.selections == 0
+    assert int(datamodule.proposer.posterior.visits.sum()) == 0
+    trained = filtered("vcrl", Answers())
+    before = str(trained.filter.state_dict())
+    run(tiny, tmp_path, trained, data("insight"), overfit_batches=2)
+    assert str(trained.filter.state_dict()) == before
+
+
+# Checkpoints
+
+
+@NAMES
+@pytest.mark.parametrize("proposer", ["insight", "uniform"])
+def test_a_resumed_run_is_the_uninterrupted_run(tiny, tmp_path, name, proposer):
+    whole, through = filtered(name, Answers()), data(proposer, steps=10)
+    run(tiny, tmp_path / "whole", whole, through)
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    (last,) = (tmp_path / "again/checkpoints").glob("*step=5.ckpt")
+    resumed, datamodule = filtered(name, Answers()), data(proposer, steps=10)
+    trainer = run(tiny, tmp_path / "again", resumed, datamodule, last)
+    assert trainer.global_step == 10
+    assert groups(tmp_path / "again") == groups(tmp_path / "whole")
+    assert torch.equal(weights(resumed), weights(whole))
+    assert str(resumed.filter.state_dict()) == str(whole.filter.state_dict())
+    assert str(datamodule.proposer.state_dict()) == str(through.proposer.state_dict())
+    for metric in ("rollouts_generated", "groups_trained", "refills"):
+        assert column(tmp_path / "again", metric) == column(tmp_path / "whole", metric)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"filter": VCRL(warmup=7)}, "filter: expected settings"),
+        ({"filter": DynamicSampling()}, "filter: expected filter DynamicSampling.*has VCRL"),
+        ({}, "filter: expected None, the checkpoint has VCRL"),
+    ],
+)
+def test_a_checkpoint_of_another_filter_is_refused_before_anything_changes(
+    tiny, tmp_path, other, message
+):
+    run(tiny, tmp_path / "run", module(Answers(), filter="vcrl"), data(steps=5))
+    (last,) = (tmp_path / "run/checkpoints").glob("*step=5.ckpt")
+    trained, datamodule = module(Answers(), learning_rate=0.1, **other), data(steps=6)
+    before = weights(trained).clone(), deepcopy(datamodule.proposer.state_dict())
+    with pytest.raises(CheckpointError, match=message):
+        run(tiny, tmp_path / "other", trained, datamodule, last)
+    assert torch.equal(weights(trained), before[0])
+    assert str(datamodule.proposer.state_dict()) == str(before[1])
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_filter_is_not_begun_in_the_middle_of_a_run(tiny, tmp_path):
+    run(tiny, tmp_path, module(Answers()), data(steps=5))
+    (last,) = (tmp_path / "checkpoints").glob("*step=5.ckpt")
+    with pytest.raises(CheckpointError, match="filter: expected VCRL, the checkpoint has None"):
+        run(tiny, tmp_path, filtered("vcrl", Answers()), data(steps=6), last)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"filter": "magic"}, "unknown filter 'magic'"),
+        ({"filter": "vcrl", "filter_options": {"speed": 9}}, "filter 'vcrl':.*'speed'"),
+        ({"filter": VCRL(), "filter_options": {"late": 0.5}}, "filter_options: expected none"),
+        ({"filter_options": {"late": 0.5}}, "filter_options: expected none"),
+        ({"filter": "speed", "rollouts": 4}, "screening: expected fewer than the 4 rollouts"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        module(Answers(), **options)
+
+
+def test_a_loader_that_cannot_deal_further_prompts_is_refused(tiny, tmp_path):
+    class Prefetched:
+        def __init__(self, loader):
+            self.batches = list(loader)
+
+        def __iter__(self):
+            return (batch for batch in self.batches)
+
+    class Wrapped(PromptDataModule):
+        def train_dataloader(self):
+            return Prefetched(super().train_dataloader())
+
+    engine = Answers()
+    with pytest.raises(ArgumentError, match="expected the trainer's data loader.*a Prefetched"):
+        run(tiny, tmp_path, filtered("vcrl", engine), Wrapped(pool(), "uniform", None, BATCH, 2))
+    assert engine.asked == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "groups: expected a list of at least one pair"),
+        (3, "groups: expected a list of at least one pair .*, got 3"),
+        ([(torch.arange(3), torch.zeros(2, 4))], r"groups\[0\]: expected .*\(3,\) and \(2, 4\)"),
+        ([(torch.arange(2), torch.zeros(2))], r"got \(2,\) and \(2,\)"),
+        ([(torch.tensor([60]), torch.ones(1, 2))], r"groups\[0\]: .*a pool of 60 prompts, got 60"),
+        ([(torch.tensor([-1]), torch.ones(1, 2))], r"groups\[0\]: .*a pool of 60 prompts, got -1"),
+        ([(torch.tensor([5.0]), torch.ones(1, 2))], r"groups\[0\]: .*got torch.float32"),
+        ([([5], [[1.0, 0.0]])], r"groups\[0\]: expected .*, got \(list, list\)"),
+        ([(5, 1.0)], r"groups\[0\]: expected .*, got \(int, float\)"),
+        ([5], r"groups\[0\]: expected .*, got \(int\)"),
+        ([(torch.arange(1), torch.ones(1, 2)), ()], r"groups\[1\]: expected .*, got \(\)"),
+        ([(torch.tensor([5]), torch.tensor([[0.0, torch.nan]]))], r"\[0, 1\], prompt 'p5'"),
+    ],
+)
+def test_groups_that_are_none_are_refused(tiny, tmp_path, given, message):
+    datamodule = tiny.data()
+    learner = tiny.Learner(spoil=lambda outputs: {"loss": outputs["loss"], "groups": given})
+    with pytest.raises(ObservationError, match=message):
+        tiny.train(tmp_path, module=learner, datamodule=datamodule)
+    assert int(datamodule.proposer.posterior.visits.sum()) == 0
+
+
+def test_an_own_module_may_return_groups_of_several_sizes(tiny, tmp_path):
+    given = [(torch.tensor([3, 1]), torch.eye(2)), (torch.tensor([7]), torch.ones(1, 3))]
+    learner = tiny.Learner(spoil=lambda outputs: {"loss": outputs["loss"], "groups": given})
+    tiny.train(tmp_path, module=learner, max_steps=1)
+    counted = [(row["index"], row["successes"], row["rollouts"]) for row in groups(tmp_path)]
+    assert counted == [(3, 1, 2), (1, 1, 2), (7, 3, 3)]
+    assert column(tmp_path, "rollouts_generated") == [7.0]
+    assert column(tmp_path, "frac_mixed") == [pytest.approx(2 / 3)]

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+
+import pytest
+import torch
+
+from insight_ext import ArgumentError, Prompt, PromptPool
+from lightning_integration import PromptDataModule, PromptSelectionCallback
+from lightning_integration.demo.model import make_model, make_tokenizer
+from lightning_integration.grpo.module import GRPOModule
+from lightning_integration.trainer import Callback, Trainer
+
+TOKENIZER = make_tokenizer("0123456789+=")
+
+
+def starts_with_a_small_digit(prompt, completion):
+    return float(completion[:1] in tuple("01234"))
+
+
+def module(**options):
+    settings = {
+        "reward": starts_with_a_small_digit,
+        "rollouts": 8,
+        "max_new_tokens": 2,
+        "learning_rate": 3e-3,
+        "validation_temperature": 1.0,
+    }
+    model = make_model(TOKENIZER, layers=1, heads=1, feed_forward=64)
+    return GRPOModule(model, TOKENIZER, **settings | options)
+
+
+def prompts(count, name):
+    return PromptPool(
+        Prompt(f"{name}{i}", f"{i}+1=", str(i + 1), {"kind": "odd" if i % 2 else "even"})
+        for i in range(count)
+    )
+
+
+def fit(module, steps, tmp_path, callbacks=(), **options):
+    data = PromptDataModule(
+        prompts(12, "train"), "uniform", None, 4, steps, validation=prompts(6, "test")
+    )
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=tmp_path,
+        callbacks=[PromptSelectionCallback(), *callbacks],
+        **{"log_every_n_steps": 1, **options},
+    )
+    trainer.fit(module, datamodule=data)
+    return trainer
+
+
+class Rewards(Callback):
+    def __init__(self):
+        self.means = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.means.append(float(outputs["rewards"].mean()))
+
+
+def test_training_raises_the_reward(tmp_path):
+    rewards = Rewards()
+    fit(module(), 30, tmp_path, [rewards])
+    assert sum(rewards.means[-5:]) / 5 > rewards.means[0] + 0.3
+
+
+def test_leaving_out_groups_without_signal_changes_nothing(tmp_path):
+    class Everything(GRPOModule):
+        """Groups without signal take part in the backward pass."""
+
+        def _update(self, rollouts, advantages):
+            return super()._update(rollouts, torch.where(advantages == 0, 1e-30, advantages))
+
+    def half_of_the_groups(prompt, completion):
+        return starts_with_a_small_digit(prompt, completion) * (prompt.meta["kind"] == "odd")
+
+    lean = module(reward=half_of_the_groups)
+    full = deepcopy(lean)
+    full.engine.model = full.model
+    full.__class__ = Everything
+    for one in (lean, full):
+        fit(one, 3, tmp_path)
+    for name, value in lean.model.named_parameters():
+        torch.testing.assert_close(value, full.model.get_parameter(name), atol=1e-5, rtol=1e-4)
+
+
+def test_equal_seeds_give_equal_weights(tmp_path):
+    first, again, other = module(seed=1), module(seed=1), module(seed=2)
+    for one in (first, again, other):
+        fit(one, 2, tmp_path)
+    weights = [one.model.lm_head.weight for one in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_several_updates_move_further_and_clip(tmp_path):
+    one, several = module(), module(updates_per_batch=4, clip_low=0.01, clip_high=0.01)
+    start = one.model.lm_head.weight.detach().clone()
+    fit(one, 2, tmp_path)
+    trainer = fit(several, 2, tmp_path)
+    assert trainer.callback_metrics["clip_fraction"] > 0
+    assert trainer.global_step == 8
+    moved = [(each.model.lm_head.weight - start).norm() for each in (one, several)]
+    assert moved[1] > 1.2 * moved[0]
+
+
+def test_frozen_parameters_stay_as_they_are(tmp_path):
+    partly = module(weight_decay=0.5)
+    frozen = partly.model.model.layers[0].mlp.requires_grad_(False).up_proj.weight
+    start = frozen.detach().clone()
+    head = partly.model.lm_head.weight.detach().clone()
+    fit(partly, 2, tmp_path)
+    assert torch.equal(frozen, start)
+    assert frozen.grad is None
+    assert not torch.equal(partly.model.lm_head.weight, head)
+
+
+def test_the_first_update_of_a_batch_clips_nothing(tmp_path):
+    trainer = fit(module(), 1, tmp_path)
+    assert trainer.callback_metrics["clip_fraction"] == 0
+
+
+def test_small_passes_add_up_to_the_large_one(tmp_path):
+    whole, parts = module(), module(groups_per_pass=1, share_prompts=False)
+    for one in (whole, parts):
+        fit(one, 1, tmp_path)
+    torch.testing.assert_close(
+        whole.model.lm_head.weight, parts.model.lm_head.weight, atol=1e-4, rtol=1e-3
+    )
+
+
+def test_the_reference_stays_and_holds_the_policy_back(tmp_path):
+    free, held = module(), module(kl_coefficient=10.0)
+    start = deepcopy(held.reference.state_dict())
+    for one in (free, held):
+        fit(one, 10, tmp_path)
+    after = held.reference.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in start.items())
+
+    def moved(one):
+        return (one.model.lm_head.weight - start["lm_head.weight"]).norm()
+
+    assert moved(held) < 0.8 * moved(free)
+
+
+def test_what_no_logger_takes_is_not_logged(tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr(GRPOModule, "log_dict", lambda self, values, **_: logged.extend(values))
+    fit(module(), 7, tmp_path, log_every_n_steps=3)
+    assert logged.count("loss") == logged.count("clip_fraction") == 2
+
+
+def test_validation_logs_every_kind(tmp_path):
+    metrics = fit(module(), 1, tmp_path).callback_metrics
+    kinds = [metrics["val_accuracy/even"], metrics["val_accuracy/odd"]]
+    assert metrics["val_accuracy"] == pytest.approx(sum(map(float, kinds)) / 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rollouts": 1}, "rollouts: expected at least 2, got 1"),
+        ({"updates_per_batch": 0}, "updates_per_batch: expected at least 1"),
+        ({"temperature": 0.0}, "temperature: expected more than 0"),
+        ({"max_new_tokens": 0}, "max_new_tokens: expected at least 1, got 0"),
+        ({"validation_temperature": -1.0}, "validation_temperature: expected at least 0"),
+        ({"gradient_clip": 0.0}, "gradient_clip: expected more than 0"),
+        ({"clip_low": 0.0}, "clip_low: expected more than 0"),
+        ({"clip_low": 1.5}, "clip_low: expected at most 1, got 1.5"),
+        ({"clip_high": math.nan}, "clip_high: expected more than 0"),
+        ({"kl_coefficient": -0.1}, "kl_coefficient: expected at least 0"),
+        ({"reward": "vibes"}, "reward: expected one of"),
+    ],
+)
+def test_bad_settings_are_named(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        module(**options)
+
+
+def test_a_model_object_needs_its_tokenizer():
+    with pytest.raises(ArgumentError, match="tokenizer: expected one"):
+        GRPOModule(make_model(TOKENIZER, layers=1))
+
+
+def test_a_reward_that_is_no_number_is_named():
+    chosen = module(reward=lambda prompt, completion: None)
+    with pytest.raises(ArgumentError, match="reward: expected a number for prompt 'a', got None"):
+        chosen._worth(Prompt("a", "?", "1"), "2")
