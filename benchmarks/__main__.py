@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import bench_proposers, bench_select, plot, table
+from benchmarks import bench_select, bench_selectors, plot, table
 from benchmarks.timing import RESULTS, Figure, record
 
 
@@ -28,7 +28,7 @@ def measure(quick: bool) -> list[Figure]:
     figures += bench_select.incremental(10_000_000, 256, 256)
     for n in (10_000, 1_000_000, 10_000_000):
         figures += bench_select.training_step(n, 256, threads)
-    figures += bench_proposers.steps(1_000_000, 256)
+    figures += bench_selectors.steps(1_000_000, 256)
     figures += bench_select.extra_memory(10_000_000 if quick else 100_000_000, 4_096)
     return figures
 

@@ -16,7 +16,7 @@ from benchmarks.timing import RESULTS, Figure, record
 from insight_ext import Prompt, PromptPool
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.kernel.dispatch import set_num_threads
-from insight_ext.selectors import make_proposer
+from insight_ext.selectors import make_selector
 from lightning_integration.loader import PromptLoader
 from lightning_integration.outputs import arrived
 
@@ -49,7 +49,7 @@ def _process(rank: int, size: int, n: int, k: int, folder: str) -> None:
         store = torch.distributed.FileStore(f"{folder}/store", size)
         torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
     pool = PromptPool(Prompt(str(i), "", "") for i in range(n))
-    loader = PromptLoader(pool, make_proposer("insight", n), k, WARM + STEPS)
+    loader = PromptLoader(pool, make_selector("insight", n), k, WARM + STEPS)
     loader.ranks = Ranks(rank, size)
     generator = torch.Generator().manual_seed(rank)
     times: dict[str, list[float]] = {part: [] for part in PARTS}

@@ -128,14 +128,14 @@ def training_step(n: int, k: int, threads: int) -> list[Figure]:
     """What a step of training pays: `select` of k prompts and `observe` of their results."""
     torch.set_num_threads(threads)
     set_num_threads(threads)
-    proposer = InSight(n, candidate_ratio=None)
+    selector = InSight(n, candidate_ratio=None)
     generator = torch.Generator().manual_seed(0)
 
     def step() -> None:
-        chosen = proposer.select(k)
-        proposer.observe(chosen, torch.randint(0, 9, (k,), generator=generator), 8)
+        chosen = selector.select(k)
+        selector.observe(chosen, torch.randint(0, 9, (k,), generator=generator), 8)
 
-    alpha = proposer.posterior.alpha
+    alpha = selector.posterior.alpha
     return [figure("step", "select and observe", alpha, k, "unseen", threads, seconds(step), None)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 Line = dict[str, Any]
 KEY = ("bench", "what", "n", "k", "rollouts", "pool", "threads")
-OTHERS = ("incremental", "step", "proposers", "memory")
+OTHERS = ("incremental", "step", "selectors", "memory")
 
 
 def recorded(path: Path) -> list[Line]:
@@ -43,7 +43,7 @@ def tables(lines: list[Line]) -> str:
             [
                 line
                 for line in lines
-                if line["bench"] in ("incremental", "step", "memory", "proposers")
+                if line["bench"] in ("incremental", "step", "memory", "selectors")
             ]
         ),
     ]

@@ -31,6 +31,6 @@ selection = PromptSelectionCallback(success_threshold=1.0)
 trainer = Trainer(max_epochs=1, callbacks=[selection], accelerator="cpu", log_every_n_steps=10)
 trainer.fit(Policy(), datamodule=data)
 
-visits = data.proposer.posterior.visits
+visits = data.selector.posterior.visits
 print(f"{int((visits > 0).sum())} of {len(pool)} prompts were visited")
 print(f"share of mixed groups in the last step: {trainer.callback_metrics['frac_mixed']:.2f}")

@@ -12,7 +12,7 @@ from torch import Tensor
 from insight_ext import ArgumentError
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.filters import Filter
-from insight_ext.selectors import BeliefProposer
+from insight_ext.selectors import BeliefSelector
 from lightning_integration.datamodule import PromptDataModule, is_rehearsal, ranks_of
 from lightning_integration.history import MetricsFile, RunHistory
 from lightning_integration.loader import Draw, PromptBatch
@@ -25,8 +25,8 @@ class PromptSelectionCallback(Callback):
     """Closes the loop between a training step and the next selection.
 
     After every training batch it reads `rewards` from what `training_step` returned, counts the
-    rollouts that reach `success_threshold` as successes, hands them to the data module's proposer,
-    and logs. It saves the proposer's state in checkpoints; a run resumed from one selects what the
+    rollouts that reach `success_threshold` as successes, hands them to the data module's selector,
+    and logs. It saves the selector's state in checkpoints; a run resumed from one selects what the
     uninterrupted run would have selected.
 
     Train with `PromptDataModule`. `training_step` returns a dict with
@@ -50,7 +50,7 @@ class PromptSelectionCallback(Callback):
     What comes twice is ignored and counted. `staleness_mean` and `staleness_max` tell how many
     observed batches the beliefs had moved on since the groups were chosen.
 
-    A `filter` of the module is saved with the proposer.
+    A `filter` of the module is saved with the selector.
 
     Of several processes (DDP and the like) each returns what it rolled out itself. The callback
     gathers it, so that all keep the same beliefs and choose the same next batch, of which the data
@@ -95,7 +95,7 @@ class PromptSelectionCallback(Callback):
         self._ranks = Ranks()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the proposer; see to it that a wrong checkpoint is refused before it is used."""
+        """Find the selector; see to it that a wrong checkpoint is refused before it is used."""
         if stage != "fit":
             return
         data = getattr(trainer, "datamodule", None)
@@ -211,11 +211,11 @@ class PromptSelectionCallback(Callback):
     def _observe(
         self, draw: Draw, indices: Tensor, successes: Tensor, rollouts: Tensor
     ) -> dict[str, float]:
-        loader, proposer, step = self._fitted.loader, self._fitted.proposer, draw.step
+        loader, selector, step = self._fitted.loader, self._fitted.selector, draw.step
         metrics = {"selection_lag": float(loader.observed - draw.observed)}
         predicted = torch.full(successes.shape, torch.nan)
-        if isinstance(proposer, BeliefProposer):
-            predicted, observed = proposer.predict(indices), successes / rollouts
+        if isinstance(selector, BeliefSelector):
+            predicted, observed = selector.predict(indices), successes / rollouts
             metrics["calibration"] = float((predicted - observed).abs().mean())
             metrics["success_predicted"] = float(predicted.mean())
             metrics["success_observed"] = float(observed.mean())
@@ -234,9 +234,9 @@ class PromptSelectionCallback(Callback):
 
     def _look(self, step: int) -> None:
         """Record the beliefs after this step."""
-        proposer = self._fitted.proposer
-        if self._history is not None and isinstance(proposer, BeliefProposer):
-            self._history.add_beliefs(step, proposer.posterior)
+        selector = self._fitted.selector
+        if self._history is not None and isinstance(selector, BeliefSelector):
+            self._history.add_beliefs(step, selector.posterior)
         self._unseen_step = None
 
     def on_save_checkpoint(

@@ -9,7 +9,7 @@ import torch
 
 from insight_ext import ArgumentError, PromptPool
 from insight_ext.distributed.ranks import Ranks
-from insight_ext.selectors import Proposer, make_proposer
+from insight_ext.selectors import Selector, make_selector
 from lightning_integration.loader import PromptBatches, PromptLoader, RehearsalLoader
 from lightning_integration.trainer import LightningDataModule, Trainer, rank_zero_warn
 
@@ -20,14 +20,14 @@ class PromptDataModule(LightningDataModule):
     Args:
         pool: a `PromptPool`, or the path of a `.jsonl` or `.parquet` file with `id`, `prompt` and
             `answer`.
-        proposer: the name of a strategy in `insight_ext.selectors.PROPOSERS`, the import path of
-            an own one (`package.module:Class`), or a `Proposer`.
-        proposer_options: the strategy's settings, where `proposer` is a name or a path.
+        selector: the name of a strategy in `insight_ext.selectors.SELECTORS`, the import path of
+            an own one (`package.module:Class`), or a `Selector`.
+        selector_options: the strategy's settings, where `selector` is a name or a path.
         prompts_per_step: prompts in a training step, of all processes together, in [1, len(pool)].
         steps_per_epoch: training steps in an epoch; None: as many as deal the pool's size once.
         validation: held-out prompts, like `pool`.
         validation_batch_size: held-out prompts in a validation step of each process.
-        seed: of the strategy's draws, where `proposer` is a name or a path.
+        seed: of the strategy's draws, where `selector` is a name or a path.
         max_staleness: steps after its own in which a group's results may still come; above 0,
             `training_step` returns `results` (`PromptSelectionCallback`).
 
@@ -46,8 +46,8 @@ class PromptDataModule(LightningDataModule):
     def __init__(
         self,
         pool: PromptPool | str | Path,
-        proposer: Proposer | str = "insight",
-        proposer_options: dict[str, Any] | None = None,
+        selector: Selector | str = "insight",
+        selector_options: dict[str, Any] | None = None,
         prompts_per_step: int = 16,
         steps_per_epoch: int | None = None,
         validation: PromptPool | str | Path | None = None,
@@ -57,11 +57,11 @@ class PromptDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.pool = _pool(pool)
-        self.proposer = _proposer(proposer, proposer_options, self.pool, seed)
+        self.selector = _selector(selector, selector_options, self.pool, seed)
         if steps_per_epoch is None:
             steps_per_epoch = -(-len(self.pool) // max(prompts_per_step, 1))
         self.loader = PromptLoader(
-            self.pool, self.proposer, prompts_per_step, steps_per_epoch, max_staleness
+            self.pool, self.selector, prompts_per_step, steps_per_epoch, max_staleness
         )
         if validation is None:
             # Lightning then knows that there is nothing to validate; an empty loader makes it warn.
@@ -78,7 +78,7 @@ class PromptDataModule(LightningDataModule):
         return self.loader
 
     def _expect_a_callback(self) -> None:
-        """Warn if nobody is there to tell the proposer what came of its prompts."""
+        """Warn if nobody is there to tell the selector what came of its prompts."""
         from lightning_integration.callback import PromptSelectionCallback  # which imports this
 
         callbacks = [] if self.trainer is None else self.trainer.callbacks
@@ -128,20 +128,20 @@ def _pool(pool: PromptPool | str | Path) -> PromptPool:
     return pool if isinstance(pool, PromptPool) else PromptPool.from_file(pool)
 
 
-def _proposer(
-    proposer: Proposer | str, options: dict[str, Any] | None, pool: PromptPool, seed: int
-) -> Proposer:
+def _selector(
+    selector: Selector | str, options: dict[str, Any] | None, pool: PromptPool, seed: int
+) -> Selector:
     pool_size = len(pool)
-    if isinstance(proposer, str):
-        return make_proposer(proposer, pool_size, pool=pool, **{"seed": seed, **(options or {})})
+    if isinstance(selector, str):
+        return make_selector(selector, pool_size, pool=pool, **{"seed": seed, **(options or {})})
     if options:
         raise ArgumentError(
-            f"proposer_options: expected none beside a proposer object, got {options}; "
+            f"selector_options: expected none beside a selector object, got {options}; "
             "give them to the object"
         )
-    size = getattr(proposer, "pool_size", pool_size)
+    size = getattr(selector, "pool_size", pool_size)
     if size != pool_size:
         raise ArgumentError(
-            f"proposer: expected one for the {pool_size} prompts of the pool, got one for {size}"
+            f"selector: expected one for the {pool_size} prompts of the pool, got one for {size}"
         )
-    return proposer
+    return selector

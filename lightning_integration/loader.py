@@ -12,7 +12,7 @@ from torch import Tensor
 
 from insight_ext import ArgumentError, GroupLedger, Prompt, PromptPool
 from insight_ext.distributed.ranks import Ranks
-from insight_ext.selectors import BeliefProposer, Proposer
+from insight_ext.selectors import BeliefSelector, Selector
 
 
 class Draw(NamedTuple):
@@ -25,7 +25,7 @@ class Draw(NamedTuple):
     milliseconds: float
     """Time of the selection."""
     metrics: dict[str, float]
-    """What the proposer had to say about the selection."""
+    """What the selector had to say about the selection."""
 
 
 class PromptBatch(TypedDict):
@@ -42,18 +42,18 @@ class PromptBatch(TypedDict):
 
 
 class PromptLoader:
-    """Draws one batch a step, on demand, from a proposer that learns between the draws.
+    """Draws one batch a step, on demand, from a selector that learns between the draws.
 
     It is a plain iterable and not a `DataLoader`: Lightning prefetches from the latter, so that a
     selection would rest on beliefs several steps old.
 
     Args:
         pool: the prompts.
-        proposer: chooses among them.
+        selector: chooses among them.
         prompts_per_step: prompts in a batch, in [1, len(pool)].
         steps: batches in an epoch, at least 1.
         max_staleness: steps after its own in which a group's results may still come; 0 if all come
-            with the step. A `BeliefProposer` then keeps as many selections in flight.
+            with the step. A `BeliefSelector` then keeps as many selections in flight.
 
     Attributes:
         drawn, observed: batches dealt, and batches whose results came back, since the beginning.
@@ -76,7 +76,7 @@ class PromptLoader:
     def __init__(
         self,
         pool: PromptPool,
-        proposer: Proposer,
+        selector: Selector,
         prompts_per_step: int,
         steps: int,
         max_staleness: int = 0,
@@ -89,7 +89,7 @@ class PromptLoader:
         if steps < 1:
             raise ArgumentError(f"steps_per_epoch: expected at least 1, got {steps}")
         self.pool = pool
-        self.proposer = proposer
+        self.selector = selector
         self.prompts_per_step = prompts_per_step
         self.steps = steps
         self.drawn = 0
@@ -97,8 +97,8 @@ class PromptLoader:
         self.dealt = 0
         self.ranks = Ranks()
         self.ledger = GroupLedger(max_staleness) if max_staleness != 0 else None
-        if self.ledger is not None and isinstance(proposer, BeliefProposer):
-            proposer.in_flight = max(proposer.in_flight, max_staleness + 1)
+        if self.ledger is not None and isinstance(selector, BeliefSelector):
+            selector.in_flight = max(selector.in_flight, max_staleness + 1)
 
     def __len__(self) -> int:
         return self.steps
@@ -110,9 +110,9 @@ class PromptLoader:
 
     def _draw(self) -> PromptBatch:
         start = perf_counter()
-        indices = self.proposer.select(self.prompts_per_step)
+        indices = self.selector.select(self.prompts_per_step)
         milliseconds = 1e3 * (perf_counter() - start)
-        draw = Draw(self.drawn, self.observed, milliseconds, self.proposer.metrics())
+        draw = Draw(self.drawn, self.observed, milliseconds, self.selector.metrics())
         groups = torch.arange(self.dealt, self.dealt + len(indices))
         self.dealt += len(indices)
         if self.ledger is not None:
@@ -147,12 +147,12 @@ class PromptLoader:
         k = min(k, len(self.pool) - len(dealt))
         if k < 1:
             return dealt[:0]
-        indices = self.proposer.more(k, dealt)
+        indices = self.selector.more(k, dealt)
         return indices[~torch.isin(indices, dealt)]
 
     def observe(self, indices: Tensor, successes: Tensor, rollouts: Tensor) -> None:
-        """Hand one step's results to the proposer."""
-        self.proposer.observe(indices, successes, rollouts)
+        """Hand one step's results to the selector."""
+        self.selector.observe(indices, successes, rollouts)
         self.observed += 1
 
     def state_dict(self) -> dict[str, int]:
@@ -166,15 +166,15 @@ class PromptLoader:
 
 
 class RehearsalLoader(PromptLoader):
-    """Deals the same batches every epoch, from a copy of the proposer: nothing is learned."""
+    """Deals the same batches every epoch, from a copy of the selector: nothing is learned."""
 
     def __init__(self, loader: PromptLoader) -> None:
-        super().__init__(loader.pool, loader.proposer, loader.prompts_per_step, loader.steps)
+        super().__init__(loader.pool, loader.selector, loader.prompts_per_step, loader.steps)
         self.ranks = loader.ranks
-        self._original = loader.proposer
+        self._original = loader.selector
 
     def __iter__(self) -> Iterator[PromptBatch]:
-        self.proposer = deepcopy(self._original)
+        self.selector = deepcopy(self._original)
         yield from super().__iter__()
 
 

@@ -20,12 +20,12 @@ class SelectionState:
     Tensors and primitives only, so that `torch.load(weights_only=True)` reads them.
 
     Args:
-        data: whose pool, proposer and loader are meant.
+        data: whose pool, selector and loader are meant.
         filter: the module's, if it has one.
     """
 
     def __init__(self, data: PromptDataModule, filter: Filter | None) -> None:
-        self.pool, self.proposer, self.loader = data.pool, data.proposer, data.loader
+        self.pool, self.selector, self.loader = data.pool, data.selector, data.loader
         self.filter = filter
 
     def save(self) -> dict[str, Any]:
@@ -34,7 +34,7 @@ class SelectionState:
         return {
             "format": FORMAT,
             "pool": self.pool.state_dict(),
-            "proposer": self.proposer.state_dict(),
+            "selector": self.selector.state_dict(),
             "loader": self.loader.state_dict(),
             "filter": None if self.filter is None else self.filter.state_dict(),
             "ledger": None if ledger is None else ledger.state_dict(),
@@ -72,13 +72,13 @@ class SelectionState:
             )
         if state["pool"]["fingerprint"] != self.pool.fingerprint:
             self._carry(state)
-        deepcopy(self.proposer).load_state_dict(state["proposer"])
+        deepcopy(self.selector).load_state_dict(state["selector"])
         if self.filter is not None:
             deepcopy(self.filter).load_state_dict(state["filter"])
 
     def load(self, state: dict[str, Any]) -> None:
         """Restore what `save` returned and `check` has seen."""
-        self.proposer.load_state_dict(state["proposer"])
+        self.selector.load_state_dict(state["selector"])
         # Lightning restores the loader too, but not if a data module wraps it.
         self.loader.load_state_dict(state["loader"])
         if self.filter is not None:
@@ -90,7 +90,7 @@ class SelectionState:
     def _carry(self, state: dict[str, Any]) -> None:
         """Rewrite the state of an earlier pool as one of the present pool, and say what changed."""
         change = PoolChange(state["pool"], self.pool)
-        state["proposer"] = self.proposer.carried(state["proposer"], change)
+        state["selector"] = self.selector.carried(state["selector"], change)
         if self.filter is not None:
             state["filter"] = self.filter.carried(state["filter"], change)
         if self.loader.ledger is not None and state["ledger"] is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from insight_ext.curators import CURATORS
-from insight_ext.selectors import PROPOSERS
+from insight_ext.selectors import SELECTORS
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,4 +35,4 @@ def test_a_reference_has_type_title_and_named_authors():
 
 def test_the_changelog_names_every_strategy():
     text = (ROOT / "CHANGELOG.md").read_text()
-    assert not {name for name in (*PROPOSERS, *CURATORS) if f"`{name}`" not in text}
+    assert not {name for name in (*SELECTORS, *CURATORS) if f"`{name}`" not in text}

@@ -44,7 +44,7 @@ def inspect(path: Path, rows: int = 5, console: Console | None = None) -> None:
     try:
         ids, _ = saved_pool(state["pool"])
         facts = dict(_facts(content, state, ids))
-        beliefs = _beliefs(state["proposer"])
+        beliefs = _beliefs(state["selector"])
     except InsightError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError) as error:
@@ -72,37 +72,37 @@ def _facts(
     content: dict[str, Any], state: dict[str, Any], ids: list[str]
 ) -> Iterator[tuple[str, str]]:
     """Pairs of a name and what there is to say."""
-    proposer, loader = state["proposer"], state["loader"]
+    selector, loader = state["selector"], state["loader"]
     version = content["pytorch-lightning_version"]
     at = f"epoch {content.get('epoch', '?')}, step {content.get('global_step', 0):,}"
     yield "checkpoint", f"{at}, of Lightning {version}; selection in format {state['format']}"
     yield "pool", f"{len(ids):,} prompts, fingerprint {state['pool']['fingerprint']}"
-    yield "strategy", ", ".join([str(proposer.get("strategy", "an own one")), *_settings(proposer)])
+    yield "strategy", ", ".join([str(selector.get("strategy", "an own one")), *_settings(selector)])
     dealt = f"{loader['drawn']:,} batches dealt, {loader['observed']:,} observed"
-    if "selections" in proposer:
-        dealt = f"{proposer['selections']:,}; {dealt}"
+    if "selections" in selector:
+        dealt = f"{selector['selections']:,}; {dealt}"
     yield "selections", dealt
     if "rollouts_generated" in state:
         seconds = f" in {state['train_seconds']:,.0f} seconds of training"
         yield "rollouts", f"{state['rollouts_generated']:,} generated{seconds}"
-    pending = [ids[i] for selection in proposer.get("pending", ()) for i in selection.tolist()]
+    pending = [ids[i] for selection in selector.get("pending", ()) for i in selection.tolist()]
     yield "in flight", _listed(pending, "prompts")
     yield "groups out", _ledger(state["ledger"], ids)
     yield "filter", _filter(state["filter"])
 
 
-def _settings(proposer: dict[str, Any]) -> Iterator[str]:
+def _settings(selector: dict[str, Any]) -> Iterator[str]:
     """What the strategy's state says about its settings, and what else it keeps."""
-    if "seed" in proposer:
-        yield f"seed {proposer['seed']}"
-    posterior = proposer.get("posterior")
+    if "seed" in selector:
+        yield f"seed {selector['seed']}"
+    posterior = selector.get("posterior")
     if posterior is not None:
         own = any(isinstance(side, Tensor) for side in posterior["prior"])
         yield "a prior for each prompt" if own else f"prior {tuple(posterior['prior'])}"
         yield f"decay {posterior['decay']}"
         yield f"half-life {posterior['half_life'] or 'none'}"
-    for name in sorted(proposer.keys() - TOLD):
-        yield f"{name} {_short(proposer[name])}"
+    for name in sorted(selector.keys() - TOLD):
+        yield f"{name} {_short(selector[name])}"
 
 
 def _ledger(ledger: dict[str, Any] | None, ids: list[str]) -> str:
@@ -141,8 +141,8 @@ def _listed(names: list[str], what: str) -> str:
     return f"{len(names):,} {what} ({shown})"
 
 
-def _beliefs(proposer: dict[str, Any]) -> BetaPosteriors | None:
-    saved = proposer.get("posterior")
+def _beliefs(selector: dict[str, Any]) -> BetaPosteriors | None:
+    saved = selector.get("posterior")
     if saved is None:
         return None
     first, second = saved["prior"]

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
     ranking = commands.add_parser("rank", help="the next prompts, from a log of past results")
     _add_log(ranking)
-    ranking.add_argument("--strategy", default="insight", help="a proposer's name or import path")
+    ranking.add_argument("--strategy", default="insight", help="a selector's name or import path")
     ranking.add_argument("--top", type=int, help="how many prompts (256, or all there are)")
     ranking.add_argument("--seed", type=int, default=0, help="of draws and ties (0)")
     ranking.add_argument(

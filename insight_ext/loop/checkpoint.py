@@ -11,7 +11,7 @@ import torch
 from insight_ext.errors import CheckpointError
 
 FORMAT = 3
-NAMES = {"format", "pool", "proposer", "loader", "filter", "ledger"}
+NAMES = {"format", "pool", "selector", "loader", "filter", "ledger"}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from insight_ext.curators.curation import prompt_columns
 from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.offline.logs import Floats, GroupLog, Integers
 from insight_ext.offline.tables import write_columns
-from insight_ext.selectors import PROPOSERS, BeliefProposer, make_proposer
+from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,12 @@ def rank(
 
     Args:
         log: the past, see `read_log`; read it with a pool to have unseen prompts ranked too.
-        strategy: a name in `PROPOSERS`, or an import path.
+        strategy: a name in `SELECTORS`, or an import path.
         top: how many prompts, in [1, prompts]; None: 256, or all where there are fewer.
         seed: of the strategy's draws and ties.
         options: the strategy's settings.
         pool: the pool that the log was read with, for options that need its texts
-            (`features="ngrams"`, see `make_proposer`).
+            (`features="ngrams"`, see `make_selector`).
 
     Raises:
         ArgumentError: an unknown strategy, an option it does not take, top outside its domain, a
@@ -126,14 +126,14 @@ def rank(
             "others; pass the pool to read_log too"
         )
     settings = {**_whole_pool(strategy), **(options or {})}
-    proposer = make_proposer(strategy, n, seed=seed, pool=pool, **settings)
+    selector = make_selector(strategy, n, seed=seed, pool=pool, **settings)
     for moment in log.moments():
-        proposer.select(1)
-        proposer.observe(log.prompt[moment], log.successes[moment], log.rollouts[moment])
-    chosen = proposer.select(top)
+        selector.select(1)
+        selector.observe(log.prompt[moment], log.successes[moment], log.rollouts[moment])
+    chosen = selector.select(top)
     predicted = np.full(top, np.nan)
-    if isinstance(proposer, BeliefProposer):
-        predicted = proposer.predict(chosen).double().numpy()
+    if isinstance(selector, BeliefSelector):
+        predicted = selector.predict(chosen).double().numpy()
     at = chosen.numpy()
     return Ranking(
         ids=[log.ids[position] for position in at],
@@ -145,11 +145,11 @@ def rank(
 
 
 def _whole_pool(strategy: str) -> dict[str, Any]:
-    if strategy not in PROPOSERS:
+    if strategy not in SELECTORS:
         return {}
     # The selections set aside are not in flight.
     settings: dict[str, Any] = {"in_flight": 0}
-    if "candidate_ratio" in signature(PROPOSERS[strategy]).parameters:
+    if "candidate_ratio" in signature(SELECTORS[strategy]).parameters:
         settings["candidate_ratio"] = None
     return settings
 

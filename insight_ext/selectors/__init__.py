@@ -10,7 +10,7 @@ from insight_ext.errors import ArgumentError
 from insight_ext.options import check_options, imported
 from insight_ext.predictors import features_of
 from insight_ext.selectors.adarft import AdaRft
-from insight_ext.selectors.base import BeliefProposer, Proposer
+from insight_ext.selectors.base import BeliefSelector, Selector
 from insight_ext.selectors.bots import Bots
 from insight_ext.selectors.difficulty_pools import DifficultyPools
 from insight_ext.selectors.dps import Dps
@@ -25,7 +25,7 @@ from insight_ext.selectors.mopps import Mopps
 from insight_ext.selectors.prioritized import Prioritized
 from insight_ext.selectors.uniform import Uniform
 
-PROPOSERS: dict[str, type[BeliefProposer]] = {
+SELECTORS: dict[str, type[BeliefSelector]] = {
     "uniform": Uniform,
     "insight": InSight,
     "insight_prior": InSightPrior,
@@ -43,9 +43,9 @@ PROPOSERS: dict[str, type[BeliefProposer]] = {
 }
 
 __all__ = [
-    "PROPOSERS",
+    "SELECTORS",
     "AdaRft",
-    "BeliefProposer",
+    "BeliefSelector",
     "Bots",
     "DifficultyPools",
     "Dps",
@@ -58,49 +58,49 @@ __all__ = [
     "MixedGroup",
     "Mopps",
     "Prioritized",
-    "Proposer",
+    "Selector",
     "Uniform",
-    "check_proposer",
-    "make_proposer",
+    "check_selector",
+    "make_selector",
 ]
 
 
-def check_proposer(name: str, options: Iterable[str] = ()) -> type[Any]:
-    """The class of a proposer, if it takes options of these names; nothing is built.
+def check_selector(name: str, options: Iterable[str] = ()) -> type[Any]:
+    """The class of a selector, if it takes options of these names; nothing is built.
 
     Args:
-        name: in `PROPOSERS`, or an import path (`module:Class`).
+        name: in `SELECTORS`, or an import path (`module:Class`).
         options: their names.
 
     Raises:
         ArgumentError: an unknown name (the known ones listed), a path that does not lead to a
-            `Proposer`, or an option that the strategy does not take (those that it takes listed).
+            `Selector`, or an option that the strategy does not take (those that it takes listed).
 
     Example:
-        >>> check_proposer("insight", ["decay"]).__name__
+        >>> check_selector("insight", ["decay"]).__name__
         'InSight'
     """
-    kind: Any = imported("proposer", name) if ":" in name else PROPOSERS.get(name)
+    kind: Any = imported("selector", name) if ":" in name else SELECTORS.get(name)
     if kind is None:
         raise ArgumentError(
-            f"unknown proposer {name!r}: expected one of {', '.join(PROPOSERS)}, "
+            f"unknown selector {name!r}: expected one of {', '.join(SELECTORS)}, "
             "or an import path such as 'package.module:Class'"
         )
-    if not (isinstance(kind, type) and issubclass(kind, Proposer)):
-        raise ArgumentError(f"proposer {name!r}: expected a subclass of Proposer, got {kind!r}")
-    check_options(f"proposer {name!r}", kind, options)
+    if not (isinstance(kind, type) and issubclass(kind, Selector)):
+        raise ArgumentError(f"selector {name!r}: expected a subclass of Selector, got {kind!r}")
+    check_options(f"selector {name!r}", kind, options)
     return kind
 
 
-def make_proposer(
+def make_selector(
     name: str,
     pool_size: int,
     *,
     seed: int = 0,
     pool: PromptPool | None = None,
     **options: Any,
-) -> Proposer:
-    """The proposer with this name in `PROPOSERS`, or at this import path (`module:Class`).
+) -> Selector:
+    """The selector with this name in `SELECTORS`, or at this import path (`module:Class`).
 
     Args:
         name, pool_size, seed, options: see there.
@@ -108,23 +108,23 @@ def make_proposer(
             `insight_ext.predictors.features_of`: `"meta:digits"`, `"ngrams"`, `"vectors.npy"`.
 
     Raises:
-        ArgumentError: see `check_proposer`; features that cannot be worked out, or an option
+        ArgumentError: see `check_selector`; features that cannot be worked out, or an option
             outside its domain.
 
     Example:
-        >>> type(make_proposer("insight", 100, decay=0.5)).__name__
+        >>> type(make_selector("insight", 100, decay=0.5)).__name__
         'InSight'
     """
-    kind = check_proposer(name, options)
+    kind = check_selector(name, options)
     if isinstance(options.get("features"), str):
         if pool is None:
             raise ArgumentError(
-                f"proposer {name!r}: features {options['features']!r} can only be worked out from "
+                f"selector {name!r}: features {options['features']!r} can only be worked out from "
                 "a pool; pass pool=..., or a tensor of features"
             )
         options["features"] = features_of(pool, options["features"])
     try:
-        proposer: Proposer = kind(pool_size, seed=seed, **options)
+        selector: Selector = kind(pool_size, seed=seed, **options)
     except TypeError as error:
-        raise ArgumentError(f"proposer {name!r}: {error}") from error
-    return proposer
+        raise ArgumentError(f"selector {name!r}: {error}") from error
+    return selector

@@ -8,18 +8,18 @@ from typing import Any
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.selectors.ranked import RankingProposer
+from insight_ext.selectors.ranked import RankedSelector
 
 HARDEST = 100.0
 
 
-class AdaRft(RankingProposer):
+class AdaRft(RankedSelector):
     """Select the prompts whose difficulty is nearest to a target, and move the target.
 
         target <- clip(target + step tanh(sensitivity (mean reward - aim)), 0, 100)
 
     Args:
-        pool_size, seed, common: see `RankingProposer`.
+        pool_size, seed, common: see `RankedSelector`.
         difficulty: float tensor of shape (pool_size,), in [0, 100], known in advance; None takes
             100 (1 - success rate) of the present belief (deviation: the paper has it from offline
             rollouts of another model).
@@ -30,11 +30,11 @@ class AdaRft(RankingProposer):
 
     Example:
         >>> import torch
-        >>> proposer = AdaRft(3, difficulty=torch.tensor([0.0, 40.0, 100.0]))
-        >>> proposer.select(1).tolist()
+        >>> selector = AdaRft(3, difficulty=torch.tensor([0.0, 40.0, 100.0]))
+        >>> selector.select(1).tolist()
         [0]
-        >>> proposer.observe([0], successes=[8], rollouts=8)   # 0 + 50 tanh(2 (1 - 0.5))
-        >>> round(proposer.target, 2), proposer.select(1).tolist()
+        >>> selector.observe([0], successes=[8], rollouts=8)   # 0 + 50 tanh(2 (1 - 0.5))
+        >>> round(selector.target, 2), selector.select(1).tolist()
         (38.08, [1])
     """
 

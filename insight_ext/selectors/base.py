@@ -1,4 +1,4 @@
-"""The contract of every proposer, and the part that all belief-keeping proposers share."""
+"""The contract of every selector, and the part that all belief-keeping selectors share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.errors import ArgumentError, CheckpointError
 
 
-class Proposer(ABC):
+class Selector(ABC):
     """Chooses the prompts of the next step before they are rolled out.
 
     A training loop alternates `select` and `observe`. Own strategies derive from this class and
@@ -50,7 +50,7 @@ class Proposer(ABC):
         """Restore what `state_dict` saved; CheckpointError, and no change, if it does not fit."""
 
     def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
-        """What `state_dict` saved about an earlier pool, as a state of this proposer's pool.
+        """What `state_dict` saved about an earlier pool, as a state of this selector's pool.
 
         Raises:
             CheckpointError: the strategy's state cannot be carried over.
@@ -61,8 +61,8 @@ class Proposer(ABC):
         )
 
 
-class BeliefProposer(Proposer):
-    """A proposer that keeps a Beta belief per prompt; a strategy adds `_choose`.
+class BeliefSelector(Selector):
+    """A selector that keeps a Beta belief per prompt; a strategy adds `_choose`.
 
     Args:
         pool_size: number of prompts.
@@ -232,7 +232,7 @@ class BeliefProposer(Proposer):
         for key, value in (("strategy", type(self).__name__), ("seed", self.seed)):
             if state.get(key) != value:
                 raise CheckpointError(
-                    f"proposer: expected {key} {value}, the checkpoint has {state.get(key)}; "
+                    f"selector: expected {key} {value}, the checkpoint has {state.get(key)}; "
                     "resume with the settings of the run that wrote it"
                 )
         self.posterior.load_state_dict(state["posterior"])
@@ -240,7 +240,7 @@ class BeliefProposer(Proposer):
         self._pending = [selection.clone() for selection in state["pending"]]
 
     def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
-        """See `Proposer.carried`: prompts that start anew are as in a fresh run."""
+        """See `Selector.carried`: prompts that start anew are as in a fresh run."""
         fresh = self.state_dict()
         result = {**state, "posterior": self.posterior.carried(state["posterior"], change)}
         result["pending"] = [change.positions(selection) for selection in state["pending"]]

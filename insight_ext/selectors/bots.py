@@ -30,9 +30,9 @@ class Bots(Mopps):
     Source: arXiv 2510.26374, eq. 5 and 6.
 
     Example:
-        >>> proposer = Bots(3)
-        >>> proposer.observe([0], successes=[8], rollouts=8)
-        >>> bool(proposer.predict(torch.tensor([1])) > 0.5)   # not visited, yet thought easier
+        >>> selector = Bots(3)
+        >>> selector.observe([0], successes=[8], rollouts=8)
+        >>> bool(selector.predict(torch.tensor([1])) > 0.5)   # not visited, yet thought easier
         True
     """
 

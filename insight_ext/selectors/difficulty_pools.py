@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.selectors.base import BeliefProposer
+from insight_ext.selectors.base import BeliefSelector
 
 NORMAL, EASY, HARD = range(3)
 
 
-class DifficultyPools(BeliefProposer):
+class DifficultyPools(BeliefSelector):
     """Fill each batch from a normal pool, with fixed shares from an easy and a hard one.
 
     A prompt starts out normal. Its latest group moves it: a success rate of `easy` or more to the
@@ -21,7 +21,7 @@ class DifficultyPools(BeliefProposer):
     too few, the normal pool fills in, then whatever is left.
 
     Args:
-        pool_size, seed, common: see `BeliefProposer`.
+        pool_size, seed, common: see `BeliefSelector`.
         easy_share, hard_share: of every batch, from the easy and the hard pool; rounded down.
         easy, hard: success rates that make a prompt easy or hard.
 
@@ -29,9 +29,9 @@ class DifficultyPools(BeliefProposer):
     ours.
 
     Example:
-        >>> proposer = DifficultyPools(4, easy_share=0.0, hard_share=0.0)
-        >>> proposer.observe([0, 1], successes=[8, 0], rollouts=8)
-        >>> sorted(proposer.select(2).tolist())
+        >>> selector = DifficultyPools(4, easy_share=0.0, hard_share=0.0)
+        >>> selector.observe([0, 1], successes=[8, 0], rollouts=8)
+        >>> sorted(selector.select(2).tolist())
         [2, 3]
     """
 

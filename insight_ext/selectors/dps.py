@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.selectors.base import BeliefProposer
+from insight_ext.selectors.base import BeliefSelector
 from insight_ext.selectors.ranked import best
 
 WRONG, MIXED, RIGHT = range(3)
 
 
-class Dps(BeliefProposer):
+class Dps(BeliefSelector):
     """Select by the probability of a mixed group, predicted by a three-state Markov model.
 
     Every prompt's distribution over the states moves by the transition matrix at each observed
@@ -22,7 +22,7 @@ class Dps(BeliefProposer):
     its counts grow by the transitions that visits make likely.
 
     Args:
-        pool_size, seed, common: see `BeliefProposer`.
+        pool_size, seed, common: see `BeliefSelector`.
         persistence: prior count of staying in a state; every other transition has count 1.
         error: probability that a visit shows another state than the prompt is in, in (0, 0.5).
 
@@ -34,9 +34,9 @@ class Dps(BeliefProposer):
     in part after its published code.
 
     Example:
-        >>> proposer = Dps(3)
-        >>> proposer.observe([0, 1, 2], successes=[8, 3, 0], rollouts=8)
-        >>> proposer.select(1).tolist()
+        >>> selector = Dps(3)
+        >>> selector.observe([0, 1, 2], successes=[8, 3, 0], rollouts=8)
+        >>> selector.select(1).tolist()
         [1]
     """
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from insight_ext.kernel import scores
-from insight_ext.selectors.kernel_scored import ScoredProposer
+from insight_ext.selectors.kernel_scored import KernelScoredSelector
 
 
-class ExpectedDifficulty(ScoredProposer):
+class ExpectedDifficulty(KernelScoredSelector):
     """Select by the smallest |p - target|, p the posterior mean.
 
     Greedy in the mean: nothing brings it back to a prompt that one unlucky visit put aside, except
     a decay or half-life below the defaults.
 
     Args:
-        pool_size, seed, common: see `ScoredProposer`.
+        pool_size, seed, common: see `KernelScoredSelector`.
         target: success rate that teaches most, in [0, 1].
 
     Source: EXPECTED-DIFFICULTY, a baseline of InSight (arXiv 2603.01907), with target 1/2.
     Deviation: the whole pool is ranked unless `candidate_ratio` is given.
 
     Example:
-        >>> proposer = ExpectedDifficulty(3)
-        >>> proposer.observe([0, 1, 2], successes=[8, 4, 1], rollouts=8)
-        >>> proposer.select(2).tolist()
+        >>> selector = ExpectedDifficulty(3)
+        >>> selector.observe([0, 1, 2], successes=[8, 4, 1], rollouts=8)
+        >>> selector.select(2).tolist()
         [1, 2]
     """
 

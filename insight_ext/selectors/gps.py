@@ -10,12 +10,12 @@ from torch import Tensor
 from insight_ext.errors import ArgumentError
 from insight_ext.options import check_options
 from insight_ext.predictors import Gps as GpsPredictor
-from insight_ext.selectors.predicted import PredictedProposer
+from insight_ext.selectors.predicted import PredictedSelector
 from insight_ext.selectors.ranked import best
 from insight_ext.selectors.target import check_target
 
 
-class Gps(PredictedProposer):
+class Gps(PredictedSelector):
     """Greedy batches by predicted difficulty and diversity.
 
         gain(x | S) = -(gamma(x) - target)^2 + diversity (d(x, S) + d(x, previous batch))
@@ -23,7 +23,7 @@ class Gps(PredictedProposer):
     d is the mean of (1 - cosine) between embeddings.
 
     Args:
-        pool_size, seed, common: see `BeliefProposer`.
+        pool_size, seed, common: see `BeliefSelector`.
         features: embeddings, see `insight_ext.predictors.Gps`.
         diversity: weight of the distances (unpublished; 0.02 is ours), at least 0.
         target: success rate that teaches most.
@@ -36,8 +36,8 @@ class Gps(PredictedProposer):
     batch's mean, so a million prompts are ranked without a million times k distances.
 
     Example:
-        >>> proposer = Gps(20, features=torch.eye(20))
-        >>> len(set(proposer.select(5).tolist()))
+        >>> selector = Gps(20, features=torch.eye(20))
+        >>> len(set(selector.select(5).tolist()))
         5
     """
 

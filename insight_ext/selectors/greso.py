@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError, CheckpointError
-from insight_ext.selectors.base import BeliefProposer
+from insight_ext.selectors.base import BeliefSelector
 
 MINIMUM = 0.01
 # Whole epochs without a full batch before the rest is taken as it comes.
@@ -25,7 +25,7 @@ def keep_probability(base: Tensor, streak: Tensor) -> Tensor:
     return (base**streak).clamp(min=MINIMUM)
 
 
-class Greso(BeliefProposer):
+class Greso(BeliefSelector):
     """Deal prompts from shuffled epochs, each kept with a probability that falls with its streak.
 
     A streak counts the latest visits in a row without mixed answers. All-right and all-wrong
@@ -33,7 +33,7 @@ class Greso(BeliefProposer):
     above the target and raises where it was below.
 
     Args:
-        pool_size, seed, common: see `BeliefProposer`.
+        pool_size, seed, common: see `BeliefSelector`.
         base: both base probabilities at the start, in (0, 1].
         easy_target, hard_target: wanted share of all-right and of all-wrong groups.
         adjustment: change of a base probability per step.

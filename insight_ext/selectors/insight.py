@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from insight_ext.kernel.scores import WeightedInformation
-from insight_ext.selectors.kernel_scored import ScoredProposer
+from insight_ext.selectors.kernel_scored import KernelScoredSelector
 
 
-class InSight(ScoredProposer):
+class InSight(KernelScoredSelector):
     """Select the prompts with the largest weighted mutual information.
 
     Prompts are scored by `w(p) * I_K`, the information that K rollouts give about the success rate,
     weighted towards useful difficulty.
 
     Args:
-        pool_size, seed, candidate_ratio, common: see `ScoredProposer`.
-        decay: see `BeliefProposer`.
+        pool_size, seed, candidate_ratio, common: see `KernelScoredSelector`.
+        decay: see `BeliefSelector`.
         rollouts, eta, mu, weight, information: of the score, see `WeightedInformation`; the last
             two are the paper's ablations.
 
@@ -26,9 +26,9 @@ class InSight(ScoredProposer):
     more prompts, since a few dozen repeated often are memorised rather than learned from.
 
     Example:
-        >>> proposer = InSight(4, candidate_ratio=None)
-        >>> proposer.observe([0, 1, 2], successes=[8, 3, 0], rollouts=8)
-        >>> proposer.select(2).tolist()   # the unseen prompt, then the one of useful difficulty
+        >>> selector = InSight(4, candidate_ratio=None)
+        >>> selector.observe([0, 1, 2], successes=[8, 3, 0], rollouts=8)
+        >>> selector.select(2).tolist()   # the unseen prompt, then the one of useful difficulty
         [3, 1]
     """
 

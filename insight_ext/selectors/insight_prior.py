@@ -9,7 +9,7 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.predictors import FeatureRegression
-from insight_ext.selectors.predicted import PredictedProposer
+from insight_ext.selectors.predicted import PredictedSelector
 from insight_ext.selectors.ranked import best
 
 # How fast the worth of evidence falls with the novelty; 6 to 12 do equally well.
@@ -20,7 +20,7 @@ WAITING = 1e-2
 ALWAYS_NEW = 0.97
 
 
-class InSightPrior(PredictedProposer):
+class InSightPrior(PredictedSelector):
     """Weighted information on beliefs that a regression predicts, for prompts seen and unseen.
 
         A = E[4 phi (1 - phi)] exp(-eta (p - mu)^2) * novelty^visits * I_K^power,
@@ -37,7 +37,7 @@ class InSightPrior(PredictedProposer):
     A prompt once visited and found too hard is left alone until the skill has come near it.
 
     Args:
-        pool_size, seed, common: see `BeliefProposer`.
+        pool_size, seed, common: see `BeliefSelector`.
         features: see `FeatureRegression`; None uses the shared skill alone.
         novelty: see `FeatureRegression`; None estimates it. 1 suits a small pool whose prompts
             keep teaching, and spares the steps that the estimate takes.
@@ -45,7 +45,7 @@ class InSightPrior(PredictedProposer):
         rollouts, eta, mu: see `WeightedInformation`; eta 0 leaves p (1 - p) alone.
         ready: success rate below which a visited prompt waits, in [0, 1].
 
-    Determinism: see `BeliefProposer`.
+    Determinism: see `BeliefSelector`.
 
     Cost: O(n d) for d features.
 
@@ -55,9 +55,9 @@ class InSightPrior(PredictedProposer):
 
     Example:
         >>> hard = torch.tensor([[0.0], [1.0], [2.0], [3.0], [9.0]])
-        >>> proposer = InSightPrior(5, features=hard)
-        >>> proposer.observe([0, 4], successes=[7, 0], rollouts=8)
-        >>> proposer.select(1).tolist()   # unseen, and predicted to be solved about half the time
+        >>> selector = InSightPrior(5, features=hard)
+        >>> selector.observe([0, 4], successes=[7, 0], rollouts=8)
+        >>> selector.select(1).tolist()   # unseen, and predicted to be solved about half the time
         [2]
     """
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from insight_ext.kernel import scores
-from insight_ext.selectors.kernel_scored import ScoredProposer
+from insight_ext.selectors.kernel_scored import KernelScoredSelector
 
 
-class InverseEvidence(ScoredProposer):
+class InverseEvidence(KernelScoredSelector):
     """Select by the smallest evidence alpha + beta, whatever the success rate.
 
     Args:
-        pool_size, seed, common: see `ScoredProposer`.
+        pool_size, seed, common: see `KernelScoredSelector`.
 
     Source: INVERSE-EVIDENCE, a baseline of InSight (arXiv 2603.01907). Deviation: the whole pool is
     ranked unless `candidate_ratio` is given.
 
     Example:
-        >>> proposer = InverseEvidence(3)
-        >>> proposer.observe([0, 1], successes=[4, 4], rollouts=[8, 4])
-        >>> proposer.select(2).tolist()
+        >>> selector = InverseEvidence(3)
+        >>> selector.observe([0, 1], successes=[4, 4], rollouts=[8, 4])
+        >>> selector.select(2).tolist()
         [2, 1]
     """
 

@@ -1,4 +1,4 @@
-"""Proposers that rank by one of the kernel's scores."""
+"""Selectors that rank by one of the kernel's scores."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from torch import Tensor
 
 from insight_ext.kernel.ops import score, select_top_k, tie_seed
 from insight_ext.kernel.scores import Score
-from insight_ext.selectors.ranked import CandidateProposer
+from insight_ext.selectors.ranked import CandidateSelector
 
 
-class ScoredProposer(CandidateProposer):
+class KernelScoredSelector(CandidateSelector):
     """Takes the `k` prompts of the largest score, in one pass of the kernel.
 
     Ties, which are the normal state among unseen prompts, are broken by a hash of seed and
     selection number, never by the order of the data.
 
     Args:
-        pool_size, seed, candidate_ratio, common: see `CandidateProposer`.
+        pool_size, seed, candidate_ratio, common: see `CandidateSelector`.
     """
 
     @property

@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from insight_ext.kernel import scores
-from insight_ext.selectors.kernel_scored import ScoredProposer
+from insight_ext.selectors.kernel_scored import KernelScoredSelector
 
 
-class MixedGroup(ScoredProposer):
+class MixedGroup(KernelScoredSelector):
     """Select by the probability that a group of K answers is mixed, hence carries a gradient.
 
     Args:
-        pool_size, seed, decay, common: see `ScoredProposer`.
+        pool_size, seed, decay, common: see `KernelScoredSelector`.
         rollouts: K, answers per prompt.
 
     Source: known as MaPP; we know no paper to cite. The score is
     1 - B(a + K, b) / B(a, b) - B(a, b + K) / B(a, b). The decay of 0.5 is ours.
 
     Example:
-        >>> proposer = MixedGroup(3)
-        >>> proposer.observe([0, 1, 2], successes=[8, 4, 0], rollouts=8)
-        >>> proposer.select(1).tolist()
+        >>> selector = MixedGroup(3)
+        >>> selector.observe([0, 1, 2], successes=[8, 4, 0], rollouts=8)
+        >>> selector.select(1).tolist()
         [1]
     """
 

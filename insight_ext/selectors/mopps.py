@@ -9,23 +9,23 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.kernel.scores import Thompson
-from insight_ext.selectors.kernel_scored import ScoredProposer
+from insight_ext.selectors.kernel_scored import KernelScoredSelector
 from insight_ext.selectors.ranked import best
 
 INTERVAL = (0.3, 0.7)
 
 
-class Mopps(ScoredProposer):
+class Mopps(KernelScoredSelector):
     """Thompson sampling towards a target success rate: draw g ~ Beta(alpha, beta), compare with it.
 
     `top_k` takes the smallest (g - target)^2. `threshold` takes candidates with g in [0.3, 0.7] by
     lot, and the nearest to that interval if there are too few.
 
     Args:
-        pool_size, seed, common: see `ScoredProposer`.
-        decay: see `BeliefProposer`; the paper takes 0.5 or 1. Under decay the evidence of a prompt
+        pool_size, seed, common: see `KernelScoredSelector`.
+        decay: see `BeliefSelector`; the paper takes 0.5 or 1. Under decay the evidence of a prompt
             settles at 2 + K / (1 - decay).
-        candidate_ratio: see `ScoredProposer`; the paper takes 8 or 16.
+        candidate_ratio: see `KernelScoredSelector`; the paper takes 8 or 16.
         target: success rate to draw near to, in [0, 1].
         rule: "top_k" or "threshold".
 
@@ -36,9 +36,9 @@ class Mopps(ScoredProposer):
     Source: arXiv 2507.04632, eq. 6, 7 and algorithm 1.
 
     Example:
-        >>> proposer = Mopps(3)
-        >>> proposer.observe([0, 1, 2], successes=[800, 400, 10], rollouts=800)
-        >>> proposer.select(1).tolist()
+        >>> selector = Mopps(3)
+        >>> selector.observe([0, 1, 2], successes=[800, 400, 10], rollouts=800)
+        >>> selector.select(1).tolist()
         [1]
     """
 

@@ -1,4 +1,4 @@
-"""The part that proposers on a predictor share."""
+"""The part that selectors on a predictor share."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor
 
 from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.predictors import Predictor
-from insight_ext.selectors.base import BeliefProposer
+from insight_ext.selectors.base import BeliefSelector
 
 
-class PredictedProposer(BeliefProposer):
-    """A proposer whose beliefs come from a predictor; a strategy adds `_choose`.
+class PredictedSelector(BeliefSelector):
+    """A selector whose beliefs come from a predictor; a strategy adds `_choose`.
 
     `posterior` is kept as well, for the reports: it is what the prompts' own results alone say.
 
     Args:
-        pool_size, seed, common: see `BeliefProposer`.
+        pool_size, seed, common: see `BeliefSelector`.
         predictor: for a pool of this size, fresh.
     """
 
@@ -48,7 +48,7 @@ class PredictedProposer(BeliefProposer):
         return {**super().state_dict(), "predictor": self.predictor.state_dict()}
 
     def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
-        """See `Proposer.carried`."""
+        """See `Selector.carried`."""
         predictor = self.predictor.carried(state["predictor"], change)
         return {**super().carried(state, change), "predictor": predictor}
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from insight_ext.selectors.ranked import RankingProposer
+from insight_ext.selectors.ranked import RankedSelector
 
 
-class Prioritized(RankingProposer):
+class Prioritized(RankedSelector):
     """Draw without replacement, each prompt with weight 1 - success rate.
 
     Args:
-        pool_size, seed, common: see `RankingProposer`.
+        pool_size, seed, common: see `RankedSelector`.
 
     The draw is by exponential races: the k smallest of Exponential(1) / weight are a weighted
     sample without replacement. Deviation: the success rate is the posterior mean, so a prompt that
@@ -21,9 +21,9 @@ class Prioritized(RankingProposer):
     Source: Kimi k1.5 (arXiv 2501.12599), section 2.3.4; Efraimidis and Spirakis (2006).
 
     Example:
-        >>> proposer = Prioritized(2)
-        >>> proposer.observe([0, 1], successes=[1000000, 0], rollouts=1000000)
-        >>> proposer.select(1).tolist()
+        >>> selector = Prioritized(2)
+        >>> selector.observe([0, 1], successes=[1000000, 0], rollouts=1000000)
+        >>> selector.select(1).tolist()
         [1]
     """
 

@@ -1,4 +1,4 @@
-"""Choosing by a score of each belief: candidates, the k best, and the proposer made of both."""
+"""Choosing by a score of each belief: candidates, the k best, and the selector made of both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.kernel.ops import draw_distinct
-from insight_ext.selectors.base import BeliefProposer
+from insight_ext.selectors.base import BeliefSelector
 
 
 def draw_candidates(
@@ -64,11 +64,11 @@ def best(scores: Tensor, k: int, random: np.random.Generator, exclude: Tensor) -
     return torch.cat((above, level[torch.from_numpy(drawn)]))
 
 
-class CandidateProposer(BeliefProposer):
+class CandidateSelector(BeliefSelector):
     """Chooses among candidates drawn from the pool, or among all of it.
 
     Args:
-        pool_size, seed, common: see `BeliefProposer`.
+        pool_size, seed, common: see `BeliefSelector`.
         candidate_ratio: candidates per selected prompt, at least 1, drawn uniformly without
             replacement; None scores the whole pool.
     """
@@ -100,11 +100,11 @@ class CandidateProposer(BeliefProposer):
         )
 
 
-class RankingProposer(CandidateProposer):
+class RankedSelector(CandidateSelector):
     """Takes the `k` prompts of the largest score; a strategy adds `_scores`.
 
     Args:
-        pool_size, seed, candidate_ratio, common: see `CandidateProposer`.
+        pool_size, seed, candidate_ratio, common: see `CandidateSelector`.
     """
 
     @abstractmethod

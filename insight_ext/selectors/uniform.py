@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import CheckpointError
-from insight_ext.selectors.base import BeliefProposer
+from insight_ext.selectors.base import BeliefSelector
 
 
-class Uniform(BeliefProposer):
+class Uniform(BeliefSelector):
     """Every prompt once an epoch, in an order shuffled anew each epoch.
 
     Prompts left over at the end of an epoch are dealt first, and wait until the end of the new one,
@@ -19,13 +19,13 @@ class Uniform(BeliefProposer):
     kept for the reports and play no part in the choice.
 
     Args:
-        pool_size, seed, common: see `BeliefProposer`.
+        pool_size, seed, common: see `BeliefSelector`.
 
     Source: RANDOM, the baseline of InSight (arXiv 2603.01907) and of most others.
 
     Example:
-        >>> proposer = Uniform(4, seed=1)
-        >>> sorted(proposer.select(2).tolist() + proposer.select(2).tolist())
+        >>> selector = Uniform(4, seed=1)
+        >>> sorted(selector.select(2).tolist() + selector.select(2).tolist())
         [0, 1, 2, 3]
     """
 

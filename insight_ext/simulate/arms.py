@@ -7,13 +7,13 @@ from typing import Any
 
 from insight_ext.errors import ArgumentError
 from insight_ext.options import parsed_options
-from insight_ext.selectors import PROPOSERS, check_proposer, make_proposer
+from insight_ext.selectors import SELECTORS, check_selector, make_selector
 from insight_ext.simulate.learners import Learner
 from insight_ext.simulate.trial import Chooser, Oracle
 
 RANDOM, ORACLE = "random", "oracle"
 
-# Arms by name: a proposer and its options. "features": True hands it the learner's features.
+# Arms by name: a selector and its options. "features": True hands it the learner's features.
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     RANDOM: ("uniform", {}),
     ORACLE: (ORACLE, {}),
@@ -38,17 +38,17 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
-    """(proposer, options) of an arm: a name in `ARMS`, or `proposer:option=value,option=value`."""
+    """(selector, options) of an arm: a name in `ARMS`, or `selector:option=value,option=value`."""
     if arm in ARMS:
         return ARMS[arm]
     name, _, text = arm.partition(":")
-    if name not in PROPOSERS:
+    if name not in SELECTORS:
         raise ArgumentError(
-            f"unknown strategy {arm!r}: expected one of {', '.join(ARMS)}, or a proposer with "
-            f"options such as 'mopps:decay=1'; the proposers are {', '.join(PROPOSERS)}"
+            f"unknown strategy {arm!r}: expected one of {', '.join(ARMS)}, or a selector with "
+            f"options such as 'mopps:decay=1'; the selectors are {', '.join(SELECTORS)}"
         )
     options = parsed_options(text.split(",") if text else [], f"strategy {arm!r}")
-    check_proposer(name, options)
+    check_selector(name, options)
     return name, options
 
 
@@ -60,30 +60,30 @@ def trainable_arms(arms: Sequence[str], features: str) -> dict[str, dict[str, An
         features: what arms that use the learner's features are given, see `features_of`.
 
     Returns:
-        By arm: `proposer` and `proposer_options`.
+        By arm: `selector` and `selector_options`.
 
     Raises:
         ArgumentError: unknown arm.
 
     Example:
         >>> trainable_arms(["mopps (threshold)"], "ngrams")["mopps (threshold)"]
-        {'proposer': 'mopps', 'proposer_options': {'rule': 'threshold'}}
+        {'selector': 'mopps', 'selector_options': {'rule': 'threshold'}}
     """
     settings = {}
     for arm in dict.fromkeys((RANDOM, *arms)):
-        proposer, options = parse_arm(arm)
+        selector, options = parse_arm(arm)
         if options.get("features") is True:
             options = {**options, "features": features}
-        if proposer != ORACLE:
-            settings[arm] = {"proposer": proposer, "proposer_options": options}
+        if selector != ORACLE:
+            settings[arm] = {"selector": selector, "selector_options": options}
     return settings
 
 
-def proposer_of(arm: str, learner: Learner, seed: int) -> Chooser:
+def selector_of(arm: str, learner: Learner, seed: int) -> Chooser:
     """The strategy of an arm, for this learner."""
     name, options = parse_arm(arm)
     if name == ORACLE:
         return Oracle(learner)
     if options.get("features") is True:
         options = {**options, "features": learner.features}
-    return make_proposer(name, learner.settings.prompts, seed=seed, **options)
+    return make_selector(name, learner.settings.prompts, seed=seed, **options)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from insight_ext.errors import ArgumentError
-from insight_ext.simulate.arms import ORACLE, RANDOM, parse_arm, proposer_of
+from insight_ext.simulate.arms import ORACLE, RANDOM, parse_arm, selector_of
 from insight_ext.simulate.learners import LEARNERS, Learner, make_learner
 from insight_ext.simulate.statistics import Floats, Interval, interval, paired_p
 from insight_ext.simulate.trial import Trial, run_trial
@@ -99,7 +99,7 @@ def compare(
 
     Args:
         settings: the learners.
-        arms: names in `ARMS`, or names of proposers with options: `mopps:decay=1,rule=threshold`.
+        arms: names in `ARMS`, or names of selectors with options: `mopps:decay=1,rule=threshold`.
             Random and the oracle are always among them.
         seeds: how many; seed i draws the same learner for every arm.
         workers: processes.
@@ -145,7 +145,7 @@ def _trial(job: tuple[Setting, str, int]) -> Trial:
     learner = setting.learner_of(seed)
     return run_trial(
         learner,
-        proposer_of(arm, learner, seed),
+        selector_of(arm, learner, seed),
         steps=setting.steps,
         prompts=setting.prompts,
         rollouts=setting.rollouts,

@@ -17,9 +17,9 @@ from insight_ext.report.measures import (
     expected_calibration_error,
     reliability,
 )
-from insight_ext.selectors import PROPOSERS, BeliefProposer, Uniform
-from insight_ext.selectors.predicted import PredictedProposer
-from insight_ext.simulate.arms import RANDOM, parse_arm, proposer_of
+from insight_ext.selectors import SELECTORS, BeliefSelector, Uniform
+from insight_ext.selectors.predicted import PredictedSelector
+from insight_ext.simulate.arms import RANDOM, parse_arm, selector_of
 from insight_ext.simulate.compare import Setting
 from insight_ext.simulate.trial import run_trial
 
@@ -111,34 +111,34 @@ class Watched:
     """A predictor whose predictions of first visits are kept, with what came of them.
 
     Args:
-        proposer: it has the predictor, and observes.
+        selector: it has the predictor, and observes.
         chooser: it selects.
     """
 
-    def __init__(self, proposer: PredictedProposer, chooser: BeliefProposer) -> None:
-        self._proposer, self._chooser = proposer, chooser
+    def __init__(self, selector: PredictedSelector, chooser: BeliefSelector) -> None:
+        self._selector, self._chooser = selector, chooser
         self._beliefs = torch.empty(0), torch.empty(0)
         self.rows: list[tuple[Floats, Floats, Counts]] = []
 
     def select(self, k: int) -> Tensor:
         """The chooser's selection."""
         chosen = self._chooser.select(k)
-        alpha, beta = self._proposer.predictor.beliefs()
+        alpha, beta = self._selector.predictor.beliefs()
         self._beliefs = alpha[chosen], beta[chosen]
         return chosen
 
     def observe(self, indices: Tensor, successes: Tensor, rollouts: int) -> None:
         """Keep the first visits, then observe."""
-        first = self._proposer.posterior.visits[indices] == 0
+        first = self._selector.posterior.visits[indices] == 0
         alpha, beta = (side[first].double().numpy() for side in self._beliefs)
         self.rows.append((alpha, beta, successes[first].numpy()))
-        self._proposer.observe(indices, successes, rollouts)
+        self._selector.observe(indices, successes, rollouts)
 
 
 def check_predicts(arm: str) -> None:
-    """ArgumentError unless the arm is known and its proposer has a predictor."""
+    """ArgumentError unless the arm is known and its selector has a predictor."""
     name, _ = parse_arm(arm)
-    if not issubclass(PROPOSERS.get(name, object), PredictedProposer):
+    if not issubclass(SELECTORS.get(name, object), PredictedSelector):
         raise ArgumentError(
             f"strategy {arm!r}: expected one that predicts, such as {' or '.join(PREDICTORS)}"
         )
@@ -149,7 +149,7 @@ def watch(setting: Setting, arm: str, choice: str, seeds: int) -> Foresight:
 
     Args:
         setting: the learner.
-        arm: see `compare`; its proposer has a predictor.
+        arm: see `compare`; its selector has a predictor.
         choice: of the prompts, see `CHOICES`: at random, where predictions of every size come up,
             or by the strategy itself, where they matter.
         seeds: how many, at least 1; all their first visits count together.
@@ -169,10 +169,10 @@ def _first_visits(
     setting: Setting, arm: str, choice: str, seed: int
 ) -> list[tuple[Floats, Floats, Counts]]:
     learner = setting.learner_of(seed)
-    proposer = proposer_of(arm, learner, seed)
-    assert isinstance(proposer, PredictedProposer), "check_predicts has seen to it"
-    chooser = Uniform(setting.pool, seed=seed) if choice == RANDOM else proposer
-    watched = Watched(proposer, chooser)
+    selector = selector_of(arm, learner, seed)
+    assert isinstance(selector, PredictedSelector), "check_predicts has seen to it"
+    chooser = Uniform(setting.pool, seed=seed) if choice == RANDOM else selector
+    watched = Watched(selector, chooser)
     sizes = {name: getattr(setting, name) for name in ("steps", "prompts", "rollouts")}
     run_trial(learner, watched, **sizes)
     return watched.rows

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from insight_ext.report.measures import expected_calibration_error, is_mixed, reliability
-from insight_ext.selectors import BeliefProposer
+from insight_ext.selectors import BeliefSelector
 from insight_ext.simulate.learners import Learner
 
 
@@ -58,12 +58,12 @@ class Trial:
 
 
 def run_trial(
-    learner: Learner, proposer: Chooser, *, steps: int = 100, prompts: int = 256, rollouts: int = 8
+    learner: Learner, selector: Chooser, *, steps: int = 100, prompts: int = 256, rollouts: int = 8
 ) -> Trial:
     """Alternate selection, training and observation.
 
     Args:
-        learner, proposer: fresh; both are changed.
+        learner, selector: fresh; both are changed.
         steps: number of updates.
         prompts: prompts per step.
         rollouts: answers per prompt.
@@ -79,14 +79,14 @@ def run_trial(
     predicted, observed = [], []
     for _ in range(steps):
         start = perf_counter()
-        chosen = proposer.select(prompts)
+        chosen = selector.select(prompts)
         selecting = perf_counter() - start
-        if isinstance(proposer, BeliefProposer):
-            predicted.append(proposer.predict(chosen).double().numpy())
+        if isinstance(selector, BeliefSelector):
+            predicted.append(selector.predict(chosen).double().numpy())
         successes = learner.train(chosen, rollouts)
         observed.append(successes.numpy())
         start = perf_counter()
-        proposer.observe(chosen, successes, rollouts)
+        selector.observe(chosen, successes, rollouts)
         milliseconds.append(1e3 * (selecting + perf_counter() - start))
         mixed.append(is_mixed(observed[-1], np.full(prompts, rollouts)).mean())
         skill.append(learner.mean_skill)

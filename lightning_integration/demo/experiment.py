@@ -31,7 +31,7 @@ from rich.progress import TimeRemainingColumn as Remaining
 from insight_ext import ArgumentError, InsightError
 from insight_ext.report import summary_rows, write_report
 from insight_ext.runs.rows import SummaryRow
-from insight_ext.selectors import check_proposer
+from insight_ext.selectors import check_selector
 from insight_ext.simulate import trainable_arms
 from lightning_integration.demo.tasks import make_pools
 from lightning_integration.demo.warm_start import WarmStart, model_folder
@@ -92,11 +92,11 @@ class Settings:
 
 def _check_arm(arm: str, data: Mapping[str, Any]) -> None:
     """Refuse what the arm's runs would refuse, before the warm start has taken its minutes."""
-    proposer = data.get("proposer")
-    if not isinstance(proposer, str):
+    selector = data.get("selector")
+    if not isinstance(selector, str):
         return
     try:
-        check_proposer(proposer, data.get("proposer_options") or {})
+        check_selector(selector, data.get("selector_options") or {})
     except ArgumentError as error:
         raise ArgumentError(f"arm {arm!r}: {error}") from error
 

@@ -70,7 +70,7 @@ class Measure(callbacks.Callback):
         row = {
             "step": step,
             "resident_bytes": resident * os.sysconf("SC_PAGE_SIZE"),
-            "in_flight": sum(map(len, loader.proposer.state_dict()["pending"])),
+            "in_flight": sum(map(len, loader.selector.state_dict()["pending"])),
             "objects": len(gc.get_objects()),
             "groups_out": 0 if loader.ledger is None else len(loader.ledger),
         }

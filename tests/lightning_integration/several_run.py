@@ -157,7 +157,7 @@ def main(
     trainer.fit(module, datamodule=datamodule, ckpt_path=ckpt_path)
     state = {
         "dealt": getattr(module, "dealt", None),
-        "proposer": datamodule.proposer.state_dict(),
+        "selector": datamodule.selector.state_dict(),
         "parameters": [full(parameter.detach()) for parameter in module.parameters()],
     }
     torch.save(state, folder / f"rank{trainer.global_rank}.pt")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insight_ext import ArgumentError, CheckpointError, ObservationError, Prompt, PromptPool
-from insight_ext.selectors import Proposer, Uniform
+from insight_ext.selectors import Selector, Uniform
 from lightning_integration import PromptDataModule, PromptSelectionCallback
 from lightning_integration.callback import _check_one_copy_each
 from lightning_integration.outputs import group_metrics
@@ -48,7 +48,7 @@ LOGGED = {
 
 
 def beliefs(data):
-    posterior = data.proposer.posterior
+    posterior = data.selector.posterior
     return torch.stack((posterior.alpha, posterior.beta, posterior.visits.float()))
 
 
@@ -69,12 +69,12 @@ def groups(folder):
 def whole(tiny, tmp_path_factory):
     """Uninterrupted runs by strategy: folder, data module and learner."""
 
-    def train(proposer):
-        folder, data, module = tmp_path_factory.mktemp("run"), tiny.data(proposer), tiny.Learner()
+    def train(selector):
+        folder, data, module = tmp_path_factory.mktemp("run"), tiny.data(selector), tiny.Learner()
         tiny.train(folder, module=module, datamodule=data)
         return folder, data, module
 
-    return {proposer: train(proposer) for proposer in ("insight", "uniform")}
+    return {selector: train(selector) for selector in ("insight", "uniform")}
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_shares_of_groups_are_those_of_a_loop(rows):
     assert found["frac_reward_zero_std"] == pytest.approx(sum(len(set(r)) == 1 for r in rows) / n)
 
 
-class OutOfOrder(Proposer):
+class OutOfOrder(Selector):
     """Deals prompts in order and keeps no beliefs."""
 
     def __init__(self, pool_size, *, seed=0):
@@ -182,10 +182,10 @@ class OutOfOrder(Proposer):
         self.next = state["next"]
 
 
-def test_a_proposer_without_beliefs_works(tiny, tmp_path):
-    proposer = OutOfOrder(60)
-    tiny.train(tmp_path, datamodule=tiny.data(proposer), **ONE_EPOCH)
-    assert proposer.seen[1] == [4, 5, 6, 7]
+def test_a_selector_without_beliefs_works(tiny, tmp_path):
+    selector = OutOfOrder(60)
+    tiny.train(tmp_path, datamodule=tiny.data(selector), **ONE_EPOCH)
+    assert selector.seen[1] == [4, 5, 6, 7]
     assert set(column(tmp_path, "own")) == {1.0}
     assert all(row["predicted"] != row["predicted"] for row in groups(tmp_path))
 
@@ -222,11 +222,11 @@ def test_a_loader_that_runs_ahead_shows_as_lag(tiny, tmp_path):
 @pytest.mark.parametrize("rehearsal", [{"fast_dev_run": 2}, {"overfit_batches": 3}])
 def test_rehearsals_teach_nothing(tiny, tmp_path, rehearsal):
     data, module = tiny.data(), tiny.Learner()
-    before, state = beliefs(data), deepcopy(data.proposer.state_dict())
+    before, state = beliefs(data), deepcopy(data.selector.state_dict())
     tiny.train(tmp_path, module=module, datamodule=data, max_epochs=2, **rehearsal)
     assert len(module.dealt) == (2 if "fast_dev_run" in rehearsal else 6)
     assert torch.equal(beliefs(data), before)
-    assert data.proposer.state_dict()["selections"] == state["selections"] == 0
+    assert data.selector.state_dict()["selections"] == state["selections"] == 0
     assert not (tmp_path / "groups.parquet").exists()
 
 
@@ -285,13 +285,13 @@ def checkpoint(folder, step):
     return path
 
 
-@pytest.mark.parametrize("proposer", ["insight", "uniform"])
+@pytest.mark.parametrize("selector", ["insight", "uniform"])
 @pytest.mark.parametrize("step", [5, 10, 20, 35])
-def test_a_resumed_run_is_the_uninterrupted_run(whole, tiny, tmp_path, proposer, step):
-    finished, through, learner = whole[proposer]
+def test_a_resumed_run_is_the_uninterrupted_run(whole, tiny, tmp_path, selector, step):
+    finished, through, learner = whole[selector]
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    module, data = tiny.Learner(), tiny.data(proposer)
+    module, data = tiny.Learner(), tiny.data(selector)
     trainer = tiny.train(folder, checkpoint(folder, step), module=module, datamodule=data)
 
     assert trainer.global_step == tiny.STEPS * tiny.EPOCHS
@@ -332,7 +332,7 @@ def test_a_checkpoint_is_plain_and_holds_the_beliefs_once(run):
             found.append(where)
 
     look(content, "")
-    state = "/callbacks/PromptSelectionCallback/proposer/posterior/"
+    state = "/callbacks/PromptSelectionCallback/selector/posterior/"
     assert {f"{state}alpha", f"{state}beta", f"{state}visits"} <= set(found)
     pool = "/callbacks/PromptSelectionCallback/pool/"
     assert all(where.startswith((state, pool)) for where in found)
@@ -355,7 +355,7 @@ def test_a_checkpoint_of_another_pool_is_refused_before_anything_changes(run, ti
 
 def test_a_changed_pool_is_restored_by_id(run, tiny, tmp_path):
     saved = torch.load(checkpoint(run[0], 20), weights_only=True)
-    saved = saved["callbacks"]["PromptSelectionCallback"]["proposer"]["posterior"]
+    saved = saved["callbacks"]["PromptSelectionCallback"]["selector"]["posterior"]
     prompts = list(tiny.pool())
     new = Prompt("new", "new?", "1")
     rewritten = Prompt("p7", "another text?", "7")
@@ -371,7 +371,7 @@ def test_a_changed_pool_is_restored_by_id(run, tiny, tmp_path):
 
     class Look(callbacks.Callback):
         def on_train_start(self, trainer, pl_module):
-            restored.update(data.proposer.posterior.state_dict())
+            restored.update(data.selector.posterior.state_dict())
 
     with pytest.warns(UserWarning, match=expected):
         tiny.train(
@@ -395,8 +395,8 @@ def test_a_checkpoint_saved_after_a_validation_holds_the_beliefs(tiny, tmp_path)
     trainer.validate(module, datamodule=data, verbose=False)
     trainer.save_checkpoint(tmp_path / "later.ckpt")
     saved = torch.load(tmp_path / "later.ckpt", weights_only=True)["callbacks"]
-    alpha = saved["PromptSelectionCallback"]["proposer"]["posterior"]["alpha"]
-    assert torch.equal(alpha, data.proposer.posterior.alpha)
+    alpha = saved["PromptSelectionCallback"]["selector"]["posterior"]["alpha"]
+    assert torch.equal(alpha, data.selector.posterior.alpha)
 
 
 def test_a_training_without_the_callback_is_warned_of(tiny, tmp_path):

@@ -89,7 +89,7 @@ def test_a_run_leaves_everything_in_one_folder_and_goes_on_from_there(here, caps
     assert steps() == [step for step in range(18) for _ in range(4)]
     resolved = yaml.safe_load((folder / "config.yaml").read_text())
     assert resolved["trainer"]["default_root_dir"] == "runs/own"
-    assert resolved["data"]["proposer"] == "insight"
+    assert resolved["data"]["selector"] == "insight"
 
 
 def test_the_resolved_configuration_is_one(here):
@@ -144,19 +144,19 @@ def test_a_filter_comes_from_the_configuration_and_its_run_goes_on(here, chosen,
     assert main(["validate", "--config", "own.yaml", "--ckpt_path", "last"]) == 0
 
 
-@pytest.mark.parametrize("proposer", ["insight_prior", "gps"])
-def test_a_strategy_learns_from_fields_of_the_prompts(here, capsys, proposer):
+@pytest.mark.parametrize("selector", ["insight_prior", "gps"])
+def test_a_strategy_learns_from_fields_of_the_prompts(here, capsys, selector):
     rows = [json.loads(line) for line in (here / "prompts.jsonl").read_text().splitlines()]
     kinds = [row | {"kind": ["one digit", "two digits"][int(row["id"][1:]) > 9]} for row in rows]
     (here / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kinds))
-    chosen = (f"--data.proposer={proposer}", "--data.proposer_options.features=meta:kind")
+    chosen = (f"--data.selector={selector}", "--data.selector_options.features=meta:kind")
     assert fit(*chosen, "--trainer.max_epochs=1") == 0
     assert fit(*chosen, "--ckpt_path=last") == 0
     assert steps() == [step for step in range(12) for _ in range(4)]
     resolved = yaml.safe_load((here / "runs/own/config.yaml").read_text())
-    assert resolved["data"]["proposer_options"] == {"features": "meta:kind"}
+    assert resolved["data"]["selector_options"] == {"features": "meta:kind"}
     (here / "runs").rename(here / "before")
-    assert fit(f"--data.proposer={proposer}", "--data.proposer_options.features=meta:sort") == 2
+    assert fit(f"--data.selector={selector}", "--data.selector_options.features=meta:sort") == 2
     assert "no field 'sort'; its fields are kind" in capsys.readouterr().err
 
 
@@ -184,9 +184,9 @@ def no_tokenizer(folder):
         (lambda folder: (folder / "prompts.jsonl").unlink(), (), "prompts.jsonl"),
         (no_tokenizer, (), "tokenizer"),
         (None, ("--model.model", "nowhere"), "nowhere"),
-        (None, ("--data.proposer", "nobody"), "insight"),
+        (None, ("--data.selector", "nobody"), "insight"),
         (None, ("--data.prompts_per_step", "31"), "[1, 30]"),
-        (None, ("--data.proposer_options", "{mu: 3.0}"), "mu"),
+        (None, ("--data.selector_options", "{mu: 3.0}"), "mu"),
         (None, ("--model.rollouts", "1"), "rollouts"),
         (None, ("--model.filter", "magic"), "dynamic_sampling, learnability"),
         (None, ("--model.filter", "vcrl", "--model.filter_options", "{cap: 3}"), "cap"),

@@ -42,17 +42,17 @@ def test_an_epoch_deals_the_size_of_the_pool_unless_told_otherwise(pool):
 
 def test_the_strategys_own_seed_comes_first(pool):
     data = PromptDataModule(pool, "insight", {"seed": 3}, prompts_per_step=2, seed=1)
-    assert data.proposer.seed == 3
+    assert data.selector.seed == 3
 
 
-def test_a_proposer_is_a_name_an_import_path_or_an_object(pool):
+def test_a_selector_is_a_name_an_import_path_or_an_object(pool):
     own = Uniform(len(pool))
-    assert PromptDataModule(pool, own).proposer is own
-    assert isinstance(PromptDataModule(pool, "insight").proposer, InSight)
+    assert PromptDataModule(pool, own).selector is own
+    assert isinstance(PromptDataModule(pool, "insight").selector, InSight)
     by_path = PromptDataModule(pool, "insight_ext.selectors:Uniform", {"decay": 0.5}, seed=7)
-    assert isinstance(by_path.proposer, Uniform)
-    assert by_path.proposer.posterior.decay == 0.5
-    assert by_path.proposer.seed == 7
+    assert isinstance(by_path.selector, Uniform)
+    assert by_path.selector.posterior.decay == 0.5
+    assert by_path.selector.seed == 7
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_a_proposer_is_a_name_an_import_path_or_an_object(pool):
         ({"prompts_per_step": 61}, r"in \[1, 60\].*got 61"),
         ({"steps_per_epoch": 0}, "at least 1, got 0"),
         ({"validation_batch_size": 0}, "at least 1, got 0"),
-        ({"proposer": "nobody"}, "uniform.*insight"),
-        ({"proposer_options": {"mu": 2.0}}, "mu"),
-        ({"proposer_options": {"colour": "red"}}, "colour"),
-        ({"proposer": Uniform(60), "proposer_options": {"decay": 0.5}}, "proposer_options"),
-        ({"proposer": Uniform(59)}, "60 prompts.*one for 59"),
+        ({"selector": "nobody"}, "uniform.*insight"),
+        ({"selector_options": {"mu": 2.0}}, "mu"),
+        ({"selector_options": {"colour": "red"}}, "colour"),
+        ({"selector": Uniform(60), "selector_options": {"decay": 0.5}}, "selector_options"),
+        ({"selector": Uniform(59)}, "60 prompts.*one for 59"),
     ],
 )
 def test_wrong_settings_are_refused(pool, options, message):

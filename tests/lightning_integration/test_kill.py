@@ -22,10 +22,10 @@ LONGEST = 0.4  # seconds from a run's first step to its kill
 EPOCHS = {"insight": 150, "gps": 80}  # long enough not to end before the last kill
 
 
-def start(folder, proposer):
+def start(folder, selector):
     program = Path(__file__).with_name("tiny_run.py")
     return subprocess.Popen(
-        [sys.executable, str(program), str(folder), proposer, str(EPOCHS[proposer])],
+        [sys.executable, str(program), str(folder), selector, str(EPOCHS[selector])],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -39,9 +39,9 @@ def steps(lines):
     return [(step, prompts) for step, *prompts in numbers]
 
 
-def killed_at_random(folder, proposer, chance):
+def killed_at_random(folder, selector, chance):
     """Start or resume a run and kill it soon after its first step; what it dealt."""
-    process = start(folder, proposer)
+    process = start(folder, selector)
     first = process.stdout.readline()
     try:
         process.wait(timeout=LONGEST * chance.random())
@@ -52,17 +52,17 @@ def killed_at_random(folder, proposer, chance):
     return steps(lines)
 
 
-@pytest.mark.parametrize("proposer", sorted(EPOCHS))
-def test_a_run_killed_ten_times_ends_as_the_uninterrupted_run(tiny, tmp_path, proposer):
-    chance = random.Random(f"{proposer} 1")
-    attempts = [killed_at_random(tmp_path / "killed", proposer, chance) for _ in range(KILLS)]
-    last = start(tmp_path / "killed", proposer)
+@pytest.mark.parametrize("selector", sorted(EPOCHS))
+def test_a_run_killed_ten_times_ends_as_the_uninterrupted_run(tiny, tmp_path, selector):
+    chance = random.Random(f"{selector} 1")
+    attempts = [killed_at_random(tmp_path / "killed", selector, chance) for _ in range(KILLS)]
+    last = start(tmp_path / "killed", selector)
     attempts.append(steps(last.stdout))
     assert last.wait() == 0
-    whole = start(tmp_path / "whole", proposer)
+    whole = start(tmp_path / "whole", selector)
     dealt = dict(steps(whole.stdout))
     assert whole.wait() == 0
-    assert sorted(dealt) == list(range(EPOCHS[proposer] * tiny.STEPS))
+    assert sorted(dealt) == list(range(EPOCHS[selector] * tiny.STEPS))
 
     covered = 0
     for attempt in attempts:

@@ -77,10 +77,10 @@ class Learner(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
-def late(tiny, staleness=STALENESS, size=PROMPTS, proposer="insight", **options):
+def late(tiny, staleness=STALENESS, size=PROMPTS, selector="insight", **options):
     return PromptDataModule(
         tiny.pool(),
-        proposer,
+        selector,
         {"decay": 1.0},
         prompts_per_step=size,
         steps_per_epoch=STEPS,
@@ -99,7 +99,7 @@ def run(tiny, tmp_path_factory):
 
 def test_every_rollout_becomes_evidence_once(run):
     _, module, data = run
-    posterior, ledger = data.proposer.posterior, data.loader.ledger
+    posterior, ledger = data.selector.posterior, data.loader.ledger
     assert ledger.duplicates > 0
     assert ledger.incomplete > 0
     evidence = float((posterior.alpha + posterior.beta - 2).sum())
@@ -109,8 +109,8 @@ def test_every_rollout_becomes_evidence_once(run):
     assert all(row[0] >= PROMPTS * (STEPS - STALENESS) for row in ledger.state_dict()["open"])
 
 
-@pytest.mark.parametrize("proposer", ["insight", "uniform"])
-def test_a_prompt_in_flight_is_not_dealt_again(tiny, tmp_path, proposer):
+@pytest.mark.parametrize("selector", ["insight", "uniform"])
+def test_a_prompt_in_flight_is_not_dealt_again(tiny, tmp_path, selector):
     class Watching(Learner):
         most = 0
 
@@ -122,7 +122,7 @@ def test_a_prompt_in_flight_is_not_dealt_again(tiny, tmp_path, proposer):
             return super().training_step(batch, batch_idx)
 
     module = Watching()
-    data = late(tiny, proposer=proposer)
+    data = late(tiny, selector=selector)
     tiny.train(tmp_path, module=module, datamodule=data, max_epochs=1)
     assert module.most > PROMPTS
 
@@ -144,7 +144,7 @@ def test_a_resumed_run_waits_for_what_was_out(run, tiny, tmp_path):
     module, data = Learner(), late(tiny)
     tiny.train(tmp_path, saved, module=module, datamodule=data, max_epochs=1)
     assert module.dealt == whole.dealt[15:]
-    assert torch.equal(data.proposer.posterior.alpha, expected.proposer.posterior.alpha)
+    assert torch.equal(data.selector.posterior.alpha, expected.selector.posterior.alpha)
     assert data.loader.ledger.state_dict() == expected.loader.ledger.state_dict()
 
 
@@ -161,8 +161,8 @@ def test_rewards_of_the_step_itself_are_results_too(tiny, tmp_path):
     tiny.train(tmp_path / "one", module=prompt, datamodule=one)
     tiny.train(tmp_path / "other", module=late_too, datamodule=other)
     assert len(other.loader.ledger) == 0
-    assert float(one.proposer.posterior.visits.sum()) == float(
-        other.proposer.posterior.visits.sum()
+    assert float(one.selector.posterior.visits.sum()) == float(
+        other.selector.posterior.visits.sum()
     )
 
 
@@ -175,15 +175,15 @@ def test_prompts_that_were_never_dealt_count_as_well(tiny, tmp_path):
 
     data = late(tiny)
     tiny.train(tmp_path, module=Stranger(), datamodule=data, max_epochs=1)
-    assert data.proposer.posterior.alpha[59] >= 1 + 3 * STEPS
-    assert data.proposer.posterior.visits[59] >= STEPS
+    assert data.selector.posterior.alpha[59] >= 1 + 3 * STEPS
+    assert data.selector.posterior.visits[59] >= STEPS
 
 
 def test_a_bad_result_ends_the_run_and_no_belief_changes(tiny, tmp_path):
     data = late(tiny)
     with pytest.raises(ObservationError, match="group 10000: expected a group that was dealt"):
         tiny.train(tmp_path, module=Learner(spoil=0), datamodule=data, max_epochs=1)
-    assert data.proposer.posterior.visits.sum() == 0
+    assert data.selector.posterior.visits.sum() == 0
 
 
 def test_what_cannot_be_is_refused(tiny, tmp_path):
@@ -215,5 +215,5 @@ def test_a_rehearsal_learns_nothing(tiny, tmp_path):
         fast_dev_run=3,
         callbacks=[PromptSelectionCallback()],
     )
-    assert data.proposer.posterior.visits.sum() == 0
+    assert data.selector.posterior.visits.sum() == 0
     assert len(data.loader.ledger) == 0

@@ -54,13 +54,13 @@ def test_a_restored_loader_goes_on_counting(pool):
     assert (other.drawn, other.observed) == (1, 1)
 
 
-def test_a_rehearsal_deals_the_same_batches_again_and_leaves_the_proposer_alone(pool):
-    proposer = InSight(len(pool))
-    before = proposer.state_dict()["selections"]
-    loader = RehearsalLoader(PromptLoader(pool, proposer, prompts_per_step=4, steps=3))
+def test_a_rehearsal_deals_the_same_batches_again_and_leaves_the_selector_alone(pool):
+    selector = InSight(len(pool))
+    before = selector.state_dict()["selections"]
+    loader = RehearsalLoader(PromptLoader(pool, selector, prompts_per_step=4, steps=3))
     first, second = ([b["indices"].tolist() for b in loader] for _ in range(2))
     assert first == second
-    assert proposer.state_dict()["selections"] == before
+    assert selector.state_dict()["selections"] == before
 
 
 @pytest.mark.parametrize("size", [1, 7, 60, 100])

@@ -18,8 +18,8 @@ LEARNED |= {"success_predicted", "success_observed"}
 TIMES = {"selection_ms", "step_ms", "train_seconds", "rollouts_generated"}
 WAITED = {"groups_out", "groups_incomplete", "rollouts_duplicate"}
 WAITED |= {"staleness_mean", "staleness_max"}
-PROPOSER = {"frac_unseen", "frac_tied_at_cut"}
-METRICS = SHARES | LEARNED | TIMES | WAITED | PROPOSER
+SELECTOR = {"frac_unseen", "frac_tied_at_cut"}
+METRICS = SHARES | LEARNED | TIMES | WAITED | SELECTOR
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*treespec"),

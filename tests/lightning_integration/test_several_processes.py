@@ -77,17 +77,17 @@ def column(folder, name):
 
 
 @pytest.mark.parametrize(
-    ("devices", "proposer", "prompts"), [(2, "insight_prior", 7), (4, "insight", 8)]
+    ("devices", "selector", "prompts"), [(2, "insight_prior", 7), (4, "insight", 8)]
 )
 def test_several_processes_choose_and_believe_what_one_would(
-    several, tmp_path, devices, proposer, prompts
+    several, tmp_path, devices, selector, prompts
 ):
-    options = {"proposer": proposer, "prompts_per_step": prompts}
+    options = {"selector": selector, "prompts_per_step": prompts}
     parts = run(tmp_path / "several", devices=devices, **options)
     whole = alone(several, tmp_path / "one", **options)
     assert steps(parts) == whole["dealt"]
     assert all(len(set(step)) == prompts for step in steps(parts))
-    assert {digest(part["proposer"]) for part in parts} == {digest(whole["proposer"])}
+    assert {digest(part["selector"]) for part in parts} == {digest(whole["selector"])}
     for name in ("groups.parquet", "beliefs.parquet"):
         assert pq.read_table(tmp_path / "several" / name).equals(
             pq.read_table(tmp_path / "one" / name)
@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on_with_another_number_of_processes(several, tmp_path
     more = run(tmp_path / "four", devices=4, ckpt_path=last)
     fewer = alone(several, tmp_path / "one", ckpt_path=last)
     assert steps(more) == fewer["dealt"] == whole["dealt"][5:]
-    ended = {digest(part["proposer"]) for part in (*more, fewer, whole)}
+    ended = {digest(part["selector"]) for part in (*more, fewer, whole)}
     assert len(ended) == 1
 
 
@@ -118,7 +118,7 @@ def test_a_model_split_among_processes_is_dealt_the_same(several, tmp_path):
     parts = run(tmp_path / "fsdp2", module={"kind": "sharded"}, ckpt_path=last, **options)
     whole = alone(several, tmp_path / "one")
     assert steps(parts) == whole["dealt"][5:]
-    assert {digest(part["proposer"]) for part in parts} == {digest(whole["proposer"])}
+    assert {digest(part["selector"]) for part in parts} == {digest(whole["selector"])}
 
 
 def test_a_checkpoint_that_is_a_folder_is_refused(tmp_path):
@@ -146,7 +146,7 @@ def test_grpo_on_several_processes_learns_what_one_would(several, tmp_path, filt
     }
     parts = run(tmp_path / "several", devices=2, **options)
     whole = alone(several, tmp_path / "one", **options)
-    assert {digest(part["proposer"]) for part in parts} == {digest(whole["proposer"])}
+    assert {digest(part["selector"]) for part in parts} == {digest(whole["selector"])}
     for one, other, expected in zip(*(p["parameters"] for p in (*parts, whole)), strict=True):
         assert torch.equal(one, other)
         torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-5)

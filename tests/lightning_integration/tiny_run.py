@@ -57,12 +57,12 @@ class Announce(callbacks.Callback):
         print(batch["draw"].step, *batch["indices"].tolist(), flush=True)
 
 
-def data(proposer="insight", **options):
+def data(selector="insight", **options):
     options = {"prompts_per_step": 4, "steps_per_epoch": STEPS, "validation": pool(10)} | options
-    if isinstance(proposer, str):
-        features = {"features": "ngrams:4"} if proposer == "gps" else {}
-        options["proposer_options"] = {"decay": 1.0, **features}
-    return PromptDataModule(pool(), proposer, **options)
+    if isinstance(selector, str):
+        features = {"features": "ngrams:4"} if selector == "gps" else {}
+        options["selector_options"] = {"decay": 1.0, **features}
+    return PromptDataModule(pool(), selector, **options)
 
 
 def train(folder, ckpt_path=None, *, module=None, datamodule=None, selection=None, **options):
@@ -84,14 +84,14 @@ def train(folder, ckpt_path=None, *, module=None, datamodule=None, selection=Non
     return trainer
 
 
-def main(folder, proposer="insight", epochs=EPOCHS):
+def main(folder, selector="insight", epochs=EPOCHS):
     """Train, or go on from the folder's last checkpoint; tell every step."""
     last = Path(folder) / "last.ckpt"
     selection = PromptSelectionCallback(history_every=4)
     train(
         folder,
         last if last.exists() else None,
-        datamodule=data(proposer),
+        datamodule=data(selector),
         callbacks=[selection, LastCheckpoint(last, every=5), Announce()],
         max_epochs=epochs,
     )

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from insight_ext import CheckpointError, Prompt, PromptPool
 from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.filters import VCRL, Groups
-from insight_ext.selectors import PROPOSERS, make_proposer
-from insight_ext.selectors.base import Proposer
+from insight_ext.selectors import SELECTORS, make_selector
+from insight_ext.selectors.base import Selector
 
 NAMES = st.lists(st.text(max_size=4), min_size=1, max_size=12, unique=True)
 
@@ -60,21 +60,21 @@ def test_a_damaged_state_is_refused():
             PoolChange(saved | damage, pool("abc"))
 
 
-@pytest.mark.parametrize("name", sorted(PROPOSERS))
+@pytest.mark.parametrize("name", sorted(SELECTORS))
 def test_every_strategy_goes_on_with_a_changed_pool(name):
     before, now = (
         pool([f"p{i}" for i in range(30)]),
         pool(["new", *(f"p{i}" for i in range(29, 4, -1))]),
     )
     options = {"seed": 3}
-    old = make_proposer(name, len(before), pool=before, **options, **features(name))
+    old = make_selector(name, len(before), pool=before, **options, **features(name))
     for step in range(6):
         chosen = old.select(5)
         old.observe(chosen, (chosen + step) % 9, rollouts=8)
     old.select(5)  # in flight
     change = PoolChange(before.state_dict(), now)
-    new = make_proposer(name, len(now), pool=now, **options, **features(name))
-    fresh = make_proposer(name, len(now), pool=now, **options, **features(name))
+    new = make_selector(name, len(now), pool=now, **options, **features(name))
+    fresh = make_selector(name, len(now), pool=now, **options, **features(name))
     new.load_state_dict(new.carried(old.state_dict(), change))
     assert new.selections == old.selections
     for side in ("alpha", "beta", "visits", "latest"):
@@ -95,9 +95,9 @@ def features(name):
 def test_prompts_in_flight_and_memories_keep_their_prompts():
     before, now = pool("abcdef"), pool("fedc")
     change = PoolChange(before.state_dict(), now)
-    proposer = make_proposer("uniform", 6, seed=1)
-    dealt = proposer.select(4).tolist()
-    state = make_proposer("uniform", 4, seed=1).carried(proposer.state_dict(), change)
+    selector = make_selector("uniform", 6, seed=1)
+    dealt = selector.select(4).tolist()
+    state = make_selector("uniform", 4, seed=1).carried(selector.state_dict(), change)
     assert [now.ids[i] for i in state["pending"][0]] == [
         before.ids[i] for i in dealt if before.ids[i] in "cdef"
     ]
@@ -110,7 +110,7 @@ def test_prompts_in_flight_and_memories_keep_their_prompts():
 
 
 def test_an_own_strategy_may_refuse():
-    class Own(Proposer):
+    class Own(Selector):
         def select(self, k):
             return torch.arange(k)
 

@@ -10,16 +10,16 @@ from insight_ext.cli.inspect import inspect
 from insight_ext.cli.main import main
 from insight_ext.filters import VCRL
 from insight_ext.filters.filter import Groups
-from insight_ext.selectors import Proposer
+from insight_ext.selectors import Selector
 from lightning_integration import PromptDataModule
 from lightning_integration.state import SelectionState
 
 POOL = PromptPool(Prompt(f"p{i}", f"{i}?", str(i)) for i in range(40))
 
 
-def trained(proposer="insight", steps=3, **options):
+def trained(selector="insight", steps=3, **options):
     """A data module after some steps of 4 prompts, with one more batch dealt."""
-    data = PromptDataModule(POOL, proposer, prompts_per_step=4, steps_per_epoch=9, **options)
+    data = PromptDataModule(POOL, selector, prompts_per_step=4, steps_per_epoch=9, **options)
     batches = iter(data.loader)
     for _ in range(steps):
         batch = next(batches)
@@ -51,7 +51,7 @@ def shown(path, saved, capsys, *options):
 def test_the_state_of_the_pool_is_told(tmp_path, capsys):
     data = trained()
     facts, lines = shown(tmp_path / "c.ckpt", content(data), capsys)
-    pending = ", ".join(f"p{i}" for i in data.proposer.state_dict()["pending"][0].tolist())
+    pending = ", ".join(f"p{i}" for i in data.selector.state_dict()["pending"][0].tolist())
     assert facts["checkpoint"] == "epoch 1, step 3, of Lightning 2.6.6; selection in format 3"
     assert facts["pool"] == f"40 prompts, fingerprint {POOL.fingerprint}"
     assert facts["strategy"] == "InSight, seed 0, prior (1.0, 1.0), decay 0.5, half-life none"
@@ -60,13 +60,13 @@ def test_the_state_of_the_pool_is_told(tmp_path, capsys):
     assert facts["in flight"] == f"4 prompts ({pending})"
     assert facts["groups out"] == "none: results come with their step"
     assert facts["filter"] == "none"
-    visited = int((data.proposer.posterior.visits > 0).sum())
+    visited = int((data.selector.posterior.visits > 0).sum())
     assert f"beliefs in the checkpoint: {visited} of 40 prompts visited" in lines
 
 
 def test_the_strongest_and_the_weakest_evidence_are_listed(tmp_path, capsys):
     data = trained(steps=0)
-    data.proposer.observe([0, 1], [400, 0], [800, 1])
+    data.selector.observe([0, 1], [400, 0], [800, 1])
     _, lines = shown(tmp_path / "c.ckpt", content(data), capsys, "--rows", "1")
     strongest, weakest = (lines.index(f"{name} evidence") for name in ("strongest", "weakest"))
     assert lines[strongest + 2].split()[:2] == ["p0", "0.50"]
@@ -98,7 +98,7 @@ def test_what_else_a_strategy_keeps_is_told(tmp_path, capsys):
     assert facts["strategy"].endswith("half-life none, queue of shape (24,)")
 
 
-class Plain(Proposer):
+class Plain(Selector):
     """A strategy without beliefs."""
 
     def select(self, k):
@@ -163,7 +163,7 @@ def test_another_format_is_refused(tmp_path, capsys):
 
 def test_a_damaged_state_is_refused(tmp_path, capsys):
     saved = content(trained())
-    del saved["callbacks"]["Selection"]["proposer"]["posterior"]["visits"]
+    del saved["callbacks"]["Selection"]["selector"]["posterior"]["visits"]
     torch.save(saved, tmp_path / "c.ckpt")
     assert "expected visits of shape (40,)" in refused(tmp_path / "c.ckpt", capsys)
     del saved["callbacks"]["Selection"]["loader"]["drawn"]
@@ -172,7 +172,7 @@ def test_a_damaged_state_is_refused(tmp_path, capsys):
         tmp_path / "c.ckpt", capsys
     )
     saved = content(trained())
-    saved["callbacks"]["Selection"]["proposer"]["posterior"]["alpha"][7] = -1
+    saved["callbacks"]["Selection"]["selector"]["posterior"]["alpha"][7] = -1
     torch.save(saved, tmp_path / "c.ckpt")
     with pytest.raises(BeliefError, match=r"alpha\[7\]"):
         inspect(tmp_path / "c.ckpt")

@@ -11,7 +11,7 @@ from insight_ext.cli.main import main
 from insight_ext.offline.logs import GroupLog, read_log
 from insight_ext.offline.rank import rank
 from insight_ext.offline.tables import write_columns
-from insight_ext.selectors import PROPOSERS, make_proposer
+from insight_ext.selectors import SELECTORS, make_selector
 
 LOG = {
     "id": ["a", "b", "c", "a"],
@@ -38,14 +38,14 @@ def test_all_prompts_are_ranked_where_there_are_few():
 def test_the_strategy_has_seen_the_log_step_by_step(log):
     options = {"decay": 0.5, "half_life": 3.0}
     whole = {"in_flight": 0, "candidate_ratio": None}
-    proposer = make_proposer("insight", 3, seed=5, **whole, **options)
+    selector = make_selector("insight", 3, seed=5, **whole, **options)
     for visited, successes in (([0, 1, 2], [1, 8, 0]), ([0], [3])):
-        proposer.select(1)
-        proposer.observe(visited, successes, 8)
-    expected = proposer.select(3)
+        selector.select(1)
+        selector.observe(visited, successes, 8)
+    expected = selector.select(3)
     ranking = rank(read_log(log), top=3, seed=5, options=options)
     assert ranking.ids == ["abc"[i] for i in expected]
-    np.testing.assert_array_equal(ranking.predicted, proposer.predict(expected).double())
+    np.testing.assert_array_equal(ranking.predicted, selector.predict(expected).double())
     at = ranking.ids.index("a")
     assert (ranking.visits[at], ranking.successes[at], ranking.rollouts[at]) == (2, 4, 16)
 
@@ -65,9 +65,9 @@ def test_every_prompt_is_a_candidate(tmp_path):
     assert [rank(log, "insight", top=1, seed=seed).ids for seed in range(5)] == [["77"]] * 5
 
 
-@pytest.mark.parametrize("name", PROPOSERS)
+@pytest.mark.parametrize("name", SELECTORS)
 def test_every_strategy_ranks(log, name):
-    needs = "features" in signature(PROPOSERS[name]).parameters
+    needs = "features" in signature(SELECTORS[name]).parameters
     options = {"features": "ngrams"} if needs else {}
     ranking = rank(read_log(log, pool=POOL), name, top=4, options=options, pool=POOL)
     assert sorted(ranking.ids) == list("abcd")
@@ -105,7 +105,7 @@ def test_the_command_takes_a_strategys_options(log, capsys):
     assert main(["rank", "--log", str(log), "--top", "1", "--option", "mu=0.5"]) == 0
     assert main(["rank", "--log", str(log), "--top", "1", "--option", "speed=5"]) == 2
     error = capsys.readouterr().err
-    assert "proposer 'insight': expected options among " in error
+    assert "selector 'insight': expected options among " in error
     assert "candidate_ratio" in error
 
 
@@ -126,4 +126,4 @@ def test_a_top_outside_the_log_is_named_as_it_was_typed(log, capsys, top):
 
 def test_an_unknown_strategy_lists_the_known_ones(log, capsys):
     assert main(["rank", "--log", str(log), "--strategy", "magic", "--top", "1"]) == 2
-    assert "unknown proposer 'magic': expected one of " in capsys.readouterr().err
+    assert "unknown selector 'magic': expected one of " in capsys.readouterr().err

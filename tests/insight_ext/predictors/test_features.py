@@ -8,7 +8,7 @@ import torch
 
 from insight_ext import ArgumentError, Prompt, PromptPool
 from insight_ext.predictors import features_of, hashed_ngrams
-from insight_ext.selectors import make_proposer
+from insight_ext.selectors import make_selector
 
 POOL = PromptPool(
     [
@@ -68,8 +68,8 @@ def test_ngrams_are_the_same_everywhere():
     assert torch.equal(row, hashed_ngrams(["a"], 16)[0])
 
 
-def test_a_proposer_takes_its_features_by_name():
-    proposer = make_proposer("insight_prior", 3, pool=POOL, features="meta:digits")
-    assert len(proposer.select(2)) == 2
+def test_a_selector_takes_its_features_by_name():
+    selector = make_selector("insight_prior", 3, pool=POOL, features="meta:digits")
+    assert len(selector.select(2)) == 2
     with pytest.raises(ArgumentError, match="only be worked out from a pool"):
-        make_proposer("insight_prior", 3, features="meta:digits")
+        make_selector("insight_prior", 3, features="meta:digits")

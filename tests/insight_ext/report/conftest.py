@@ -116,7 +116,7 @@ def experiment_folder(tmp_path: Path) -> Callable[..., Path]:
         for arm in arms:
             for seed in range(seeds):
                 write_run(folder / f"{arm}-seed{seed}", arm, seed, steps)
-        settings = {"arms": {arm: {"proposer": arm} for arm in arms}}
+        settings = {"arms": {arm: {"selector": arm} for arm in arms}}
         (folder / "experiment.json").write_text(json.dumps(settings))
         return folder
 

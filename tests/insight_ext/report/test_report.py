@@ -38,7 +38,7 @@ def test_the_report_is_one_file_with_every_figure_in_both_themes(
     assert page.count("data:image/png;base64,") == 2 * len(figures)
     assert not re.search(r"""(src|href)=["'](?!data:)|url\(|@import|https?://""", page)
     assert "is not shown" not in page
-    assert "insight, 2 seeds: proposer insight" in page
+    assert "insight, 2 seeds: selector insight" in page
     assert "What selection can gain depends on the pool" in page
 
 

@@ -37,24 +37,24 @@ def test_the_greedy_batch_is_the_formula():
 
 def test_diversity_spreads_the_batch():
     features = torch.cat((torch.eye(2)[:1].repeat(30, 1), torch.eye(2)[1:].repeat(30, 1)))
-    proposer = Gps(60, features=features, diversity=5.0)
-    chosen = proposer.select(10)
+    selector = Gps(60, features=features, diversity=5.0)
+    chosen = selector.select(10)
     assert 4 <= int((chosen < 30).sum()) <= 6
 
 
 def test_the_batch_before_counts():
     features = torch.cat((torch.eye(2)[:1].repeat(30, 1), torch.eye(2)[1:].repeat(30, 1)))
-    proposer = Gps(60, features=features, diversity=5.0)
-    proposer._previous = torch.tensor([1.0, 0.0])
-    assert int(proposer.select(1)) >= 30
+    selector = Gps(60, features=features, diversity=5.0)
+    selector._previous = torch.tensor([1.0, 0.0])
+    assert int(selector.select(1)) >= 30
 
 
 def test_the_gain_of_a_single_prompt_is_the_formula():
     features = torch.tensor([[3.0, 4.0], [1.0, 0.0], [0.0, -2.0]])
-    proposer = Gps(3, features=features, diversity=0.5, target=0.4)
-    proposer.observe([0, 2], [7, 2], 8)
-    proposer._previous = torch.tensor([0.6, 0.8])
-    terms = proposer.explain([0, 1, 2])
+    selector = Gps(3, features=features, diversity=0.5, target=0.4)
+    selector.observe([0, 2], [7, 2], 8)
+    selector._previous = torch.tensor([0.6, 0.8])
+    terms = selector.explain([0, 1, 2])
     cosine = torch.tensor([1.0, 0.6, -0.8])
     expected = -((terms["success_rate"] - 0.4) ** 2) + 0.5 * (1 - cosine)
     torch.testing.assert_close(terms["score"], expected)

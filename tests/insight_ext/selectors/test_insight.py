@@ -9,36 +9,36 @@ from insight_ext.selectors import InSight
 
 
 def test_unseen_prompts_come_before_visited_ones():
-    proposer = InSight(6, candidate_ratio=None)
-    proposer.observe([0, 1, 2], [3, 3, 3], 8)
-    assert set(proposer.select(3).tolist()) == {3, 4, 5}
+    selector = InSight(6, candidate_ratio=None)
+    selector.observe([0, 1, 2], [3, 3, 3], 8)
+    assert set(selector.select(3).tolist()) == {3, 4, 5}
 
 
 def test_the_whole_pool_is_selected_as_the_kernel_selects():
-    proposer = InSight(100, candidate_ratio=None, seed=5)
+    selector = InSight(100, candidate_ratio=None, seed=5)
     visited = torch.arange(100)
-    proposer.observe(visited, visited % 9, 8)
-    posterior = proposer.posterior
+    selector.observe(visited, visited % 9, 8)
+    posterior = selector.posterior
     expected = select_top_k(
-        posterior.alpha, posterior.beta, 10, proposer.score, seed=tie_seed(5, 0)
+        posterior.alpha, posterior.beta, 10, selector.score, seed=tie_seed(5, 0)
     )
-    assert torch.equal(proposer.select(10), expected.indices)
+    assert torch.equal(selector.select(10), expected.indices)
 
 
 def test_candidates_are_drawn_anew_and_the_best_of_them_win():
-    proposer = InSight(1000, candidate_ratio=2, seed=1)
+    selector = InSight(1000, candidate_ratio=2, seed=1)
     visited = torch.arange(1000)
-    proposer.observe(visited, visited % 9, 8)
-    scores = score(proposer.posterior.alpha, proposer.posterior.beta, proposer.score)
-    first, second = proposer.select(50), proposer.select(50)
+    selector.observe(visited, visited % 9, 8)
+    scores = score(selector.posterior.alpha, selector.posterior.beta, selector.score)
+    first, second = selector.select(50), selector.select(50)
     assert set(first.tolist()) != set(second.tolist())
     # The best half of a random sample: far above the pool's mean, below the pool's very best.
     assert scores.mean() < scores[first].mean() < scores.topk(50).values.mean()
 
 
 def test_ties_fall_differently_at_every_selection():
-    proposer = InSight(1000, candidate_ratio=None)
-    assert proposer.select(10).tolist() != proposer.select(10).tolist()
+    selector = InSight(1000, candidate_ratio=None)
+    assert selector.select(10).tolist() != selector.select(10).tolist()
 
 
 @pytest.mark.parametrize("later", [1, 2, 7])
@@ -51,16 +51,16 @@ def test_a_run_does_not_repeat_the_ties_of_a_later_step_of_another(later):
 
 
 def test_ties_at_the_cut_are_counted():
-    proposer = InSight(10, candidate_ratio=None, in_flight=0)
-    proposer.observe(list(range(8)), [0, 0, 0, 3, 3, 8, 8, 8], 8)
-    proposer.select(1)
-    assert proposer.metrics()["frac_tied_at_cut"] == 1.0  # two unseen prompts, one chosen
-    proposer.select(2)
-    assert proposer.metrics()["frac_tied_at_cut"] == 0.0  # both unseen prompts, no other
-    proposer.select(3)
-    assert proposer.metrics()["frac_tied_at_cut"] == pytest.approx(1 / 3)
-    proposer.select(10)
-    assert proposer.metrics()["frac_tied_at_cut"] == 0.0  # the whole pool: no cut
+    selector = InSight(10, candidate_ratio=None, in_flight=0)
+    selector.observe(list(range(8)), [0, 0, 0, 3, 3, 8, 8, 8], 8)
+    selector.select(1)
+    assert selector.metrics()["frac_tied_at_cut"] == 1.0  # two unseen prompts, one chosen
+    selector.select(2)
+    assert selector.metrics()["frac_tied_at_cut"] == 0.0  # both unseen prompts, no other
+    selector.select(3)
+    assert selector.metrics()["frac_tied_at_cut"] == pytest.approx(1 / 3)
+    selector.select(10)
+    assert selector.metrics()["frac_tied_at_cut"] == 0.0  # the whole pool: no cut
 
 
 def test_a_candidate_ratio_below_one_is_refused():
@@ -69,9 +69,9 @@ def test_a_candidate_ratio_below_one_is_refused():
 
 
 def test_after_a_visit_each_the_mixed_prompts_come_first():
-    proposer = InSight(300, candidate_ratio=None, decay=1.0)
+    selector = InSight(300, candidate_ratio=None, decay=1.0)
     solved, failed, mixed = torch.arange(300).split(100)
-    proposer.observe(solved, torch.full((100,), 8), 8)
-    proposer.observe(failed, torch.full((100,), 0), 8)
-    proposer.observe(mixed, 1 + torch.arange(100) % 6, 8)
-    assert set(proposer.select(100).tolist()) == set(mixed.tolist())
+    selector.observe(solved, torch.full((100,), 8), 8)
+    selector.observe(failed, torch.full((100,), 0), 8)
+    selector.observe(mixed, 1 + torch.arange(100) % 6, 8)
+    assert set(selector.select(100).tolist()) == set(mixed.tolist())

@@ -12,11 +12,11 @@ from insight_ext.selectors import InSightPrior
 def trained(**options) -> InSightPrior:
     """The easier, the smaller the feature; every third prompt visited once."""
     features = torch.linspace(-3, 3, 61)[:, None]
-    proposer = InSightPrior(61, features=features, **options)
+    selector = InSightPrior(61, features=features, **options)
     visited = torch.arange(0, 61, 3)
     successes = (8 * torch.sigmoid(-2 * features[visited, 0])).round().long()
-    proposer.observe(visited, successes, 8)
-    return proposer
+    selector.observe(visited, successes, 8)
+    return selector
 
 
 def test_unseen_prompts_of_middling_predicted_difficulty_come_first():
@@ -25,8 +25,8 @@ def test_unseen_prompts_of_middling_predicted_difficulty_come_first():
 
 
 def test_the_score_is_the_formula():
-    proposer = trained(novelty=0.7, information=0.5, eta=2.0, mu=0.4, rollouts=4)
-    terms = proposer.explain(torch.arange(61))
+    selector = trained(novelty=0.7, information=0.5, eta=2.0, mu=0.4, rollouts=4)
+    terms = selector.explain(torch.arange(61))
     for i in (1, 27, 30, 31, 57):
         a, b = float(terms["alpha"][i]), float(terms["beta"][i])
         n, p, visits = a + b, a / (a + b), int(terms["visits"][i])
@@ -38,15 +38,15 @@ def test_the_score_is_the_formula():
 
 
 def test_repeats_that_teach_nothing_are_left_alone():
-    proposer = trained(novelty=0.01)
-    assert bool((proposer.posterior.visits[proposer.select(20)] == 0).all())
+    selector = trained(novelty=0.01)
+    assert bool((selector.posterior.visits[selector.select(20)] == 0).all())
 
 
 def test_beliefs_of_unseen_prompts_move_with_the_skill():
-    proposer = InSightPrior(10)
-    before = proposer.predict(torch.tensor([9]))
-    proposer.observe([0, 1, 2, 3], [8, 8, 7, 8], 8)
-    assert float(proposer.predict(torch.tensor([9]))) > float(before) + 0.1
+    selector = InSightPrior(10)
+    before = selector.predict(torch.tensor([9]))
+    selector.observe([0, 1, 2, 3], [8, 8, 7, 8], 8)
+    assert float(selector.predict(torch.tensor([9]))) > float(before) + 0.1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,6 @@ from insight_ext.selectors import InverseEvidence
 
 
 def test_the_fewest_answers_come_first_whatever_they_were():
-    proposer = InverseEvidence(4)
-    proposer.observe([0, 1, 2], [4, 8, 0], [8, 16, 4])
-    assert proposer.select(4).tolist() == [3, 2, 0, 1]
+    selector = InverseEvidence(4)
+    selector.observe([0, 1, 2], [4, 8, 0], [8, 16, 4])
+    assert selector.select(4).tolist() == [3, 2, 0, 1]

@@ -12,16 +12,16 @@ def beta(a: float, b: float) -> float:
 
 
 def test_the_score_is_the_formula_by_hand():
-    proposer = MixedGroup(2, rollouts=2)
+    selector = MixedGroup(2, rollouts=2)
     # Beta(1, 1) and two answers: all right, all wrong and mixed are equally likely.
-    assert float(proposer.explain([1])["score"]) == pytest.approx(1 / 3)
-    proposer = MixedGroup(1, rollouts=8, decay=1.0)
-    proposer.observe([0], [3], 4)
+    assert float(selector.explain([1])["score"]) == pytest.approx(1 / 3)
+    selector = MixedGroup(1, rollouts=8, decay=1.0)
+    selector.observe([0], [3], 4)
     expected = 1 - (beta(12, 2) + beta(4, 10)) / beta(4, 2)
-    assert float(proposer.explain([0])["score"]) == pytest.approx(expected, rel=1e-5)
+    assert float(selector.explain([0])["score"]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_likeliest_to_be_mixed_is_selected():
-    proposer = MixedGroup(3)
-    proposer.observe([0, 1, 2], [0, 5, 8], 8)
-    assert proposer.select(1).tolist() == [1]
+    selector = MixedGroup(3)
+    selector.observe([0, 1, 2], [0, 5, 8], 8)
+    assert selector.select(1).tolist() == [1]

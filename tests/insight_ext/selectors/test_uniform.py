@@ -11,22 +11,22 @@ from insight_ext.selectors import Uniform
 @given(st.integers(1, 30), st.data())
 def test_an_epoch_deals_every_prompt_once(n, data):
     k = data.draw(st.sampled_from([d for d in range(1, n + 1) if n % d == 0]))
-    proposer = Uniform(n, seed=data.draw(st.integers(0, 9)))
+    selector = Uniform(n, seed=data.draw(st.integers(0, 9)))
     for _ in range(3):
-        dealt = [i for _ in range(n // k) for i in proposer.select(k).tolist()]
+        dealt = [i for _ in range(n // k) for i in selector.select(k).tolist()]
         assert sorted(dealt) == list(range(n))
 
 
 @given(st.integers(1, 30), st.data())
 def test_no_prompt_falls_behind_when_batches_do_not_divide_the_pool(n, data):
     k = data.draw(st.integers(1, n))
-    proposer = Uniform(n)
+    selector = Uniform(n)
     seen: Counter[int] = Counter()
     for _ in range(12):
-        seen.update(proposer.select(k).tolist())
+        seen.update(selector.select(k).tolist())
         assert max(seen.values()) - min(seen[i] for i in range(n)) <= 2
 
 
 def test_epochs_differ():
-    proposer = Uniform(100)
-    assert proposer.select(100).tolist() != proposer.select(100).tolist()
+    selector = Uniform(100)
+    assert selector.select(100).tolist() != selector.select(100).tolist()

@@ -18,7 +18,7 @@ SETTINGS = {
         "steps": 4,
         "batch_size": 8,
     },
-    "arms": {"uniform": {"proposer": "uniform"}, "insight": {"proposer": "insight"}},
+    "arms": {"uniform": {"selector": "uniform"}, "insight": {"selector": "insight"}},
     "seeds": [0],
     "fit": {
         "trainer": {"accelerator": "cpu", "num_sanity_val_steps": 0, "val_check_interval": 2},
@@ -79,10 +79,10 @@ def test_a_failed_run_shows_the_end_of_its_log(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arm", "message"),
     [
-        ({"proposer": "nonsense"}, "arm 'mine': unknown proposer 'nonsense'"),
-        ({"proposer": "nowhere:It"}, "arm 'mine': proposer 'nowhere:It': cannot import it"),
+        ({"selector": "nonsense"}, "arm 'mine': unknown selector 'nonsense'"),
+        ({"selector": "nowhere:It"}, "arm 'mine': selector 'nowhere:It': cannot import it"),
         (
-            {"proposer": "insight", "proposer_options": {"decya": 1}},
+            {"selector": "insight", "selector_options": {"decya": 1}},
             "got 'decya'; did you mean 'decay'?",
         ),
     ],

@@ -34,8 +34,8 @@ def pool(size=PROMPTS):
     return PromptPool(Prompt(f"p{i}", f"{i}+1=", str(i + 1)) for i in range(size))
 
 
-def data(proposer="uniform", size=PROMPTS, steps=2):
-    return PromptDataModule(pool(size), proposer, None, BATCH, steps)
+def data(selector="uniform", size=PROMPTS, steps=2):
+    return PromptDataModule(pool(size), selector, None, BATCH, steps)
 
 
 class Answers:
@@ -142,7 +142,7 @@ def test_every_filter_trains_with_the_real_engine(tiny, tmp_path, name):
 @NAMES
 def test_every_rollout_is_counted_and_every_group_observed_once(tiny, tmp_path, name):
     engine, datamodule = Answers(), data("insight", steps=6)
-    datamodule.proposer.posterior.decay = 1.0
+    datamodule.selector.posterior.decay = 1.0
     trained = filtered(name, engine)
     run(tiny, tmp_path, trained, datamodule)
     rows, spent = groups(tmp_path), sum(n for _, n in engine.asked)
@@ -155,7 +155,7 @@ def test_every_rollout_is_counted_and_every_group_observed_once(tiny, tmp_path, 
     for row in rows:
         seen[row["index"]] += row["rollouts"]
     assert torch.equal(seen, asked)
-    posterior = datamodule.proposer.posterior
+    posterior = datamodule.selector.posterior
     assert torch.equal(posterior.alpha + posterior.beta - 2.0, asked.float())
     assert int(posterior.visits.sum()) == len(rows)
     assert int(posterior.alpha.sum()) - PROMPTS == sum(row["successes"] for row in rows)
@@ -266,18 +266,18 @@ def test_a_pool_without_further_prompts_ends_the_refills(tiny, tmp_path):
         assert sorted(indices) == list(range(6))
 
 
-@pytest.mark.parametrize("proposer", ["insight", "expected_difficulty", "greso", "mopps"])
-def test_refills_ask_for_other_prompts(tiny, tmp_path, proposer):
+@pytest.mark.parametrize("selector", ["insight", "expected_difficulty", "greso", "mopps"])
+def test_refills_ask_for_other_prompts(tiny, tmp_path, selector):
     trained = filtered("dynamic_sampling", Answers(lambda i: 0.0))
-    run(tiny, tmp_path, trained, data(proposer))
+    run(tiny, tmp_path, trained, data(selector))
     assert [len(groups(tmp_path))] == [2 * (BATCH + 9 * 3)]
 
 
 def test_a_rehearsal_teaches_nothing(tiny, tmp_path):
     datamodule = data("insight")
     run(tiny, tmp_path, filtered("dynamic_sampling", Answers()), datamodule, fast_dev_run=2)
-    assert datamodule.proposer.selections == 0
-    assert int(datamodule.proposer.posterior.visits.sum()) == 0
+    assert datamodule.selector.selections == 0
+    assert int(datamodule.selector.posterior.visits.sum()) == 0
     trained = filtered("vcrl", Answers())
     before = str(trained.filter.state_dict())
     run(tiny, tmp_path, trained, data("insight"), overfit_batches=2)
@@ -288,19 +288,19 @@ def test_a_rehearsal_teaches_nothing(tiny, tmp_path):
 
 
 @NAMES
-@pytest.mark.parametrize("proposer", ["insight", "uniform"])
-def test_a_resumed_run_is_the_uninterrupted_run(tiny, tmp_path, name, proposer):
-    whole, through = filtered(name, Answers()), data(proposer, steps=10)
+@pytest.mark.parametrize("selector", ["insight", "uniform"])
+def test_a_resumed_run_is_the_uninterrupted_run(tiny, tmp_path, name, selector):
+    whole, through = filtered(name, Answers()), data(selector, steps=10)
     run(tiny, tmp_path / "whole", whole, through)
     shutil.copytree(tmp_path / "whole", tmp_path / "again")
     (last,) = (tmp_path / "again/checkpoints").glob("*step=5.ckpt")
-    resumed, datamodule = filtered(name, Answers()), data(proposer, steps=10)
+    resumed, datamodule = filtered(name, Answers()), data(selector, steps=10)
     trainer = run(tiny, tmp_path / "again", resumed, datamodule, last)
     assert trainer.global_step == 10
     assert groups(tmp_path / "again") == groups(tmp_path / "whole")
     assert torch.equal(weights(resumed), weights(whole))
     assert str(resumed.filter.state_dict()) == str(whole.filter.state_dict())
-    assert str(datamodule.proposer.state_dict()) == str(through.proposer.state_dict())
+    assert str(datamodule.selector.state_dict()) == str(through.selector.state_dict())
     for metric in ("rollouts_generated", "groups_trained", "refills"):
         assert column(tmp_path / "again", metric) == column(tmp_path / "whole", metric)
 
@@ -319,11 +319,11 @@ def test_a_checkpoint_of_another_filter_is_refused_before_anything_changes(
     run(tiny, tmp_path / "run", module(Answers(), filter="vcrl"), data(steps=5))
     (last,) = (tmp_path / "run/checkpoints").glob("*step=5.ckpt")
     trained, datamodule = module(Answers(), learning_rate=0.1, **other), data(steps=6)
-    before = weights(trained).clone(), deepcopy(datamodule.proposer.state_dict())
+    before = weights(trained).clone(), deepcopy(datamodule.selector.state_dict())
     with pytest.raises(CheckpointError, match=message):
         run(tiny, tmp_path / "other", trained, datamodule, last)
     assert torch.equal(weights(trained), before[0])
-    assert str(datamodule.proposer.state_dict()) == str(before[1])
+    assert str(datamodule.selector.state_dict()) == str(before[1])
     assert not (tmp_path / "other").exists()
 
 
@@ -392,7 +392,7 @@ def test_groups_that_are_none_are_refused(tiny, tmp_path, given, message):
     learner = tiny.Learner(spoil=lambda outputs: {"loss": outputs["loss"], "groups": given})
     with pytest.raises(ObservationError, match=message):
         tiny.train(tmp_path, module=learner, datamodule=datamodule)
-    assert int(datamodule.proposer.posterior.visits.sum()) == 0
+    assert int(datamodule.selector.posterior.visits.sum()) == 0
 
 
 def test_an_own_module_may_return_groups_of_several_sizes(tiny, tmp_path):

@@ -1,4 +1,4 @@
-"""What every proposer promises, whatever its strategy."""
+"""What every selector promises, whatever its strategy."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_ext import ArgumentError, CheckpointError, ObservationError
-from insight_ext.selectors import PROPOSERS, BeliefProposer, make_proposer
+from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
 
-NAMES = pytest.mark.parametrize("name", PROPOSERS)
+NAMES = pytest.mark.parametrize("name", SELECTORS)
 PREDICTIVE = ("gps", "insight_prior")
 
 
-def make(name: str, pool_size: int, **options) -> BeliefProposer:
-    """The proposer, with features where it can use them."""
+def make(name: str, pool_size: int, **options) -> BeliefSelector:
+    """The selector, with features where it can use them."""
     if name in PREDICTIVE:
         options["features"] = torch.randn(pool_size, 3, generator=torch.Generator().manual_seed(1))
-    return make_proposer(name, pool_size, **options)
+    return make_selector(name, pool_size, **options)
 
 
-def step(proposer: BeliefProposer, k: int, rollouts: int = 8) -> list[int]:
+def step(selector: BeliefSelector, k: int, rollouts: int = 8) -> list[int]:
     """One turn of the loop with outcomes that depend on the prompt alone."""
-    chosen = proposer.select(k)
-    proposer.observe(chosen, chosen % (rollouts + 1), rollouts)
+    chosen = selector.select(k)
+    selector.observe(chosen, chosen % (rollouts + 1), rollouts)
     return chosen.tolist()
 
 
@@ -36,13 +36,13 @@ def step(proposer: BeliefProposer, k: int, rollouts: int = 8) -> list[int]:
 @given(data=st.data())
 def test_a_selection_is_k_distinct_prompts_of_the_pool(name, data):
     n = data.draw(st.integers(1, 50))
-    proposer = make(name, n, seed=data.draw(st.integers(0, 5)))
+    selector = make(name, n, seed=data.draw(st.integers(0, 5)))
     for _ in range(4):
         k = data.draw(st.integers(1, n))
-        chosen = step(proposer, k)
+        chosen = step(selector, k)
         assert len(set(chosen)) == k
         assert set(chosen) <= set(range(n))
-        assert proposer.select(1).dtype == torch.int64
+        assert selector.select(1).dtype == torch.int64
 
 
 @NAMES
@@ -53,18 +53,18 @@ def test_equal_seeds_choose_equally_and_others_do_not(name):
 
 
 @NAMES
-def test_a_resumed_proposer_goes_on_bit_for_bit(name):
-    proposer = make(name, 40, seed=3, decay=0.75)
+def test_a_resumed_selector_goes_on_bit_for_bit(name):
+    selector = make(name, 40, seed=3, decay=0.75)
     for _ in range(7):
-        step(proposer, 7)
+        step(selector, 7)
     file = io.BytesIO()
-    torch.save(proposer.state_dict(), file)
+    torch.save(selector.state_dict(), file)
     file.seek(0)
     resumed = make(name, 40, seed=3, decay=0.75)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     for _ in range(7):
-        assert step(proposer, 7) == step(resumed, 7)
-        assert proposer.metrics() == resumed.metrics()
+        assert step(selector, 7) == step(resumed, 7)
+        assert selector.metrics() == resumed.metrics()
 
 
 @NAMES
@@ -76,18 +76,18 @@ def test_k_outside_the_pool_is_refused(name, k):
 
 @NAMES
 def test_the_share_of_unseen_prompts_is_reported(name):
-    proposer = make(name, 10)
-    step(proposer, 10)
-    assert proposer.metrics()["frac_unseen"] == 1.0
-    step(proposer, 10)
-    assert proposer.metrics()["frac_unseen"] == 0.0
+    selector = make(name, 10)
+    step(selector, 10)
+    assert selector.metrics()["frac_unseen"] == 1.0
+    step(selector, 10)
+    assert selector.metrics()["frac_unseen"] == 0.0
 
 
 @NAMES
 def test_a_bad_observation_changes_nothing(name):
-    proposer = make(name, 10)
-    step(proposer, 4)
-    before = saved(proposer)
+    selector = make(name, 10)
+    step(selector, 4)
+    before = saved(selector)
     for indices, successes in (
         ([1, 2], [3, 9]),
         ([1, 10], [3, 3]),
@@ -95,36 +95,36 @@ def test_a_bad_observation_changes_nothing(name):
         ([1], [2.5]),
     ):
         with pytest.raises(ObservationError):
-            proposer.observe(indices, successes, 8)
-        assert saved(proposer) == before
+            selector.observe(indices, successes, 8)
+        assert saved(selector) == before
     with pytest.raises(ArgumentError):
-        proposer.select(11)
-    assert saved(proposer) == before
+        selector.select(11)
+    assert saved(selector) == before
 
 
 @NAMES
 @pytest.mark.parametrize("successes", [0, 8])
 def test_a_run_without_any_mixed_group_goes_on(name, successes):
-    proposer = make(name, 12)
+    selector = make(name, 12)
     for _ in range(15):
-        chosen = proposer.select(4)
+        chosen = selector.select(4)
         assert len(set(chosen.tolist())) == 4
-        proposer.observe(chosen, [successes] * 4, 8)
-    for column in proposer.explain(range(12)).values():
+        selector.observe(chosen, [successes] * 4, 8)
+    for column in selector.explain(range(12)).values():
         assert bool(torch.isfinite(column.double()).all())
-    assert all(math.isfinite(value) for value in proposer.metrics().values())
+    assert all(math.isfinite(value) for value in selector.metrics().values())
 
 
 @NAMES
 def test_a_pool_of_one_prompt_is_a_pool(name):
-    proposer = make(name, 1)
-    assert [step(proposer, 1) for _ in range(4)] == [[0]] * 4
+    selector = make(name, 1)
+    assert [step(selector, 1) for _ in range(4)] == [[0]] * 4
 
 
-def saved(proposer: BeliefProposer) -> bytes:
+def saved(selector: BeliefSelector) -> bytes:
     """The state as it would be written."""
     file = io.BytesIO()
-    torch.save(proposer.state_dict(), file)
+    torch.save(selector.state_dict(), file)
     return file.getvalue()
 
 
@@ -143,15 +143,15 @@ class Elsewhere(torch.Tensor):
 @NAMES
 @pytest.mark.parametrize("others", [0, 1])
 def test_results_from_another_device_are_taken(name, others):
-    proposer, plain = (make(name, 20, in_flight=2) for _ in range(2))
+    selector, plain = (make(name, 20, in_flight=2) for _ in range(2))
     for _ in range(others):
-        assert torch.equal(proposer.select(4), plain.select(4))
-    chosen = proposer.select(4)
+        assert torch.equal(selector.select(4), plain.select(4))
+    chosen = selector.select(4)
     assert torch.equal(chosen, plain.select(4))
-    proposer.observe(chosen.as_subclass(Elsewhere), chosen % 9, 8)
+    selector.observe(chosen.as_subclass(Elsewhere), chosen % 9, 8)
     plain.observe(chosen, chosen % 9, 8)
-    assert torch.equal(proposer.posterior.alpha, plain.posterior.alpha)
-    assert len(proposer.state_dict()["pending"]) == others
+    assert torch.equal(selector.posterior.alpha, plain.posterior.alpha)
+    assert len(selector.state_dict()["pending"]) == others
 
 
 @NAMES
@@ -159,76 +159,76 @@ def test_results_from_another_device_are_taken(name, others):
 def test_a_state_of_other_settings_is_refused_and_changes_nothing(name, change):
     saved = make(name, **{"pool_size": 10, "seed": 0, **change})
     step(saved, 4)
-    proposer, untouched = (make(name, 10, seed=0) for _ in range(2))
+    selector, untouched = (make(name, 10, seed=0) for _ in range(2))
     with pytest.raises(CheckpointError, match="expected"):
-        proposer.load_state_dict(saved.state_dict())
-    assert [step(proposer, 3) for _ in range(4)] == [step(untouched, 3) for _ in range(4)]
+        selector.load_state_dict(saved.state_dict())
+    assert [step(selector, 3) for _ in range(4)] == [step(untouched, 3) for _ in range(4)]
 
 
 @NAMES
 def test_prompts_in_flight_are_not_selected_again(name):
-    proposer = make(name, 40, in_flight=2)
-    step(proposer, 10)
-    first, second = proposer.select(10), proposer.select(10)
+    selector = make(name, 40, in_flight=2)
+    step(selector, 10)
+    first, second = selector.select(10), selector.select(10)
     assert not set(first.tolist()) & set(second.tolist())
-    third = proposer.select(20)
+    third = selector.select(20)
     assert set(third.tolist()) | set(first.tolist()) | set(second.tolist()) == set(range(40))
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 3, 5])
 def test_so_many_selections_are_in_flight_as_were_asked_for(in_flight):
-    proposer = make("expected_difficulty", 100, in_flight=in_flight)
-    latest = [proposer.select(4) for _ in range(8)][-in_flight:]
-    state = proposer.state_dict()["pending"]
+    selector = make("expected_difficulty", 100, in_flight=in_flight)
+    latest = [selector.select(4) for _ in range(8)][-in_flight:]
+    state = selector.state_dict()["pending"]
     assert [kept.tolist() for kept in state] == [chosen.tolist() for chosen in latest]
 
 
 @NAMES
 @pytest.mark.parametrize("in_flight", [0, 1, 3])
 def test_more_prompts_for_a_step_are_others(name, in_flight):
-    proposer = make(name, 40, in_flight=in_flight)
-    step(proposer, 8)
-    dealt = proposer.select(8)
+    selector = make(name, 40, in_flight=in_flight)
+    step(selector, 8)
+    dealt = selector.select(8)
     for _ in range(3):
-        dealt = torch.cat((dealt, proposer.more(8, dealt)))
+        dealt = torch.cat((dealt, selector.more(8, dealt)))
     assert len(set(dealt.tolist())) == 32
-    proposer.observe(dealt, dealt % 9, 8)
-    assert proposer.state_dict()["pending"] == []
+    selector.observe(dealt, dealt % 9, 8)
+    assert selector.state_dict()["pending"] == []
 
 
 def test_a_prompt_whose_results_are_in_may_come_again():
-    proposer = make("expected_difficulty", 10)
-    chosen = proposer.select(9)
-    proposer.observe(chosen, [4] * 9, 8)
-    assert len(proposer.select(9)) == 9
+    selector = make("expected_difficulty", 10)
+    chosen = selector.select(9)
+    selector.observe(chosen, [4] * 9, 8)
+    assert len(selector.select(9)) == 9
 
 
 def test_prompts_in_flight_give_way_where_the_pool_is_too_small():
-    proposer = make("insight", 5)
-    proposer.select(3)
-    assert len(set(proposer.select(3).tolist())) == 3
+    selector = make("insight", 5)
+    selector.select(3)
+    assert len(set(selector.select(3).tolist())) == 3
 
 
 @NAMES
 def test_exploration_reaches_prompts_that_the_strategy_would_not(name):
-    proposer = make(name, 50, exploration=1.0)
-    seen = {i for _ in range(60) for i in step(proposer, 5)}
+    selector = make(name, 50, exploration=1.0)
+    seen = {i for _ in range(60) for i in step(selector, 5)}
     assert seen == set(range(50))
 
 
 @NAMES
 def test_exploration_is_a_share_of_the_selection(name):
-    proposer = make(name, 30, exploration=0.4)
+    selector = make(name, 30, exploration=0.4)
     for _ in range(5):
-        assert len(set(step(proposer, 10))) == 10
+        assert len(set(step(selector, 10))) == 10
 
 
 @NAMES
 def test_a_choice_is_explained_by_one_number_per_prompt(name):
-    proposer = make(name, 20)
-    step(proposer, 8)
-    step(proposer, 8)
-    columns = proposer.explain([3, 5, 3])
+    selector = make(name, 20)
+    step(selector, 8)
+    step(selector, 8)
+    columns = selector.explain([3, 5, 3])
     assert {"success_rate", "alpha", "beta", "visits", "age"} <= set(columns)
     for column in columns.values():
         assert column.shape == (3,)
@@ -237,9 +237,9 @@ def test_a_choice_is_explained_by_one_number_per_prompt(name):
 
 @NAMES
 def test_a_half_life_is_taken(name):
-    proposer = make(name, 20, half_life=5.0)
+    selector = make(name, 20, half_life=5.0)
     for _ in range(5):
-        step(proposer, 6)
+        step(selector, 6)
 
 
 @pytest.mark.parametrize(
@@ -262,42 +262,42 @@ def test_bad_features_are_refused_with_the_first_bad_row(name):
     features = torch.ones(10, 2)
     features[4, 1] = float("nan")
     with pytest.raises(ArgumentError, match=r"features\[4\]: expected finite"):
-        make_proposer(name, 10, features=features)
+        make_selector(name, 10, features=features)
     with pytest.raises(ArgumentError, match=r"expected shape \(10, d\)"):
-        make_proposer(name, 10, features=torch.ones(9, 2))
+        make_selector(name, 10, features=torch.ones(9, 2))
 
 
 def test_gps_without_embeddings_is_refused():
     with pytest.raises(ArgumentError, match="gps: expected embeddings"):
-        make_proposer("gps", 10)
+        make_selector("gps", 10)
 
 
 @pytest.mark.parametrize("name", PREDICTIVE)
 def test_a_state_of_other_features_is_refused(name):
-    saved = make_proposer(name, 10, features=torch.ones(10, 2))
+    saved = make_selector(name, 10, features=torch.ones(10, 2))
     with pytest.raises(CheckpointError, match="checksum"):
         make(name, 10).load_state_dict(saved.state_dict())
 
 
 def test_a_state_of_another_strategy_is_refused():
     with pytest.raises(CheckpointError, match="expected strategy InSight, .* Uniform"):
-        make_proposer("insight", 10).load_state_dict(make_proposer("uniform", 10).state_dict())
+        make_selector("insight", 10).load_state_dict(make_selector("uniform", 10).state_dict())
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ArgumentError, match=r"unknown proposer 'magic'.*uniform, insight"):
-        make_proposer("magic", 10)
+    with pytest.raises(ArgumentError, match=r"unknown selector 'magic'.*uniform, insight"):
+        make_selector("magic", 10)
 
 
 def test_an_option_that_a_strategy_does_not_take_is_refused():
-    with pytest.raises(ArgumentError, match="proposer 'uniform'.*exploration.*got 'eta'$"):
-        make_proposer("uniform", 10, eta=3.0)
+    with pytest.raises(ArgumentError, match="selector 'uniform'.*exploration.*got 'eta'$"):
+        make_selector("uniform", 10, eta=3.0)
 
 
 @NAMES
 def test_a_mistyped_option_is_named_with_the_nearest_and_all(name):
     with pytest.raises(ArgumentError) as caught:
-        make_proposer(name, 10, half_lif=3.0)
+        make_selector(name, 10, half_lif=3.0)
     message = str(caught.value)
     assert "got 'half_lif'; did you mean 'half_life'?" in message
     for option in ("seed", "prior", "decay", "half_life", "exploration", "in_flight"):
@@ -308,15 +308,15 @@ def test_a_mistyped_option_is_named_with_the_nearest_and_all(name):
 
 def test_a_mistyped_option_of_a_model_is_named():
     with pytest.raises(ArgumentError, match="gps: model: .*got 'widht'; did you mean 'width'"):
-        make_proposer("gps", 10, features=torch.ones(10, 2), model={"widht": 8})
+        make_selector("gps", 10, features=torch.ones(10, 2), model={"widht": 8})
 
 
 def test_an_own_strategy_is_found_by_its_import_path():
     path = "insight_ext.selectors.uniform:Uniform"
-    assert type(make_proposer(path, 10)).__name__ == "Uniform"
+    assert type(make_selector(path, 10)).__name__ == "Uniform"
 
 
 @pytest.mark.parametrize("path", ["nowhere:X", "math:X", "math:pi", "builtins:int"])
-def test_an_import_path_that_leads_to_no_proposer_is_refused(path):
+def test_an_import_path_that_leads_to_no_selector_is_refused(path):
     with pytest.raises(ArgumentError, match=path):
-        make_proposer(path, 10)
+        make_selector(path, 10)
