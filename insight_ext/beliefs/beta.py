@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from insight_ext.beliefs.pool_change import PoolChange
-from insight_ext.errors import ArgumentError, BeliefError, CheckpointError, ObservationError
-
-FORMAT = 1
+from insight_ext.errors import ArgumentError, BeliefError, ObservationError
+from insight_ext.state import Names, Stateful
 
 
-class BetaPosteriors:
+class BetaPosteriors(Stateful):
     """One Beta(alpha, beta) belief per prompt, updated by the results of its rollouts.
 
     A visit with `s` successes of `K` rollouts moves a belief by
@@ -54,6 +53,11 @@ class BetaPosteriors:
         ([1.0, 1.0, 6.0], [1.0, 1.0, 4.0])
     """
 
+    what = "beliefs"
+    settings: Names = ("decay", "half_life")
+    per_prompt: Names = ("alpha", "beta", "visits", "latest")
+    values: Names = ("step",)
+
     def __init__(
         self,
         n: int,
@@ -76,6 +80,10 @@ class BetaPosteriors:
                 f"{error}"
             ) from error
         self.prior = _checked_prior(prior, n, device)
+        if isinstance(self.prior[0], Tensor):
+            self.of_pool = ("prior",)
+        else:
+            self.settings = ("prior",)
         self.decay = float(decay)
         self.half_life = half_life
         self.alpha, self.beta = (
@@ -167,70 +175,24 @@ class BetaPosteriors:
         first, second, third = (column.to(self.alpha.device) for column in columns)
         return first, second, third
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on: copies of the tensors, settings and the format's version."""
-        return {
-            "format": FORMAT,
-            "alpha": self.alpha.clone(),
-            "beta": self.beta.clone(),
-            "visits": self.visits.clone(),
-            "latest": self.latest.clone(),
-            "step": self.step,
-            "prior": _saved_prior(self.prior),
-            "decay": self.decay,
-            "half_life": self.half_life,
-        }
-
-    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
-        """A state of the earlier pool as one of the present pool; new prompts have the prior."""
-        rows = {
-            name: change.rows(state[name], getattr(self, name))
-            for name in ("alpha", "beta", "visits", "latest")
-        }
-        prior = state["prior"]
-        if isinstance(self.prior[0], Tensor):
-            prior = _saved_prior(self.prior)
-        return {**state, **rows, "prior": prior}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved; the present beliefs stay if the state does not fit.
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """See `Stateful.check_state`.
 
         Raises:
-            CheckpointError: other format, pool size, prior, decay or half-life.
+            CheckpointError: another pool size, prior, decay or half-life.
             BeliefError: a saved belief is not finite or not positive.
         """
-        expected = {
-            "format": FORMAT,
-            "prior": _saved_prior(self.prior),
-            "decay": self.decay,
-            "half_life": self.half_life,
-        }
-        for key, value in expected.items():
-            if not _equal(state.get(key), value):
-                raise CheckpointError(
-                    f"beliefs: expected {key} {value}, the checkpoint has {state.get(key)}; "
-                    "resume with the settings of the run that wrote it"
-                )
-        for name in ("alpha", "beta", "visits", "latest"):
-            saved = state.get(name)
-            if not isinstance(saved, Tensor) or saved.shape != self.alpha.shape:
-                got = tuple(saved.shape) if isinstance(saved, Tensor) else type(saved).__name__
-                raise CheckpointError(
-                    f"beliefs: expected {name} of shape {tuple(self.alpha.shape)}, got {got}; "
-                    "the checkpoint belongs to a pool of another size"
-                )
+        super().check_state(state)
         for name in ("alpha", "beta"):
-            bad = ~(torch.isfinite(state[name]) & (state[name] > 0))
+            saved = state["per_prompt"][name]
+            bad = ~(torch.isfinite(saved) & (saved > 0))
             if bad.any():
                 at = int(bad.nonzero()[0])
                 raise BeliefError(
-                    f"{name}[{at}]: expected finite and positive, got {float(state[name][at])} "
+                    f"{name}[{at}]: expected finite and positive, got {float(saved[at])} "
                     "in the checkpoint",
                     index=at,
                 )
-        for name in ("alpha", "beta", "visits", "latest"):
-            getattr(self, name).copy_(state[name])
-        self.step = int(state["step"])
 
 
 def checked_results(n: int, indices: Any, successes: Any, rollouts: Any) -> list[Tensor]:
@@ -318,19 +280,3 @@ def _checked_prior(prior: Any, n: int, device: torch.device | str) -> tuple[Any,
             )
         sides.append(side.clone())
     return sides[0], sides[1]
-
-
-def _saved_prior(prior: tuple[Any, Any]) -> list[Any]:
-    return [side.clone() if isinstance(side, Tensor) else side for side in prior]
-
-
-def _equal(saved: Any, expected: Any) -> bool:
-    if isinstance(expected, list):
-        return (
-            isinstance(saved, list)
-            and len(saved) == len(expected)
-            and all(_equal(*pair) for pair in zip(saved, expected, strict=True))
-        )
-    if isinstance(expected, Tensor):
-        return isinstance(saved, Tensor) and torch.equal(saved, expected)
-    return bool(not isinstance(saved, Tensor) and saved == expected)

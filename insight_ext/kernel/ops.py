@@ -294,6 +294,53 @@ def merge_top_k(
     return Selection(best, best_scores)
 
 
+def top_k(
+    scores: Tensor,
+    k: int,
+    *,
+    seed: int = 0,
+    indices: Tensor | None = None,
+    exclude: Tensor | None = None,
+) -> Tensor:
+    """The k prompts of the largest score given, in the kernel's order.
+
+    Args:
+        scores: floats (m,), no NaN, on the CPU.
+        k: from 1 to the number of prompts that are not excluded.
+        seed: of the tie hash, see `select_top_k`.
+        indices: int64 (m,), whose scores these are, distinct; None: prompt i has score i.
+        exclude: int64 prompts not to choose.
+
+    Returns:
+        int64 (k,), best first.
+
+    Raises:
+        ArgumentError: fewer than k prompts.
+
+    Determinism: of equal float32 scores the order of `select_top_k` decides; the k best are the
+    first of any larger number of best.
+
+    Cost: O(m).
+
+    Example:
+        >>> top_k(torch.tensor([0.1, 0.3, 0.2]), 2, exclude=torch.tensor([1])).tolist()
+        [2, 0]
+    """
+    values = scores.float()
+    if exclude is not None and len(exclude):
+        free = torch.ones(len(values), dtype=torch.bool)
+        free[exclude if indices is None else torch.isin(indices, exclude)] = False
+        places = free.nonzero()[:, 0]
+        values, indices = values[places], places if indices is None else indices[places]
+    if 1 <= k < len(values):
+        cut = values.topk(k, sorted=False).values.min()
+        places = (values >= cut).nonzero()[:, 0]
+        values, indices = values[places], places if indices is None else indices[places]
+    elif indices is None:
+        indices = torch.arange(len(values))
+    return merge_top_k(indices, values, k, seed=seed).indices
+
+
 def tie_seed(seed: int, selection: int) -> int:
     """The seed of `select_top_k` for one selection of a run: runs share none of their ties.
 

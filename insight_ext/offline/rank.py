@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from insight_ext.beliefs.beta import each_once
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.curators.curation import prompt_columns
 from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.offline.logs import Floats, GroupLog, Integers
 from insight_ext.offline.tables import write_columns
 from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
+from insight_ext.selectors.base import NONE
 
 
 @dataclass(frozen=True)
@@ -127,10 +130,12 @@ def rank(
         )
     settings = {**_whole_pool(strategy), **(options or {})}
     selector = make_selector(strategy, n, seed=seed, pool=pool, **settings)
+    step = 0
     for moment in log.moments():
-        selector.select(1)
-        selector.observe(log.prompt[moment], log.successes[moment], log.rollouts[moment])
-    chosen = selector.select(top)
+        results = (log.prompt[moment], log.successes[moment], log.rollouts[moment])
+        selector.observe(*each_once([torch.from_numpy(part) for part in results]), step=step)
+        step += 1
+    chosen = selector.select(top, step=step, exclude=NONE)
     predicted = np.full(top, np.nan)
     if isinstance(selector, BeliefSelector):
         predicted = selector.predict(chosen).double().numpy()
@@ -147,11 +152,8 @@ def rank(
 def _whole_pool(strategy: str) -> dict[str, Any]:
     if strategy not in SELECTORS:
         return {}
-    # The selections set aside are not in flight.
-    settings: dict[str, Any] = {"in_flight": 0}
-    if "candidate_ratio" in signature(SELECTORS[strategy]).parameters:
-        settings["candidate_ratio"] = None
-    return settings
+    takes = "candidate_ratio" in signature(SELECTORS[strategy]).parameters
+    return {"candidate_ratio": None} if takes else {}
 
 
 def _totals(prompt: Integers, counts: Integers, n: int) -> Integers:

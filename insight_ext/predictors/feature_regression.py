@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from insight_ext.beliefs.pool_change import PoolChange
-from insight_ext.errors import ArgumentError, CheckpointError
+from insight_ext.errors import ArgumentError
 from insight_ext.predictors.features import check_features, checksum
 from insight_ext.predictors.predictor import Predictor
 from insight_ext.predictors.skill import SkillFilter
@@ -60,6 +59,12 @@ class FeatureRegression(Predictor):
         True
     """
 
+    what = "feature regression"
+    of_pool = ("features",)
+    per_prompt = ("own", "own_variance", "visits", "_latest")
+    values = ("_step", "_evidence")
+    parts = ("skill",)
+
     NOVELTIES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
     def __init__(
@@ -79,7 +84,7 @@ class FeatureRegression(Predictor):
         if features is None:
             features = torch.zeros(pool_size, 0)
         check_features(features, pool_size)
-        self._checksum = checksum(features)
+        self.features = checksum(features)
         self._inputs = torch.cat((torch.ones(pool_size, 1), _standardised(features)), dim=1)
         self.skill = SkillFilter(
             features.shape[1], self.NOVELTIES if novelty is None else (novelty,), drift
@@ -213,45 +218,6 @@ class FeatureRegression(Predictor):
             "spread": self.spread,
             "novelty": self.novelty,
         }
-
-    def state_dict(self) -> dict[str, Any]:
-        """The filter, every prompt's own part, and a checksum of the features."""
-        return {
-            "features": self._checksum,
-            "step": self._step,
-            "skill": self.skill.state_dict(),
-            "evidence": self._evidence.clone(),
-            "own": self.own.clone(),
-            "own_variance": self.own_variance.clone(),
-            "visits": self.visits.clone(),
-            "latest": self._latest.clone(),
-        }
-
-    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
-        """See `Predictor.carried`."""
-        fresh = self.state_dict()
-        rows = {
-            name: change.rows(state[name], fresh[name])
-            for name in ("own", "own_variance", "visits", "latest")
-        }
-        return {**state, **rows, "features": self._checksum}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved.
-
-        Raises:
-            CheckpointError: other features, or another number of hypotheses.
-        """
-        if state.get("features") != self._checksum:
-            raise CheckpointError(
-                f"feature regression: expected features with checksum {self._checksum}, the "
-                f"checkpoint was made with {state.get('features')}"
-            )
-        self.skill.load_state_dict(state["skill"])
-        self._step = int(state["step"])
-        self._evidence = state["evidence"].clone()
-        self.own, self.own_variance = state["own"].clone(), state["own_variance"].clone()
-        self.visits, self._latest = state["visits"].clone(), state["latest"].clone()
 
 
 def _standardised(features: Tensor) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.errors import ArgumentError, CheckpointError
 from insight_ext.predictors.features import check_features, checksum
 from insight_ext.predictors.predictor import Predictor
@@ -107,6 +107,12 @@ class Gps(Predictor):
         [torch.Size([10]), torch.Size([10])]
     """
 
+    what = "gps"
+    of_pool = ("features",)
+    per_prompt = ("results", "visits")
+    positions = ("_history",)
+    values = ("_step", "_evidence", "weights", "moments")
+
     def __init__(
         self,
         pool_size: int,
@@ -132,7 +138,7 @@ class Gps(Predictor):
                 f"gps: expected width >= 4 and context, samples, updates >= 1, got {width}, "
                 f"{context}, {samples}, {updates}"
             )
-        self._checksum = checksum(embeddings)
+        self.features = checksum(embeddings)
         self.embeddings = embeddings.float()
         self.seed, self.samples, self.kl_weight = seed, samples, kl_weight
         self.updates, self.decay = updates, decay
@@ -142,7 +148,7 @@ class Gps(Predictor):
         self._optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate)
         self._history: Tensor = torch.empty(0, 3, dtype=torch.int64)  # index, successes, rollouts
         self._step = 0
-        self.results = torch.zeros(2, pool_size)  # decayed successes and failures
+        self.results = torch.zeros(pool_size, 2)  # decayed successes and failures
         self.visits = torch.zeros(pool_size, dtype=torch.int32)
         self._strengths = torch.logspace(math.log10(0.5), math.log10(64.0), 15)
         self._evidence = torch.zeros(15)
@@ -165,7 +171,7 @@ class Gps(Predictor):
     def beliefs(self) -> tuple[Tensor, Tensor]:
         """See `Predictor.beliefs`."""
         rates, strength = self.success_rates().clamp(1e-4, 1.0 - 1e-4), self.strength
-        return strength * rates + self.results[0], strength * (1.0 - rates) + self.results[1]
+        return strength * rates + self.results[:, 0], strength * (1.0 - rates) + self.results[:, 1]
 
     def observe(self, indices: Tensor, successes: Tensor, rollouts: Tensor) -> None:
         """See `Predictor.observe`."""
@@ -187,8 +193,8 @@ class Gps(Predictor):
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
         self._history = torch.stack((indices, successes, rollouts), dim=1)
-        counts = torch.stack((successes, rollouts - successes)).float()
-        self.results[:, indices] = self.decay * self.results[:, indices] + counts
+        counts = torch.stack((successes, rollouts - successes), dim=1).float()
+        self.results[indices] = self.decay * self.results[indices] + counts
         self.visits[indices] += 1
         self._step += 1
 
@@ -225,56 +231,27 @@ class Gps(Predictor):
         """`strength`: pseudo-answers that a prediction is worth."""
         return {"strength": self.strength}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Weights, optimiser, the latest step's results and every prompt's own."""
-        return {
-            "embeddings": self._checksum,
-            "step": self._step,
-            "model": {name: value.clone() for name, value in self.model.state_dict().items()},
-            "moments": _moments(self._optimizer),
-            "history": self._history.clone(),
-            "results": self.results.clone(),
-            "visits": self.visits.clone(),
-            "evidence": self._evidence.clone(),
-        }
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Of the model, by name."""
+        return dict(self.model.state_dict())
 
-    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
-        """See `Predictor.carried`."""
-        fresh = self.state_dict()
-        rows = {
-            "results": change.rows(state["results"].T, fresh["results"].T).T.contiguous(),
-            "visits": change.rows(state["visits"], fresh["visits"]),
-        }
-        history = state["history"][change.holds(state["history"][:, 0])]
-        history[:, 0] = change.positions(history[:, 0])
-        return {**state, **rows, "history": history, "embeddings": self._checksum}
+    @weights.setter
+    def weights(self, saved: dict[str, Tensor]) -> None:
+        self.model.load_state_dict(saved)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved.
+    @property
+    def moments(self) -> dict[int, dict[str, Tensor]]:
+        """Of the optimiser, by parameter."""
+        return dict(self._optimizer.state_dict()["state"])
 
-        Raises:
-            CheckpointError: other embeddings, or a model of another size.
-        """
-        if state.get("embeddings") != self._checksum:
-            raise CheckpointError(
-                f"gps: expected embeddings with checksum {self._checksum}, the checkpoint was made "
-                f"with {state.get('embeddings')}"
-            )
-        shapes = {name: value.shape for name, value in self.model.state_dict().items()}
-        if {name: value.shape for name, value in state["model"].items()} != shapes:
+    @moments.setter
+    def moments(self, saved: dict[int, dict[str, Tensor]]) -> None:
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": saved})
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """See `Stateful.check_state`; a model of another size does not fit either."""
+        super().check_state(state)
+        shapes = {name: value.shape for name, value in self.weights.items()}
+        if {name: value.shape for name, value in state["values"]["weights"].items()} != shapes:
             raise CheckpointError("gps: the checkpoint's model has other widths than this one")
-        self.model.load_state_dict(state["model"])
-        optimizer = self._optimizer.state_dict()
-        optimizer["state"] = {
-            i: {name: value.clone() for name, value in moments.items()}
-            for i, moments in state["moments"].items()
-        }
-        self._optimizer.load_state_dict(optimizer)
-        self._step = int(state["step"])
-        self._history, self.results = state["history"].clone(), state["results"].clone()
-        self.visits, self._evidence = state["visits"].clone(), state["evidence"].clone()
-
-
-def _moments(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
-    state = optimizer.state_dict()["state"]
-    return {i: {name: value.clone() for name, value in m.items()} for i, m in state.items()}

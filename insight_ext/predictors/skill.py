@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from insight_ext.errors import CheckpointError
+from insight_ext.state import Stateful
 
 
-class SkillFilter:
+class SkillFilter(Stateful):
     """Kalman filters of the coefficients of a drifting linear model, one for each novelty.
 
     The state is (intercept, coefficients, growth). From one step to the next the intercept, the
@@ -26,6 +24,9 @@ class SkillFilter:
     Determinism: float64 linear algebra of fixed order.
     Cost: O(hypotheses * coefficients^3) per step.
     """
+
+    what = "skill filter"
+    values = ("mean", "covariance", "evidence")
 
     INTERCEPT_DEVIATION = 3.0
     COEFFICIENT_DEVIATION = 2.0
@@ -86,22 +87,3 @@ class SkillFilter:
         step = torch.eye(self.mean.shape[1], dtype=torch.float64).repeat(len(taught), 1, 1)
         step[:, 0, -1] = taught
         self.covariance = step @ self.covariance @ step.transpose(1, 2) + self._noise
-
-    def state_dict(self) -> dict[str, Any]:
-        """The moments and the evidence."""
-        return {
-            "mean": self.mean.clone(),
-            "covariance": self.covariance.clone(),
-            "evidence": self.evidence.clone(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved; CheckpointError if the shapes differ."""
-        for name in ("mean", "covariance", "evidence"):
-            expected, saved = getattr(self, name).shape, state[name].shape
-            if saved != expected:
-                raise CheckpointError(
-                    f"skill filter: expected {name} of shape {tuple(expected)}, got {tuple(saved)}"
-                )
-        for name in ("mean", "covariance", "evidence"):
-            setattr(self, name, state[name].clone())

@@ -16,7 +16,7 @@ HARDEST = 100.0
 class AdaRft(RankedSelector):
     """Select the prompts whose difficulty is nearest to a target, and move the target.
 
-        target <- clip(target + step tanh(sensitivity (mean reward - aim)), 0, 100)
+        target <- clip(target + move tanh(sensitivity (mean reward - aim)), 0, 100)
 
     Args:
         pool_size, seed, common: see `RankedSelector`.
@@ -24,19 +24,22 @@ class AdaRft(RankedSelector):
             100 (1 - success rate) of the present belief (deviation: the paper has it from offline
             rollouts of another model).
         start: first target, in [0, 100].
-        step, sensitivity, aim: see the formula.
+        move, sensitivity, aim: see the formula.
 
     Source: arXiv 2504.05520, algorithm 1.
 
     Example:
         >>> import torch
         >>> selector = AdaRft(3, difficulty=torch.tensor([0.0, 40.0, 100.0]))
-        >>> selector.select(1).tolist()
+        >>> selector.select(1, step=0).tolist()
         [0]
-        >>> selector.observe([0], successes=[8], rollouts=8)   # 0 + 50 tanh(2 (1 - 0.5))
-        >>> round(selector.target, 2), selector.select(1).tolist()
+        >>> selector.observe([0], [8], 8, step=0)   # 0 + 50 tanh(2 (1 - 0.5))
+        >>> round(selector.target, 2), selector.select(1, step=1).tolist()
         (38.08, [1])
     """
+
+    settings = ("move", "sensitivity", "aim")
+    values = ("target",)
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class AdaRft(RankedSelector):
         seed: int = 0,
         difficulty: Tensor | None = None,
         start: float = 0.0,
-        step: float = 50.0,
+        move: float = 50.0,
         sensitivity: float = 2.0,
         aim: float = 0.5,
         **common: Any,
@@ -66,7 +69,7 @@ class AdaRft(RankedSelector):
                 )
         self.difficulty = difficulty
         self.target = start
-        self.step, self.sensitivity, self.aim = step, sensitivity, aim
+        self.move, self.sensitivity, self.aim = move, sensitivity, aim
 
     def _scores(self, indices: Tensor | None) -> Tensor:
         if self.difficulty is None:
@@ -76,24 +79,12 @@ class AdaRft(RankedSelector):
             difficulty = self.difficulty if indices is None else self.difficulty[indices]
         return -(difficulty - self.target).abs()
 
-    def _choose(self, k: int, exclude: Tensor) -> Tensor:
+    def _begin(self) -> None:
+        super()._begin()
         self._metrics["target_difficulty"] = self.target
-        return super()._choose(k, exclude)
 
-    def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
-        """Update the beliefs and the target; see `BetaPosteriors.observe`."""
-        visited, wins, tries = self.posterior.counted(indices, successes, rollouts)
-        super().observe(indices, successes, rollouts)
-        if len(visited):
-            reward = float((wins / tries).mean())
-            moved = self.target + self.step * math.tanh(self.sensitivity * (reward - self.aim))
-            self.target = min(max(moved, 0.0), HARDEST)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The shared state and the target."""
-        return {**super().state_dict(), "target": self.target}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved."""
-        super().load_state_dict(state)
-        self.target = float(state["target"])
+    def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
+        super()._learn(visited, wins, tries)
+        reward = float((wins / tries).mean())
+        moved = self.target + self.move * math.tanh(self.sensitivity * (reward - self.aim))
+        self.target = min(max(moved, 0.0), HARDEST)

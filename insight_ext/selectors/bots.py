@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.selectors.mopps import Mopps
@@ -31,10 +32,12 @@ class Bots(Mopps):
 
     Example:
         >>> selector = Bots(3)
-        >>> selector.observe([0], successes=[8], rollouts=8)
+        >>> selector.observe([0], [8], 8, step=0)
         >>> bool(selector.predict(torch.tensor([1])) > 0.5)   # not visited, yet thought easier
         True
     """
+
+    settings = ("sharing",)
 
     def __init__(
         self,
@@ -50,14 +53,10 @@ class Bots(Mopps):
             raise ArgumentError(f"sharing: expected in [0, 1], got {sharing}")
         self.sharing = sharing
 
-    def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
-        """Update the beliefs of all prompts; see `BetaPosteriors.observe`."""
-        visited, wins, tries = self.posterior.counted(indices, successes, rollouts)
+    def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
         beliefs = self.posterior
         alpha, beta = beliefs.alpha.clone(), beliefs.beta.clone()
-        super().observe(indices, successes, rollouts)
-        if not len(visited):
-            return
+        super()._learn(visited, wins, tries)
         mean, count = alpha / (alpha + beta), float(tries.float().mean())
         # Half an answer on either side keeps the logit of an all-right batch finite.
         observed = (wins.sum() + 0.5) / (tries.sum() + 1.0)

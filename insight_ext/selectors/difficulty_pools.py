@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,12 +30,13 @@ class DifficultyPools(BeliefSelector):
 
     Example:
         >>> selector = DifficultyPools(4, easy_share=0.0, hard_share=0.0)
-        >>> selector.observe([0, 1], successes=[8, 0], rollouts=8)
-        >>> sorted(selector.select(2).tolist())
+        >>> selector.observe([0, 1], [8, 0], 8, step=0)
+        >>> sorted(selector.select(2, step=1).tolist())
         [2, 3]
     """
 
-    per_prompt: ClassVar[tuple[str, ...]] = ("pool",)
+    settings = ("easy_share", "hard_share", "easy", "hard")
+    per_prompt = ("pool",)
 
     def __init__(
         self,
@@ -77,22 +78,11 @@ class DifficultyPools(BeliefSelector):
             self._metrics[f"frac_pool_{name}"] = float(share)
         return chosen
 
-    def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
-        """Update beliefs and pools; see `BetaPosteriors.observe`."""
-        visited, wins, tries = self.posterior.counted(indices, successes, rollouts)
-        super().observe(indices, successes, rollouts)
+    def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
+        super()._learn(visited, wins, tries)
         rate = wins / tries
         pool = torch.where(rate >= self.easy, EASY, torch.where(rate <= self.hard, HARD, NORMAL))
         self.pool[visited] = pool.to(torch.int8)
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
         return {"pool": self.pool[indices]}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The shared state and the pool of each prompt."""
-        return {**super().state_dict(), "pool": self.pool.clone()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved."""
-        super().load_state_dict(state)
-        self.pool = state["pool"].clone()

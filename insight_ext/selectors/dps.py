@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.selectors.base import BeliefSelector
-from insight_ext.selectors.ranked import best
+from insight_ext.selectors.ranked import RankedSelector
 
 WRONG, MIXED, RIGHT = range(3)
 
 
-class Dps(BeliefSelector):
+class Dps(RankedSelector):
     """Select by the probability of a mixed group, predicted by a three-state Markov model.
 
     Every prompt's distribution over the states moves by the transition matrix at each observed
@@ -22,7 +21,7 @@ class Dps(BeliefSelector):
     its counts grow by the transitions that visits make likely.
 
     Args:
-        pool_size, seed, common: see `BeliefSelector`.
+        pool_size, seed, common: see `RankedSelector`.
         persistence: prior count of staying in a state; every other transition has count 1.
         error: probability that a visit shows another state than the prompt is in, in (0, 0.5).
 
@@ -35,12 +34,14 @@ class Dps(BeliefSelector):
 
     Example:
         >>> selector = Dps(3)
-        >>> selector.observe([0, 1, 2], successes=[8, 3, 0], rollouts=8)
-        >>> selector.select(1).tolist()
+        >>> selector.observe([0, 1, 2], [8, 3, 0], 8, step=0)
+        >>> selector.select(1, step=1).tolist()
         [1]
     """
 
-    per_prompt: ClassVar[tuple[str, ...]] = ("states",)
+    settings = ("error",)
+    per_prompt = ("states",)
+    values = ("counts",)
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Dps(BeliefSelector):
         # counts[new, old]
         self.counts = torch.ones(3, 3) + (persistence - 1.0) * torch.eye(3)
         self.states = torch.full((pool_size, 3), 1.0 / 3.0)
+        self.error = error
         self.emission = torch.full((3, 3), error / 2.0) + (1.0 - 1.5 * error) * torch.eye(3)
 
     @property
@@ -66,17 +68,15 @@ class Dps(BeliefSelector):
         """P(new state | old state) at [new, old]: the columns sum to 1."""
         return self.counts / self.counts.sum(0)
 
-    def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        return best(self._mixed(self.states), k, self._generator(), exclude)
+    def _scores(self, indices: Tensor | None) -> Tensor:
+        return self._mixed(self.states if indices is None else self.states[indices])
 
     def _mixed(self, states: Tensor) -> Tensor:
         """P(the next group is mixed), one step on from these distributions."""
         return states @ self.transition[MIXED]
 
-    def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
-        """Update beliefs, states and transition counts; see `BetaPosteriors.observe`."""
-        visited, wins, tries = self.posterior.counted(indices, successes, rollouts)
-        super().observe(indices, successes, rollouts)
+    def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
+        super()._learn(visited, wins, tries)
         shown = torch.where(wins == 0, WRONG, torch.where(wins == tries, RIGHT, MIXED))
         # [prompt, new, old]
         joint = self.emission[shown][:, :, None] * self.transition * self.states[visited][:, None]
@@ -88,15 +88,4 @@ class Dps(BeliefSelector):
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
         wrong, mixed, right = self.states[indices].unbind(1)
-        score = self._mixed(self.states[indices])
-        return {"score": score, "wrong": wrong, "mixed": mixed, "right": right}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The shared state, the states' distributions and the transition counts."""
-        own = {"states": self.states.clone(), "counts": self.counts.clone()}
-        return {**super().state_dict(), **own}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved."""
-        super().load_state_dict(state)
-        self.states, self.counts = state["states"].clone(), state["counts"].clone()
+        return {**super()._terms(indices), "wrong": wrong, "mixed": mixed, "right": right}

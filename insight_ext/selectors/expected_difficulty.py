@@ -23,18 +23,21 @@ class ExpectedDifficulty(KernelScoredSelector):
 
     Example:
         >>> selector = ExpectedDifficulty(3)
-        >>> selector.observe([0, 1, 2], successes=[8, 4, 1], rollouts=8)
-        >>> selector.select(2).tolist()
+        >>> selector.observe([0, 1, 2], [8, 4, 1], 8, step=0)
+        >>> selector.select(2, step=1).tolist()
         [1, 2]
     """
+
+    settings = ("target",)
 
     def __init__(
         self, pool_size: int, *, seed: int = 0, target: float = 0.5, **common: Any
     ) -> None:
         super().__init__(pool_size, seed=seed, **common)
-        self._score = scores.ExpectedDifficulty(target)
+        self.target = target
+        self.score  # noqa: B018  (refuses a target outside its domain)
 
     @property
     def score(self) -> scores.ExpectedDifficulty:
         """The score of every selection."""
-        return self._score
+        return scores.ExpectedDifficulty(self.target)

@@ -10,17 +10,18 @@ from torch import Tensor
 from insight_ext.errors import ArgumentError
 from insight_ext.options import check_options
 from insight_ext.predictors import Gps as GpsPredictor
+from insight_ext.selectors.base import isin
 from insight_ext.selectors.predicted import PredictedSelector
-from insight_ext.selectors.ranked import best
+from insight_ext.selectors.ranked import REFILL
 from insight_ext.selectors.target import check_target
 
 
 class Gps(PredictedSelector):
     """Greedy batches by predicted difficulty and diversity.
 
-        gain(x | S) = -(gamma(x) - target)^2 + diversity (d(x, S) + d(x, previous batch))
+        gain(x | S) = -(gamma(x) - target)^2 + diversity (d(x, S) + d(x, step before))
 
-    d is the mean of (1 - cosine) between embeddings.
+    d is the mean of (1 - cosine) between embeddings; S is all that the step was dealt so far.
 
     Args:
         pool_size, seed, common: see `BeliefSelector`.
@@ -37,9 +38,12 @@ class Gps(PredictedSelector):
 
     Example:
         >>> selector = Gps(20, features=torch.eye(20))
-        >>> len(set(selector.select(5).tolist()))
+        >>> len(set(selector.select(5, step=0).tolist()))
         5
     """
+
+    settings = ("diversity", "target", "shortlist")
+    values = ("_anchor", "_sum", "_summed")
 
     def __init__(
         self,
@@ -63,36 +67,45 @@ class Gps(PredictedSelector):
         self.diversity, self.target = diversity, check_target(target)
         self.shortlist = shortlist
         self._directions = torch.nn.functional.normalize(predictor.embeddings, dim=1)
-        self._previous = torch.zeros(predictor.embeddings.shape[1])
+        width = predictor.embeddings.shape[1]
+        self._anchor = torch.zeros(width)  # mean direction of what the step before was dealt,
+        self._sum = torch.zeros(width)  # sum of what this step was dealt, and how many
+        self._summed = 0
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._anchor = self._sum / max(self._summed, 1)
+        self._sum, self._summed = torch.zeros_like(self._sum), 0
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        self._metrics.update(self.predictor.metrics())
-        gains = self._gains(slice(None))
-        wanted = min(self.shortlist * k, self.pool_size - len(exclude))
-        listed = best(gains, wanted, self._generator(), exclude)
-        chosen = greedy_batch(gains[listed], self._directions[listed], k, self.diversity)
-        self._previous = self._directions[listed[chosen]].mean(0)
-        return listed[chosen]
+        available = self.pool_size - len(exclude)
+        listed = self._ranking[~isin(self._ranking, exclude)]
+        if len(listed) < min(self.shortlist * k, available):
+            wanted = self.shortlist * (max(k, REFILL) if self._dealt else k)
+            listed = self._best(min(wanted, available), None, exclude)
+        gains, directions = self._scores(listed), self._directions[listed]
+        chosen = greedy_batch(gains, directions, k, self.diversity, self._sum, self._summed)
+        dealt = listed[chosen]
+        self._ranking = listed
+        self._sum += self._directions[dealt].sum(0)
+        self._summed += k
+        return dealt
 
-    def _gains(self, indices: Any) -> Tensor:
-        alpha, beta = (side[indices] for side in self.predictor.beliefs())
-        distance = 1.0 - self._directions[indices] @ self._previous
+    def _scores(self, indices: Tensor | None) -> Tensor:
+        chosen = slice(None) if indices is None else indices
+        alpha, beta = (side[chosen] for side in self.predictor.beliefs())
+        distance = 1.0 - self._directions[chosen] @ self._anchor
         return -((alpha / (alpha + beta) - self.target) ** 2) + self.diversity * distance
 
-    def _terms(self, indices: Tensor) -> dict[str, Tensor]:
-        return {**super()._terms(indices), "score": self._gains(indices)}
 
-    def state_dict(self) -> dict[str, Any]:
-        """The shared state and the mean direction of the previous batch."""
-        return {**super().state_dict(), "previous": self._previous.clone()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved."""
-        super().load_state_dict(state)
-        self._previous = state["previous"].clone()
-
-
-def greedy_batch(gains: Tensor, directions: Tensor, k: int, diversity: float) -> Tensor:
+def greedy_batch(
+    gains: Tensor,
+    directions: Tensor,
+    k: int,
+    diversity: float,
+    before: Tensor | None = None,
+    count: int = 0,
+) -> Tensor:
     """Choose `k` one by one, each maximising its gain plus its mean distance to those chosen.
 
     Args:
@@ -100,6 +113,7 @@ def greedy_batch(gains: Tensor, directions: Tensor, k: int, diversity: float) ->
         directions: shape (m, d), of unit length.
         k: how many, at most m.
         diversity: weight of the mean of (1 - cosine).
+        before, count: sum of the directions of those chosen before, shape (d,), and their number.
 
     Returns:
         int64 places of shape (k,), in the order of choice.
@@ -112,10 +126,13 @@ def greedy_batch(gains: Tensor, directions: Tensor, k: int, diversity: float) ->
         [0, 2]
     """
     open_gains = gains.clone()
-    similarity = torch.zeros_like(gains)
+    similarity = torch.zeros_like(gains) if before is None else directions @ before
     chosen = torch.empty(k, dtype=torch.int64)
     for i in range(k):
-        total = open_gains if i == 0 else open_gains + diversity * (1.0 - similarity / i)
+        chosen_before = count + i
+        total = open_gains
+        if chosen_before:
+            total = open_gains + diversity * (1.0 - similarity / chosen_before)
         at = int(total.argmax())
         chosen[i] = at
         open_gains[at] = -torch.inf

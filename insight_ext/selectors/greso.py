@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from insight_ext.errors import ArgumentError, CheckpointError
-from insight_ext.selectors.base import BeliefSelector
+from insight_ext.errors import ArgumentError
+from insight_ext.selectors.base import NONE, BeliefSelector
 
 MINIMUM = 0.01
 # Whole epochs without a full batch before the rest is taken as it comes.
@@ -43,12 +43,14 @@ class Greso(BeliefSelector):
     refilling after rollouts.
 
     Example:
-        >>> sorted(Greso(4).select(4).tolist())
+        >>> sorted(Greso(4).select(4, step=0).tolist())
         [0, 1, 2, 3]
     """
 
-    per_prompt: ClassVar[tuple[str, ...]] = ("streak", "side")
-    positions: ClassVar[tuple[str, ...]] = ("queue",)
+    settings = ("adjustment",)
+    per_prompt = ("streak", "side")
+    positions = ("_queue",)
+    values = ("bases",)
 
     def __init__(
         self,
@@ -69,10 +71,10 @@ class Greso(BeliefSelector):
         self.bases = torch.tensor([base, base])  # of all-wrong and all-right streaks
         self.streak = torch.zeros(pool_size, dtype=torch.int32)
         self.side = torch.zeros(pool_size, dtype=torch.int8)  # 1 where the streak is all right
-        self._queue = torch.empty(0, dtype=torch.int64)
+        self._queue = NONE
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        random, chosen = self._generator(), torch.empty(0, dtype=torch.int64)
+        random, chosen = self._generator(), NONE
         taken = torch.zeros(self.pool_size, dtype=torch.bool)
         taken[exclude] = True
         for epoch in range(PATIENCE + 1):
@@ -90,12 +92,8 @@ class Greso(BeliefSelector):
     def _keep(self, indices: Tensor) -> Tensor:
         return keep_probability(self.bases[self.side[indices].long()], self.streak[indices])
 
-    def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
-        """Update beliefs, streaks and base probabilities; see `BetaPosteriors.observe`."""
-        visited, wins, tries = self.posterior.counted(indices, successes, rollouts)
-        super().observe(indices, successes, rollouts)
-        if not len(visited):
-            return
+    def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
+        super()._learn(visited, wins, tries)
         right, wrong = wins == tries, wins == 0
         uniform = right | wrong
         goes_on = uniform & (
@@ -111,18 +109,3 @@ class Greso(BeliefSelector):
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
         return {"streak": self.streak[indices], "keep": self._keep(indices)}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The shared state, streaks, base probabilities, and the rest of the epoch."""
-        names = ("bases", "streak", "side")
-        own = {name: getattr(self, name).clone() for name in names}
-        return {**super().state_dict(), **own, "queue": self._queue.clone()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved."""
-        if not isinstance(state.get("queue"), Tensor):
-            raise CheckpointError("greso: expected an int64 tensor `queue` in the checkpoint")
-        super().load_state_dict(state)
-        for name in ("bases", "streak", "side"):
-            setattr(self, name, state[name].clone())
-        self._queue = state["queue"].clone()

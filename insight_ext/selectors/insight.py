@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from insight_ext.kernel.scores import WeightedInformation
-from insight_ext.selectors.kernel_scored import KernelScoredSelector
+from insight_ext.selectors.kernel_scored import ROLLOUTS, KernelScoredSelector
 
 
 class InSight(KernelScoredSelector):
@@ -17,8 +17,9 @@ class InSight(KernelScoredSelector):
     Args:
         pool_size, seed, candidate_ratio, common: see `KernelScoredSelector`.
         decay: see `BeliefSelector`.
-        rollouts, eta, mu, weight, information: of the score, see `WeightedInformation`; the last
-            two are the paper's ablations.
+        rollouts: K, answers per prompt; None takes the loop's, 8 without a loop.
+        eta, mu, weight, information: of the score, see `WeightedInformation`; the last two are the
+            paper's ablations.
 
     Source: arXiv 2603.01907, eq. 13, 15, 16 and the selection procedure. The paper's runs use
     `decay=1, candidate_ratio=16`. The defaults are the settings that we recommend: old results
@@ -27,10 +28,12 @@ class InSight(KernelScoredSelector):
 
     Example:
         >>> selector = InSight(4, candidate_ratio=None)
-        >>> selector.observe([0, 1, 2], successes=[8, 3, 0], rollouts=8)
-        >>> selector.select(2).tolist()   # the unseen prompt, then the one of useful difficulty
+        >>> selector.observe([0, 1, 2], [8, 3, 0], 8, step=0)
+        >>> selector.select(2, step=1).tolist()   # the unseen one, then that of useful difficulty
         [3, 1]
     """
+
+    settings = ("rollouts", "eta", "mu", "weight", "information")
 
     def __init__(
         self,
@@ -38,7 +41,7 @@ class InSight(KernelScoredSelector):
         *,
         seed: int = 0,
         decay: float = 0.5,
-        rollouts: int = 8,
+        rollouts: int | None = None,
         eta: float = 3.0,
         mu: float = 0.3,
         weight: Literal["mean", "draw", "none"] = "mean",
@@ -49,10 +52,19 @@ class InSight(KernelScoredSelector):
         super().__init__(
             pool_size, seed=seed, decay=decay, candidate_ratio=candidate_ratio, **common
         )
-        self._settings = (rollouts, eta, mu, weight, information)
-        WeightedInformation(*self._settings)
+        self.rollouts, self.eta, self.mu = rollouts, eta, mu
+        self.weight, self.information = weight, information
+        self.score  # noqa: B018  (refuses settings outside their domain)
 
     @property
     def score(self) -> WeightedInformation:
-        """The score of the present selection."""
-        return WeightedInformation(*self._settings, seed=self.seed, draw=self.selections)
+        """The score of the present step."""
+        return WeightedInformation(
+            ROLLOUTS if self.rollouts is None else self.rollouts,
+            self.eta,
+            self.mu,
+            self.weight,
+            self.information,
+            seed=self.seed if self.weight == "draw" else 0,
+            draw=self._step if self.weight == "draw" else 0,
+        )

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.predictors import FeatureRegression
+from insight_ext.selectors.kernel_scored import ROLLOUTS
 from insight_ext.selectors.predicted import PredictedSelector
-from insight_ext.selectors.ranked import best
 
 # How fast the worth of evidence falls with the novelty; 6 to 12 do equally well.
 EVIDENCE_FADES = 8
@@ -37,7 +37,7 @@ class InSightPrior(PredictedSelector):
     A prompt once visited and found too hard is left alone until the skill has come near it.
 
     Args:
-        pool_size, seed, common: see `BeliefSelector`.
+        pool_size, seed, common: see `RankedSelector`.
         features: see `FeatureRegression`; None uses the shared skill alone.
         novelty: see `FeatureRegression`; None estimates it. 1 suits a small pool whose prompts
             keep teaching, and spares the steps that the estimate takes.
@@ -45,7 +45,7 @@ class InSightPrior(PredictedSelector):
         rollouts, eta, mu: see `WeightedInformation`; eta 0 leaves p (1 - p) alone.
         ready: success rate below which a visited prompt waits, in [0, 1].
 
-    Determinism: see `BeliefSelector`.
+    Determinism: see `RankedSelector`.
 
     Cost: O(n d) for d features.
 
@@ -56,10 +56,12 @@ class InSightPrior(PredictedSelector):
     Example:
         >>> hard = torch.tensor([[0.0], [1.0], [2.0], [3.0], [9.0]])
         >>> selector = InSightPrior(5, features=hard)
-        >>> selector.observe([0, 4], successes=[7, 0], rollouts=8)
-        >>> selector.select(1).tolist()   # unseen, and predicted to be solved about half the time
+        >>> selector.observe([0, 4], [7, 0], 8, step=0)
+        >>> selector.select(1, step=1).tolist()   # unseen, predicted to be solved half the time
         [2]
     """
+
+    settings = ("rollouts", "information", "eta", "mu", "ready")
 
     def __init__(
         self,
@@ -69,7 +71,7 @@ class InSightPrior(PredictedSelector):
         features: Tensor | None = None,
         novelty: float | None = None,
         information: float = 0.1,
-        rollouts: int = 8,
+        rollouts: int | None = None,
         eta: float = 0.0,
         mu: float = 0.5,
         ready: float = 0.5,
@@ -78,7 +80,7 @@ class InSightPrior(PredictedSelector):
         for name, value in (("information", information), ("mu", mu), ("ready", ready)):
             if not 0.0 <= value <= 1.0:
                 raise ArgumentError(f"{name}: expected in [0, 1], got {value}")
-        if rollouts < 1 or eta < 0.0:
+        if (rollouts is not None and rollouts < 1) or eta < 0.0:
             raise ArgumentError(
                 f"expected rollouts >= 1 and eta >= 0, got rollouts {rollouts} and eta {eta}"
             )
@@ -86,10 +88,6 @@ class InSightPrior(PredictedSelector):
         super().__init__(pool_size, self._regression, seed=seed, **common)
         self.information, self.rollouts, self.ready = information, rollouts, ready
         self.eta, self.mu = eta, mu
-
-    def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        self._metrics.update(self.predictor.metrics())
-        return best(self._scores(None), k, self._generator(), exclude)
 
     def _scores(self, indices: Tensor | None) -> Tensor:
         # A belief of mean p and strength n = c / (1 - c) has E[phi (1 - phi)] = p (1 - p) c and
@@ -101,7 +99,9 @@ class InSightPrior(PredictedSelector):
         if self.eta:
             scores *= torch.exp(-self.eta * (mean - self.mu) ** 2)
         power = self.information * novelty**EVIDENCE_FADES
-        information = shrink.reciprocal_().sub_(1.0).mul_(self.rollouts).log1p_().mul_(0.5)
+        information = (
+            shrink.reciprocal_().sub_(1.0).mul_(self.rollouts or ROLLOUTS).log1p_().mul_(0.5)
+        )
         scores *= information.pow_(power)
         # A power for every visit number there is, looked up: cheaper than a power for each prompt.
         powers = novelty ** torch.arange(int(visits.max()) + 1, dtype=torch.float32)

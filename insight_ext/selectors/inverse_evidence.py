@@ -17,8 +17,8 @@ class InverseEvidence(KernelScoredSelector):
 
     Example:
         >>> selector = InverseEvidence(3)
-        >>> selector.observe([0, 1], successes=[4, 4], rollouts=[8, 4])
-        >>> selector.select(2).tolist()
+        >>> selector.observe([0, 1], [4, 4], [8, 4], step=0)
+        >>> selector.select(2, step=1).tolist()
         [2, 1]
     """
 

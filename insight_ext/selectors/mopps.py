@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
+from insight_ext.kernel.ops import top_k
 from insight_ext.kernel.scores import Thompson
 from insight_ext.selectors.kernel_scored import KernelScoredSelector
-from insight_ext.selectors.ranked import best
+from insight_ext.state import Names
 
 INTERVAL = (0.3, 0.7)
 
@@ -37,10 +38,12 @@ class Mopps(KernelScoredSelector):
 
     Example:
         >>> selector = Mopps(3)
-        >>> selector.observe([0, 1, 2], successes=[800, 400, 10], rollouts=800)
-        >>> selector.select(1).tolist()
+        >>> selector.observe([0, 1, 2], [800, 400, 10], 800, step=0)
+        >>> selector.select(1, step=1).tolist()
         [1]
     """
+
+    settings: Names = ("rule", "target")
 
     def __init__(
         self,
@@ -64,18 +67,14 @@ class Mopps(KernelScoredSelector):
 
     @property
     def score(self) -> Thompson:
-        """The score of the present selection, a draw."""
-        return Thompson(self.target, seed=self.seed, draw=self.selections)
+        """The score of the present step, a draw."""
+        return Thompson(self.target, seed=self.seed, draw=self._step)
 
-    def _choose(self, k: int, exclude: Tensor) -> Tensor:
+    def _best(self, k: int, candidates: Tensor | None, exclude: Tensor) -> Tensor:
         if self.rule == "top_k":
-            return super()._choose(k, exclude)
-        candidates = self._candidates(k, exclude)
+            return super()._best(k, candidates, exclude)
         alpha, beta = self.posterior.current(candidates)
         drawn = torch.from_numpy(self._generator(1).beta(alpha.numpy(), beta.numpy()))
         low, high = INTERVAL
         nearness = -torch.maximum(low - drawn, drawn - high).clamp(min=0.0)
-        if candidates is None:
-            return best(nearness, k, self._generator(2), exclude)
-        nothing = torch.empty(0, dtype=torch.int64)
-        return candidates[best(nearness, k, self._generator(2), nothing)]
+        return top_k(nearness, k, seed=self._tie_seed, indices=candidates, exclude=exclude)

@@ -6,20 +6,22 @@ from typing import Any
 
 from torch import Tensor
 
-from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.predictors import Predictor
-from insight_ext.selectors.base import BeliefSelector
+from insight_ext.selectors.ranked import RankedSelector
+from insight_ext.state import Names
 
 
-class PredictedSelector(BeliefSelector):
-    """A selector whose beliefs come from a predictor; a strategy adds `_choose`.
+class PredictedSelector(RankedSelector):
+    """A selector whose beliefs come from a predictor; a strategy adds `_scores`.
 
     `posterior` is kept as well, for the reports: it is what the prompts' own results alone say.
 
     Args:
-        pool_size, seed, common: see `BeliefSelector`.
+        pool_size, seed, common: see `RankedSelector`.
         predictor: for a pool of this size, fresh.
     """
+
+    parts: Names = ("predictor",)
 
     def __init__(
         self, pool_size: int, predictor: Predictor, *, seed: int = 0, **common: Any
@@ -27,12 +29,13 @@ class PredictedSelector(BeliefSelector):
         super().__init__(pool_size, seed=seed, **common)
         self.predictor = predictor
 
-    def observe(self, indices: Any, successes: Any, rollouts: Any) -> None:
-        """Update beliefs and predictor; see `BetaPosteriors.observe`."""
-        counted = self.posterior.counted(indices, successes, rollouts)
-        super().observe(indices, successes, rollouts)
-        if len(counted[0]):
-            self.predictor.observe(*counted)
+    def _begin(self) -> None:
+        super()._begin()
+        self._metrics.update(self.predictor.metrics())
+
+    def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
+        super()._learn(visited, wins, tries)
+        self.predictor.observe(visited, wins, tries)
 
     def predict(self, indices: Tensor) -> Tensor:
         """The expected success rate of these prompts, float32, shape of `indices`."""
@@ -41,23 +44,4 @@ class PredictedSelector(BeliefSelector):
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
         alpha, beta = (side[indices] for side in self.predictor.beliefs())
-        return {"alpha": alpha, "beta": beta}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The shared state and the predictor's."""
-        return {**super().state_dict(), "predictor": self.predictor.state_dict()}
-
-    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
-        """See `Selector.carried`."""
-        predictor = self.predictor.carried(state["predictor"], change)
-        return {**super().carried(state, change), "predictor": predictor}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved."""
-        before = super().state_dict()
-        super().load_state_dict(state)
-        try:
-            self.predictor.load_state_dict(state["predictor"])
-        except Exception:
-            super().load_state_dict(before)
-            raise
+        return {**super()._terms(indices), "alpha": alpha, "beta": beta}

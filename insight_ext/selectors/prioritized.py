@@ -22,8 +22,8 @@ class Prioritized(RankedSelector):
 
     Example:
         >>> selector = Prioritized(2)
-        >>> selector.observe([0, 1], successes=[1000000, 0], rollouts=1000000)
-        >>> selector.select(1).tolist()
+        >>> selector.observe([0, 1], [1000000, 0], 1000000, step=0)
+        >>> selector.select(1, step=1).tolist()
         [1]
     """
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from insight_ext.errors import CheckpointError
-from insight_ext.selectors.base import BeliefSelector
+from insight_ext.selectors.base import NONE, BeliefSelector, isin
 
 
 class Uniform(BeliefSelector):
@@ -25,34 +24,38 @@ class Uniform(BeliefSelector):
 
     Example:
         >>> selector = Uniform(4, seed=1)
-        >>> sorted(selector.select(2).tolist() + selector.select(2).tolist())
+        >>> sorted(selector.select(2, step=0).tolist() + selector.select(2, step=1).tolist())
         [0, 1, 2, 3]
     """
 
-    positions: ClassVar[tuple[str, ...]] = ("queue",)
+    positions = ("_queue",)
 
     def __init__(self, pool_size: int, *, seed: int = 0, **common: Any) -> None:
         super().__init__(pool_size, seed=seed, **common)
-        self._queue = torch.empty(0, dtype=torch.int64)
+        self._queue = NONE  # what the present epoch has yet to deal
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        if len(self._queue) < k:
+        free = self._free(k, exclude)
+        if len(free) < k:
             shuffled = torch.from_numpy(self._generator().permutation(self.pool_size))
             left = torch.isin(shuffled, self._queue)
             out = torch.isin(shuffled, exclude) & ~left
             parts = shuffled[~left & ~out], shuffled[out], shuffled[left]
             self._queue = torch.cat((self._queue, *parts))
-        chosen, self._queue = self._queue[:k].clone(), self._queue[k:]
+            free = self._free(k, exclude)
+        chosen = self._queue[free]
+        last = int(free[-1]) + 1
+        passed = torch.ones(last, dtype=torch.bool)
+        passed[free] = False
+        kept = self._queue[:last][passed]
+        self._queue = torch.cat((kept, self._queue[last:])) if len(kept) else self._queue[last:]
         return chosen
 
-    def state_dict(self) -> dict[str, Any]:
-        """The shared state and the prompts that the present epoch has yet to deal."""
-        return {**super().state_dict(), "queue": self._queue.clone()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved."""
-        queue = state.get("queue")
-        if not isinstance(queue, Tensor) or queue.dtype != torch.int64 or queue.ndim != 1:
-            raise CheckpointError("uniform: expected an int64 tensor `queue` in the checkpoint")
-        super().load_state_dict(state)
-        self._queue = queue.clone()
+    def _free(self, k: int, exclude: Tensor) -> Tensor:
+        """The first k places of the queue whose prompts are not excluded, or fewer."""
+        seen = 2 * k
+        while True:
+            places = (~isin(self._queue[:seen], exclude)).nonzero()[:k, 0]
+            if len(places) == k or seen >= len(self._queue):
+                return places
+            seen *= 2

@@ -18,6 +18,7 @@ from insight_ext.report.measures import (
     reliability,
 )
 from insight_ext.selectors import SELECTORS, BeliefSelector, Uniform
+from insight_ext.selectors.base import NONE
 from insight_ext.selectors.predicted import PredictedSelector
 from insight_ext.simulate.arms import RANDOM, parse_arm, selector_of
 from insight_ext.simulate.compare import Setting
@@ -120,19 +121,19 @@ class Watched:
         self._beliefs = torch.empty(0), torch.empty(0)
         self.rows: list[tuple[Floats, Floats, Counts]] = []
 
-    def select(self, k: int) -> Tensor:
+    def select(self, k: int, *, step: int, exclude: Tensor = NONE) -> Tensor:
         """The chooser's selection."""
-        chosen = self._chooser.select(k)
+        chosen = self._chooser.select(k, step=step, exclude=exclude)
         alpha, beta = self._selector.predictor.beliefs()
         self._beliefs = alpha[chosen], beta[chosen]
         return chosen
 
-    def observe(self, indices: Tensor, successes: Tensor, rollouts: int) -> None:
+    def observe(self, indices: Tensor, successes: Tensor, rollouts: Tensor, *, step: int) -> None:
         """Keep the first visits, then observe."""
         first = self._selector.posterior.visits[indices] == 0
         alpha, beta = (side[first].double().numpy() for side in self._beliefs)
         self.rows.append((alpha, beta, successes[first].numpy()))
-        self._selector.observe(indices, successes, rollouts)
+        self._selector.observe(indices, successes, rollouts, step=step)
 
 
 def check_predicts(arm: str) -> None:

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from insight_ext.report.measures import expected_calibration_error, is_mixed, reliability
-from insight_ext.selectors import BeliefSelector
+from insight_ext.selectors.base import NONE, BeliefSelector
 from insight_ext.simulate.learners import Learner
 
 
 class Chooser(Protocol):
     """What the loop needs of a strategy."""
 
-    def select(self, k: int) -> Tensor: ...
-    def observe(self, indices: Tensor, successes: Tensor, rollouts: int) -> None: ...
+    def select(self, k: int, *, step: int, exclude: Tensor) -> Tensor: ...
+    def observe(
+        self, indices: Tensor, successes: Tensor, rollouts: Tensor, *, step: int
+    ) -> None: ...
 
 
 class Oracle:
@@ -29,12 +31,12 @@ class Oracle:
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
 
-    def select(self, k: int) -> Tensor:
+    def select(self, k: int, *, step: int, exclude: Tensor = NONE) -> Tensor:
         """The best `k` of the whole pool."""
         distance = np.abs(self._learner.success_rate() - 0.5)
         return torch.from_numpy(np.argpartition(distance, k - 1)[:k])
 
-    def observe(self, indices: Tensor, successes: Tensor, rollouts: int) -> None:
+    def observe(self, indices: Tensor, successes: Tensor, rollouts: Tensor, *, step: int) -> None:
         """Nothing to learn."""
 
 
@@ -76,17 +78,19 @@ def run_trial(
         (3, True)
     """
     skill, mixed, milliseconds = [learner.mean_skill], [], []
-    predicted, observed = [], []
-    for _ in range(steps):
+    predicted: list[NDArray[np.float64]] = []
+    observed: list[NDArray[np.int64]] = []
+    answers = torch.full((prompts,), rollouts)
+    for step in range(steps):
         start = perf_counter()
-        chosen = selector.select(prompts)
+        chosen = selector.select(prompts, step=step, exclude=NONE)
         selecting = perf_counter() - start
         if isinstance(selector, BeliefSelector):
             predicted.append(selector.predict(chosen).double().numpy())
         successes = learner.train(chosen, rollouts)
         observed.append(successes.numpy())
         start = perf_counter()
-        selector.observe(chosen, successes, rollouts)
+        selector.observe(chosen, successes, answers, step=step)
         milliseconds.append(1e3 * (selecting + perf_counter() - start))
         mixed.append(is_mixed(observed[-1], np.full(prompts, rollouts)).mean())
         skill.append(learner.mean_skill)

@@ -1,0 +1,102 @@
+"""One prompt's rollouts, and which of them count as a success."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from insight_ext.errors import ObservationError
+
+# Rewards are sums of float32 numbers more often than not: .7 + .2 + .1 reaches 1.
+TOLERANCE = 1e-6
+NEVER_DEALT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rollouts of one prompt, from the engine to the log.
+
+    Args:
+        prompt: the prompt's position in the pool.
+        rewards: one number for each rollout; NaN for an answer that could not be scored.
+        id: of the group; `NEVER_DEALT` for a prompt that no loop dealt.
+        uncertainty: one positive number for each rollout, such as its perplexity; None where nobody
+            needs it.
+        version: steps whose results the beliefs had taken in when the prompt was chosen.
+
+    Example:
+        >>> group = Group(3, (1.0, 0.0, float("nan")))
+        >>> group.scored, group.successes(1.0), group.is_mixed(1.0)
+        ((1.0, 0.0), 1, True)
+    """
+
+    prompt: int
+    rewards: tuple[float, ...]
+    id: int = NEVER_DEALT
+    uncertainty: tuple[float, ...] | None = None
+    version: int = 0
+
+    @property
+    def scored(self) -> tuple[float, ...]:
+        """The rewards of the answers that could be scored."""
+        return tuple(reward for reward in self.rewards if reward == reward)
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether the rewards vary; a group where they do not gives no gradient."""
+        scored = self.scored
+        return bool(scored) and min(scored) != max(scored)
+
+    def successes(self, threshold: float) -> int:
+        """How many answers reach the threshold."""
+        return sum(is_success(reward, threshold) for reward in self.rewards)
+
+    def is_mixed(self, threshold: float) -> bool:
+        """Whether some of the scored answers reach the threshold and some do not."""
+        return 0 < self.successes(threshold) < len(self.scored)
+
+
+def is_success(reward: float, threshold: float) -> bool:
+    """Whether a reward counts as a success: the one comparison of training, validation and logs.
+
+    Rounding is forgiven: 1e-6 of the threshold, at least 1e-6. NaN is no success.
+
+    Example:
+        >>> is_success(0.7 + 0.2 + 0.1, 1.0), is_success(0.999, 1.0), is_success(float("nan"), 0.0)
+        (True, False, False)
+    """
+    return reward >= threshold - TOLERANCE * max(1.0, abs(threshold))
+
+
+def as_rewards(where: str, rewards: Any) -> tuple[float, ...]:
+    """Rewards in Python's own numbers, None as NaN, whatever kind of list or tensor they came in.
+
+    Args:
+        where: the message begins with this.
+        rewards: a list, tensor or array of numbers; None and NaN are answers that could not be
+            scored.
+
+    Raises:
+        ObservationError: no numbers, or infinite ones.
+
+    Example:
+        >>> as_rewards("group 0", [1, None, 0.5])
+        (1.0, nan, 0.5)
+    """
+    values: Iterable[Any] = rewards.tolist() if hasattr(rewards, "tolist") else rewards
+    try:
+        numbers = tuple(math.nan if value is None else float(value) for value in values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ObservationError(
+            f"{where}: expected a list of rewards, one number for each rollout, got "
+            f"{rewards!r:.120}; nothing was taken in"
+        ) from error
+    for at, number in enumerate(numbers):
+        if math.isinf(number):
+            raise ObservationError(
+                f"{where}, rollout {at}: expected a finite reward, or None for an answer that could "
+                f"not be scored, got {number}; nothing was taken in"
+            )
+    return numbers

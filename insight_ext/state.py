@@ -1,0 +1,256 @@
+"""State by convention: a class names what it saves, and one place saves, checks and restores it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from insight_ext.beliefs.pool_change import PoolChange
+from insight_ext.errors import CheckpointError
+
+Names = tuple[str, ...]
+SECTIONS = ("settings", "of_pool", "per_prompt", "positions", "values", "parts")
+
+
+class Stateful:
+    """Base of everything that a checkpoint keeps. A class says by attribute names what that is.
+
+    Attributes:
+        what: how messages call it.
+        settings: must be the same in a run that goes on.
+        of_pool: must be the same too, unless the pool changed: they follow from its prompts.
+        per_prompt: tensors with a row for each prompt of the pool, shape (n, ...).
+        positions: int64 tensors of shape (m,) or (m, c), positions in the pool (in the first
+            column). A tuple of names instead of a name: the first as said, the others with a row
+            for each of its rows.
+        values: whatever else changes, tensors and primitives.
+        parts: attributes that are `Stateful` themselves, or None.
+
+    A class names its own only: those of its bases are saved too. A leading underscore of an
+    attribute's name is not part of the saved name. What is no plain attribute can be a property
+    with a setter.
+
+    Example:
+        >>> class Counter(Stateful):
+        ...     what, settings, values = "counter", ("step",), ("count",)
+        ...     def __init__(self, step=1):
+        ...         self.step, self.count = step, 0
+        >>> saved, other = Counter(), Counter()
+        >>> saved.count = 3
+        >>> other.load_state_dict(saved.state_dict())
+        >>> other.count
+        3
+        >>> Counter(step=2).load_state_dict(saved.state_dict())
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.CheckpointError: counter: expected step 2, the checkpoint has 1; resume \
+with the settings of the run that wrote it
+    """
+
+    what: str = "state"
+    settings: Names = ()
+    of_pool: Names = ()
+    per_prompt: Names = ()
+    positions: tuple[str | Names, ...] = ()
+    values: Names = ()
+    parts: Names = ()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on: copies, as tensors and primitives."""
+        state: dict[str, Any] = {"kind": type(self).__name__}
+        for section in ("settings", "of_pool", "per_prompt", "values"):
+            names = self._names(section)
+            state[section] = {_key(name): _copy(getattr(self, name)) for name in names}
+        state["positions"] = {
+            _key(table[0]): [_copy(getattr(self, name)) for name in table]
+            for table in self._tables()
+        }
+        parts = {_key(name): getattr(self, name) for name in self._names("parts")}
+        state["parts"] = {
+            name: None if part is None else part.state_dict() for name, part in parts.items()
+        }
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` saved.
+
+        Raises:
+            CheckpointError: other settings, another shape, a damaged state; nothing was changed.
+        """
+        self.check_state(state)
+        self._apply(state)
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """See that `load_state_dict` will succeed; a class with values of its own checks them too.
+
+        Raises:
+            CheckpointError: see `load_state_dict`.
+        """
+        if not isinstance(state, Mapping) or not state.keys() >= {"kind", *SECTIONS}:
+            raise CheckpointError(
+                f"{self.what}: expected a saved state with the entries kind, "
+                f"{', '.join(SECTIONS)}, got {_told(state)}; the checkpoint is damaged or of "
+                "another version"
+            )
+        self._expect("kind", type(self).__name__, state["kind"])
+        own = self.state_dict()
+        for section in ("settings", "of_pool"):
+            for name, value in own[section].items():
+                self._expect(name, value, state[section].get(name))
+        for section in SECTIONS[2:]:
+            missing = own[section].keys() - state[section].keys()
+            if missing:
+                raise CheckpointError(
+                    f"{self.what}: expected {', '.join(sorted(missing))} in the checkpoint, found "
+                    "none; it is damaged or of another version"
+                )
+        for name, rows in own["per_prompt"].items():
+            self._expect_like(name, rows, state["per_prompt"][name], rows.shape)
+        for name, columns in own["positions"].items():
+            self._check_table(name, columns, state["positions"][name])
+        for name, value in own["values"].items():
+            self._expect_like(name, value, state["values"][name])
+        for name in self._names("parts"):
+            part, saved = getattr(self, name), state["parts"][_key(name)]
+            if (part is None) != (saved is None):
+                self._expect(_key(name), part and type(part).__name__, saved and saved.get("kind"))
+            if part is not None:
+                part.check_state(saved)
+
+    def _apply(self, state: Mapping[str, Any]) -> None:
+        for name in self._names("per_prompt"):
+            getattr(self, name).copy_(state["per_prompt"][_key(name)])
+        for names in self._tables():
+            for name, column in zip(names, state["positions"][_key(names[0])], strict=True):
+                setattr(self, name, _copy(column))
+        for name in self._names("values"):
+            setattr(self, name, _copy(state["values"][_key(name)]))
+        for name in self._names("parts"):
+            part = getattr(self, name)
+            if part is not None:
+                part._apply(state["parts"][_key(name)])
+
+    def _names(self, section: str) -> list[Any]:
+        """What the class, its bases and the object itself say of this section, bases first."""
+        says = [*(vars(kind) for kind in reversed(type(self).__mro__)), vars(self)]
+        return list(dict.fromkeys(name for each in says for name in each.get(section, ())))
+
+    def _tables(self) -> list[Names]:
+        """The entries of `positions`, each as a tuple of names."""
+        entries = self._names("positions")
+        return [entry if isinstance(entry, tuple) else (entry,) for entry in entries]
+
+    def _expect(self, name: str, expected: Any, saved: Any) -> None:
+        if not _equal(saved, expected):
+            raise CheckpointError(
+                f"{self.what}: expected {name} {_told(expected)}, the checkpoint has "
+                f"{_told(saved)}; resume with the settings of the run that wrote it"
+            )
+
+    def _expect_like(self, name: str, own: Any, saved: Any, shape: Any = None) -> None:
+        """See that a saved value can take the place of the present one."""
+        if isinstance(own, Tensor):
+            fits = isinstance(saved, Tensor) and saved.dtype == own.dtype
+            fits = fits and (saved.ndim == own.ndim if shape is None else saved.shape == shape)
+        elif isinstance(own, (bool, str, Mapping)):
+            fits = isinstance(saved, type(own))
+        else:
+            fits = isinstance(saved, (int, float, list, tuple, dict, type(None)))
+        if not fits:
+            raise CheckpointError(
+                f"{self.what}: expected {name} like {_told(own)}, the checkpoint has "
+                f"{_told(saved)}; it belongs to a pool of another size, or is damaged"
+            )
+
+    def _check_table(self, name: str, own: list[Tensor], saved: Any) -> None:
+        if not isinstance(saved, list) or len(saved) != len(own):
+            raise CheckpointError(
+                f"{self.what}: expected {name} as {len(own)} columns, the checkpoint has "
+                f"{_told(saved)}; it is damaged"
+            )
+        for mine, column in zip(own, saved, strict=True):
+            self._expect_like(name, mine, column)
+            if len(column) != len(saved[0]):
+                raise CheckpointError(
+                    f"{self.what}: expected columns of one length in {name}, the checkpoint has "
+                    f"{len(saved[0])} and {len(column)} rows; it is damaged"
+                )
+
+
+def carried(
+    state: Mapping[str, Any], fresh: Mapping[str, Any], change: PoolChange
+) -> dict[str, Any]:
+    """A state of an earlier pool as one of the present pool; `state` stays as it is.
+
+    Prompts that start anew are as in a fresh run; positions of prompts that the pool lost go.
+
+    Args:
+        state: of `Stateful.state_dict`, in the run on the earlier pool.
+        fresh: the same of the present object before it has learned anything.
+        change: from the earlier pool to the present one.
+    """
+    parts = {}
+    for name, part in fresh["parts"].items():
+        saved = state["parts"].get(name)
+        parts[name] = saved if part is None or saved is None else carried(saved, part, change)
+    tables = {}
+    for name, columns in state["positions"].items():
+        first = columns[0] if columns[0].ndim == 1 else columns[0][:, 0]
+        holds = change.holds(first)
+        kept = [column[holds] for column in columns]
+        if kept[0].ndim == 1:
+            kept[0] = change.target[kept[0]]
+        else:
+            kept[0] = torch.cat((change.target[kept[0][:, :1]], kept[0][:, 1:]), dim=1)
+        tables[name] = kept
+    return {
+        **state,
+        "of_pool": fresh["of_pool"],
+        "per_prompt": {
+            name: change.rows(rows, fresh["per_prompt"][name])
+            for name, rows in state["per_prompt"].items()
+        },
+        "positions": tables,
+        "parts": parts,
+    }
+
+
+def _key(name: str) -> str:
+    return name.lstrip("_")
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping):
+        return {name: _copy(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_copy(each) for each in value]
+    return value
+
+
+def _equal(saved: Any, expected: Any) -> bool:
+    if isinstance(expected, Tensor) or isinstance(saved, Tensor):
+        both = isinstance(saved, Tensor) and isinstance(expected, Tensor)
+        return both and torch.equal(saved, expected)
+    if isinstance(expected, (list, tuple)):
+        return (
+            isinstance(saved, (list, tuple))
+            and len(saved) == len(expected)
+            and all(_equal(*pair) for pair in zip(saved, expected, strict=True))
+        )
+    return bool(saved == expected)
+
+
+def _told(value: Any) -> str:
+    """A value in a few characters."""
+    if isinstance(value, Tensor):
+        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
+    if isinstance(value, Mapping):
+        return f"the entries {', '.join(map(str, value)) or 'none'}"
+    if isinstance(value, (list, tuple)) and any(isinstance(each, Tensor) for each in value):
+        return f"a list of {len(value)} tensors"
+    return f"{value}"
