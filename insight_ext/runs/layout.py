@@ -81,6 +81,7 @@ class Metric(StrEnum):
     PREDICTED = "success_predicted", "mean success rate that was predicted for the chosen prompts"
     OBSERVED = "success_observed", "mean success rate that was observed"
     ROLLOUTS = "rollouts_generated", "answers generated, of the whole run"
+    UNSCORED = "rollouts_unscored", "answers that could not be scored, of the whole run"
     IN_FLIGHT = "groups_out", "groups that were dealt and are not back yet"
     INCOMPLETE = "groups_incomplete", "groups closed with answers missing, of the whole run"
     DUPLICATE = "rollouts_duplicate", "answers that came twice and were ignored, of the whole run"
