@@ -87,7 +87,7 @@ class SelectionLoop(Stateful):
         >>> loop = SelectionLoop(pool, "insight", rollouts=4, seed=1)
         >>> for step in range(30):
         ...     for group, position, prompt in loop.deal(8):
-        ...         answers = [1.0 if position < 25 * (n + 1) else 0.0 for n in range(4)]  # roll out
+        ...         answers = [1.0 if position < 25 * (n + 1) else 0.0 for n in range(4)]
         ...         loop.report(group, answers)
         ...     metrics = loop.end_step()
         >>> loop.step, metrics["rollouts_generated"]
