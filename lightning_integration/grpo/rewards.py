@@ -11,7 +11,7 @@ from multiprocessing import get_context
 import reasoning_gym
 
 from insight_ext import ArgumentError, Prompt
-from insight_ext.options import imported
+from insight_ext.plugins import imported
 from lightning_integration.demo.tasks import Task, make_task
 
 Reward = Callable[[Prompt, str], float]

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from insight_ext import CheckpointError, Prompt, PromptPool
 from insight_ext.beliefs.pool_change import PoolChange
-from insight_ext.filters import VCRL, Groups
 from insight_ext.selectors import SELECTORS, make_selector
 from insight_ext.selectors.base import Selector
 
@@ -103,10 +102,6 @@ def test_prompts_in_flight_and_memories_keep_their_prompts():
     ]
     assert {now.ids[i] for i in state["queue"]} == set("cdef") - {before.ids[i] for i in dealt}
 
-    vcrl = VCRL(warmup=0, late=0.1)
-    vcrl.judge([Groups(torch.tensor([0, 3, 5]), torch.tensor([[0.0, 1.0]] * 3))], 3)
-    state = vcrl.carried(vcrl.state_dict(), change)
-    assert sorted(now.ids[i] for i in state["memory"]["prompts"]) == ["d", "f"]
 
 
 def test_an_own_strategy_may_refuse():
