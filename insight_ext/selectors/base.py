@@ -24,6 +24,53 @@ def isin(prompts: Tensor, others: Tensor) -> Tensor:
     return torch.isin(prompts, others)
 
 
+def without(places: Tensor, exclude: Tensor) -> Tensor:
+    """The prompts at these places among those not excluded, in the order of the pool.
+
+    Cost: O(m log m) for m excluded, whatever the pool.
+
+    Example:
+        >>> without(torch.tensor([0, 1, 2]), exclude=torch.tensor([4, 1])).tolist()
+        [0, 2, 3]
+    """
+    if not len(exclude):
+        return places
+    # Of an excluded prompt: how many that are not come before it.
+    before = exclude.sort().values - torch.arange(len(exclude))
+    return places + torch.searchsorted(before, places, right=True)
+
+
+def next_of(queue: Tensor, k: int, exclude: Tensor) -> tuple[Tensor, Tensor]:
+    """The first k of a queue that are not excluded, or fewer, and the queue without them.
+
+    Those passed over stay in front. The queue given is overwritten.
+
+    Cost: O(k) where few are excluded, whatever the queue's length.
+
+    Example:
+        >>> chosen, left = next_of(torch.tensor([3, 1, 2, 0]), 2, exclude=torch.tensor([1]))
+        >>> chosen.tolist(), left.tolist()
+        ([3, 2], [1, 0])
+    """
+    head = queue[:k]
+    if not len(exclude) or not isin(head, exclude).any():
+        return head.clone(), queue[k:]
+    seen = k
+    while True:
+        seen *= 2
+        free = ~isin(queue[:seen], exclude)
+        places = free.nonzero()[:k, 0]
+        if len(places) == k or seen >= len(queue):
+            break
+    if not len(places):
+        return NONE, queue
+    last = int(places[-1]) + 1
+    chosen, passed = queue[places], queue[:last][~free[:last]]
+    left = queue[last - len(passed) :]
+    left[: len(passed)] = passed
+    return chosen, left
+
+
 class Selector(Stateful, ABC):
     """Chooses the prompts of a step before they are rolled out.
 
@@ -107,11 +154,11 @@ class BeliefSelector(Selector):
             resumed run draws what the uninterrupted one would have.
         prior, decay, half_life: of the beliefs, see `BetaPosteriors`.
         exploration: share of every step that is drawn uniformly, whatever the strategy says, in
-            [0, 1]; rounded down to whole prompts.
+            [0, 1]: each place of the step at which the share of those before adds up to a prompt.
     """
 
     settings: Names = ("exploration",)
-    values: Names = ("_step", "_dealt", "_unseen")
+    values: Names = ("_step", "_dealt", "_before", "_unseen", "_metrics")
     parts: Names = ("posterior",)
 
     def __init__(
@@ -131,7 +178,9 @@ class BeliefSelector(Selector):
         self.exploration = exploration
         self._step = 0  # the latest step that asked,
         self._dealt = 0  # how many prompts it was given,
-        self._unseen = 0  # and how many of them were never visited
+        self._before = 0  # how many the step before was,
+        self._unseen = 0  # and how many were never visited
+        self._asked = 0  # by the present call, and not chosen yet
         self._metrics: dict[str, float] = {}
 
     def select(self, k: int, *, step: int, exclude: Tensor = NONE) -> Tensor:
@@ -147,30 +196,48 @@ class BeliefSelector(Selector):
                 f"got {k}"
             )
         if step != self._step or not self._dealt:
+            self._before = self._dealt
             self._step, self._dealt, self._unseen = step, 0, 0
             self._metrics = {}
             self.posterior.step = step
             self._begin()
-        explored = int(self.exploration * (self._dealt + k)) - int(self.exploration * self._dealt)
-        chosen = self._choose(k - explored, exclude) if explored < k else NONE
-        if explored:
-            free = torch.ones(self.pool_size, dtype=torch.bool)
-            free[torch.cat((chosen, exclude))] = False
-            rest = free.nonzero()[:, 0]
-            drawn = self._generator(1).choice(len(rest), explored, replace=False)
-            chosen = torch.cat((chosen, rest[torch.from_numpy(drawn)]))
-        self._dealt += k
-        self._unseen += self.posterior.visits[chosen].tolist().count(0)
+        chosen = NONE
+        while len(chosen) < k:
+            self._asked = k - len(chosen)
+            taken = torch.cat((exclude, chosen)) if len(chosen) else exclude
+            run = self._until_explored(self._asked)
+            part = self._choose(run, taken) if run else self._explore(taken)
+            self._dealt += len(part)
+            self._unseen += self.posterior.visits[part].tolist().count(0)
+            self._deal(part)
+            chosen = torch.cat((chosen, part)) if len(chosen) else part
         return chosen
+
+    def _until_explored(self, most: int) -> int:
+        """How many of the step's next prompts come before one that is drawn uniformly."""
+        if not self.exploration:
+            return most
+        share, dealt = self.exploration, self._dealt
+        drawn = int(share * dealt)
+        return next((i for i in range(most) if int(share * (dealt + i + 1)) > drawn), most)
+
+    def _explore(self, exclude: Tensor) -> Tensor:
+        """One prompt, uniformly."""
+        place = self._generator(1, self._dealt).integers(self.pool_size - len(exclude), size=1)
+        return without(torch.from_numpy(place), exclude)
 
     def _begin(self) -> None:
         """Hook: a step asks for the first time."""
+
+    def _deal(self, chosen: Tensor) -> None:
+        """Hook: the step is dealt these, whoever chose them."""
 
     @abstractmethod
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
         """The strategy: the positions of `k` distinct prompts, none of them in `exclude`.
 
-        May add to `self._metrics`.
+        May add to `self._metrics`. A step of many small choices should come to what one large one
+        comes to: `self._dealt` prompts came before, and `self._asked` are wanted at once.
         """
 
     def observe(self, indices: Any, successes: Any, rollouts: Any, *, step: int) -> None:
@@ -225,7 +292,6 @@ class BeliefSelector(Selector):
         """The strategy's columns of `explain`."""
         return {}
 
-    def _generator(self, stream: int = 0) -> np.random.Generator:
-        """A random stream of the present step; a refill of the step has streams of its own."""
-        path = (self.seed, self._step, stream)
-        return np.random.default_rng((*path, self._dealt) if self._dealt else path)
+    def _generator(self, *stream: int) -> np.random.Generator:
+        """A random stream of the present step."""
+        return np.random.default_rng((self.seed, self._step, *stream))

@@ -22,7 +22,7 @@ class DifficultyPools(BeliefSelector):
 
     Args:
         pool_size, seed, common: see `BeliefSelector`.
-        easy_share, hard_share: of every batch, from the easy and the hard pool; rounded down.
+        easy_share, hard_share: of every step, from the easy and the hard pool; rounded down.
         easy, hard: success rates that make a prompt easy or hard.
 
     Source: prime-rl's difficulty pool buffer; it has no paper. That pools fill in for each other is
@@ -62,8 +62,8 @@ class DifficultyPools(BeliefSelector):
         self.pool = torch.full((pool_size,), NORMAL, dtype=torch.int8)
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        random = self._generator()
-        wanted = {EASY: int(self.easy_share * k), HARD: int(self.hard_share * k)}
+        random = self._generator(0, self._dealt)
+        wanted = {EASY: self._due(self.easy_share, k), HARD: self._due(self.hard_share, k)}
         free = torch.ones(self.pool_size, dtype=torch.bool)
         free[exclude] = False
         chosen = torch.empty(0, dtype=torch.int64)
@@ -77,6 +77,10 @@ class DifficultyPools(BeliefSelector):
             share = torch.count_nonzero(self.pool == pool) / self.pool_size
             self._metrics[f"frac_pool_{name}"] = float(share)
         return chosen
+
+    def _due(self, share: float, k: int) -> int:
+        """How many of the step's next k prompts are of a pool with this share of the step."""
+        return int(share * (self._dealt + k)) - int(share * self._dealt)
 
     def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
         super()._learn(visited, wins, tries)

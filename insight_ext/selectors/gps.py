@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
+from insight_ext.kernel.ops import top_k
+from insight_ext.options import check_options
 from insight_ext.plugins import check_options
 from insight_ext.predictors import Gps as GpsPredictor
-from insight_ext.selectors.base import isin
+from insight_ext.selectors.base import NONE, isin
 from insight_ext.selectors.predicted import PredictedSelector
-from insight_ext.selectors.ranked import REFILL
 from insight_ext.selectors.target import check_target
 
 
@@ -43,6 +45,7 @@ class Gps(PredictedSelector):
     """
 
     settings = ("diversity", "target", "shortlist")
+    positions = (("_listed", "_gains"),)
     values = ("_anchor", "_sum", "_summed")
 
     def __init__(
@@ -71,25 +74,36 @@ class Gps(PredictedSelector):
         self._anchor = torch.zeros(width)  # mean direction of what the step before was dealt,
         self._sum = torch.zeros(width)  # sum of what this step was dealt, and how many
         self._summed = 0
+        self._listed, self._gains = NONE, torch.empty(0)  # the step's shortlist, not dealt yet
+        self._all_gains: Tensor | None = None  # of the step, for the whole pool
 
     def _begin(self) -> None:
         super()._begin()
         self._anchor = self._sum / max(self._summed, 1)
         self._sum, self._summed = torch.zeros_like(self._sum), 0
+        self._listed, self._gains, self._all_gains = NONE, torch.empty(0), None
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
+        free = ~isin(self._listed, exclude)
+        listed, gains = self._listed[free], self._gains[free]
         available = self.pool_size - len(exclude)
-        listed = self._ranking[~isin(self._ranking, exclude)]
         if len(listed) < min(self.shortlist * k, available):
-            wanted = self.shortlist * (max(k, REFILL) if self._dealt else k)
-            listed = self._best(min(wanted, available), None, exclude)
-        gains, directions = self._scores(listed), self._directions[listed]
-        chosen = greedy_batch(gains, directions, k, self.diversity, self._sum, self._summed)
-        dealt = listed[chosen]
-        self._ranking = listed
-        self._sum += self._directions[dealt].sum(0)
-        self._summed += k
-        return dealt
+            if self._all_gains is None:
+                self._all_gains = self._scores(None)
+            count = min(self.shortlist * self._ahead(exclude), available)
+            listed = top_k(self._all_gains, count, seed=self._tie_seed, exclude=exclude)
+            gains = self._all_gains[listed]
+        self._listed, self._gains = listed, gains
+        directions = self._directions[listed]
+        return listed[greedy_batch(gains, directions, k, self.diversity, self._sum, self._summed)]
+
+    def _deal(self, chosen: Tensor) -> None:
+        self._sum += self._directions[chosen].sum(0)
+        self._summed += len(chosen)
+
+    def _apply(self, state: Mapping[str, Any]) -> None:
+        super()._apply(state)
+        self._all_gains = None
 
     def _scores(self, indices: Tensor | None) -> Tensor:
         chosen = slice(None) if indices is None else indices

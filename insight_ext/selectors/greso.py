@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.selectors.base import NONE, BeliefSelector
+from insight_ext.selectors.base import NONE, BeliefSelector, isin
 
 MINIMUM = 0.01
 # Whole epochs without a full batch before the rest is taken as it comes.
@@ -74,19 +74,19 @@ class Greso(BeliefSelector):
         self._queue = NONE
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        random, chosen = self._generator(), NONE
-        taken = torch.zeros(self.pool_size, dtype=torch.bool)
-        taken[exclude] = True
-        for epoch in range(PATIENCE + 1):
-            keep = self._keep(self._queue) if epoch < PATIENCE else torch.ones(len(self._queue))
-            lot = torch.from_numpy(random.random(len(self._queue), dtype="f4"))
-            kept = ((lot < keep) & ~taken[self._queue]).nonzero()[: k - len(chosen), 0]
-            chosen = torch.cat((chosen, self._queue[kept]))
-            taken[chosen] = True
-            if len(chosen) == k:
-                self._queue = self._queue[int(kept[-1]) + 1 :].clone()
-                break
-            self._queue = torch.from_numpy(random.permutation(self.pool_size))
+        random, chosen, epochs = self._generator(0, self._dealt), NONE, 0
+        while len(chosen) < k:
+            if not len(self._queue):
+                self._queue = torch.from_numpy(random.permutation(self.pool_size))
+                epochs += 1
+            walked = self._queue[: 2 * k]
+            lot = torch.from_numpy(random.random(len(walked), dtype="f4"))
+            kept = (lot < self._keep(walked)) if epochs <= PATIENCE else torch.ones_like(lot).bool()
+            kept &= ~isin(walked, torch.cat((exclude, chosen)))
+            places = kept.nonzero()[: k - len(chosen), 0]
+            chosen = torch.cat((chosen, walked[places]))
+            last = int(places[-1]) + 1 if len(chosen) == k else len(walked)
+            self._queue = self._queue[last:]
         return chosen
 
     def _keep(self, indices: Tensor) -> Tensor:

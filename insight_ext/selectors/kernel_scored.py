@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -81,7 +83,7 @@ class KernelScoredSelector(RankedSelector):
         if self._index is not None:
             self._index.update(visited)
 
-    def _apply(self, state: dict[str, object]) -> None:  # type: ignore[override]
+    def _apply(self, state: Mapping[str, Any]) -> None:
         super()._apply(state)
         self._index = None
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.kernel.ops import top_k
+from insight_ext.kernel.ops import select_top_k, top_k
 from insight_ext.kernel.scores import Thompson
 from insight_ext.selectors.kernel_scored import KernelScoredSelector
 from insight_ext.state import Names
@@ -73,8 +72,17 @@ class Mopps(KernelScoredSelector):
     def _best(self, k: int, candidates: Tensor | None, exclude: Tensor) -> Tensor:
         if self.rule == "top_k":
             return super()._best(k, candidates, exclude)
-        alpha, beta = self.posterior.current(candidates)
-        drawn = torch.from_numpy(self._generator(1).beta(alpha.numpy(), beta.numpy()))
         low, high = INTERVAL
-        nearness = -torch.maximum(low - drawn, drawn - high).clamp(min=0.0)
-        return top_k(nearness, k, seed=self._tie_seed, indices=candidates, exclude=exclude)
+        middle = Thompson((low + high) / 2.0, seed=self.seed, draw=self._step)
+        available = self.pool_size - len(exclude) if candidates is None else len(candidates)
+        drawn = select_top_k(
+            *self.posterior.current(),
+            available,
+            middle,
+            candidates=candidates,
+            exclude=exclude if candidates is None else None,
+            sorted=False,
+        )
+        # A score is minus the squared distance of the draw to the middle of the interval.
+        outside = (drawn.scores.neg().sqrt() - (high - low) / 2.0).clamp(min=0.0)
+        return top_k(-outside, k, seed=self._tie_seed, indices=drawn.indices)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from insight_ext.selectors.ranked import RankedSelector
@@ -14,11 +13,10 @@ class Prioritized(RankedSelector):
     Args:
         pool_size, seed, common: see `RankedSelector`.
 
-    The draw is by exponential races: the k smallest of Exponential(1) / weight are a weighted
-    sample without replacement. Deviation: the success rate is the posterior mean, so a prompt that
+    Deviation: the success rate is the posterior mean, so a prompt that
     was never failed keeps a small chance.
 
-    Source: Kimi k1.5 (arXiv 2501.12599), section 2.3.4; Efraimidis and Spirakis (2006).
+    Source: Kimi k1.5 (arXiv 2501.12599), section 2.3.4.
 
     Example:
         >>> selector = Prioritized(2)
@@ -29,8 +27,7 @@ class Prioritized(RankedSelector):
 
     def _scores(self, indices: Tensor | None) -> Tensor:
         alpha, beta = self.posterior.current(indices)
-        race = self._generator(3).standard_exponential(len(alpha), dtype="f4")
-        return -torch.from_numpy(race) * (alpha + beta) / beta
+        return self._race(beta / (alpha + beta), indices)
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
         alpha, beta = self.posterior.current(indices)

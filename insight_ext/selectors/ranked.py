@@ -10,21 +10,20 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.kernel.ops import draw_distinct, tie_seed, top_k
-from insight_ext.selectors.base import NONE, BeliefSelector, isin
+from insight_ext.selectors.base import NONE, BeliefSelector, next_of, without
 from insight_ext.state import Names
 
-# Prompts ranked at once when a step comes back for more: it is likely to come again.
-REFILL = 256
-# Of a step's first draw of candidates and those of its refills, so that none repeats another.
-REFILL_STREAM = 1 << 40
+# Between the numbers of a step's draws of candidates, so that none is that of another step.
+STEPS = 1 << 40
 
 
 class RankedSelector(BeliefSelector):
     """Takes the `k` prompts of the largest score; a strategy adds `_scores`.
 
     The order is the kernel's: score, then a hash of seed and position, then position. It is the
-    same throughout a step, so that many small deals choose what one large deal chooses, where the
-    whole pool is ranked.
+    same throughout a step, so that many small calls choose what one large call chooses, where the
+    whole pool is ranked. A step that comes back for more is expected to ask for as many as the
+    step before, and for as many as it has asked for: so many are ranked ahead.
 
     Args:
         pool_size, seed, common: see `BeliefSelector`.
@@ -47,7 +46,7 @@ class RankedSelector(BeliefSelector):
         if candidate_ratio is not None and candidate_ratio < 1:
             raise ArgumentError(f"candidate_ratio: expected at least 1, got {candidate_ratio}")
         self.candidate_ratio = candidate_ratio
-        self._ranking = NONE  # the next prompts of the step, where the whole pool is ranked
+        self._ranking = NONE  # the next prompts of the step
 
     @abstractmethod
     def _scores(self, indices: Tensor | None) -> Tensor:
@@ -57,38 +56,46 @@ class RankedSelector(BeliefSelector):
         self._ranking = NONE
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        candidates = self._candidates(k, exclude)
-        if candidates is not None:
-            return self._best(k, candidates, NONE)
-        ranking = self._ranking[~isin(self._ranking, exclude)]
-        if len(ranking) < k:
-            wanted = max(k, REFILL) if self._dealt else k
-            ranking = self._best(min(wanted, self.pool_size - len(exclude)), None, exclude)
-        self._ranking = ranking[k:]
-        return ranking[:k]
+        chosen, self._ranking = next_of(self._ranking, k, exclude)
+        if len(chosen) < k:
+            exclude = torch.cat((exclude, chosen)) if len(chosen) else exclude
+            ranking = self._best(self._ahead(exclude), self._candidates(exclude), exclude)
+            more = k - len(chosen)
+            chosen, self._ranking = torch.cat((chosen, ranking[:more])), ranking[more:]
+        return chosen
+
+    def _ahead(self, exclude: Tensor) -> int:
+        """How many to rank: what the step is expected to ask for yet."""
+        expected = max(self._dealt, self._before - self._dealt) if self._dealt else 0
+        return min(max(self._asked, expected), self.pool_size - len(exclude))
 
     def _best(self, k: int, candidates: Tensor | None, exclude: Tensor) -> Tensor:
         """The k best of these candidates, or of all but the excluded; best first."""
         scores = self._scores(candidates)
-        return top_k(scores, k, seed=self._tie_seed, indices=candidates, exclude=exclude)
+        out = exclude if candidates is None else None
+        return top_k(scores, k, seed=self._tie_seed, indices=candidates, exclude=out)
 
     @property
     def _tie_seed(self) -> int:
         return tie_seed(self.seed, self._step)
 
-    def _candidates(self, k: int, exclude: Tensor) -> Tensor | None:
+    def _candidates(self, exclude: Tensor) -> Tensor | None:
         """The prompts to choose from, none of them excluded; None for the whole pool."""
-        if self.candidate_ratio is None or self.candidate_ratio * k >= self.pool_size:
+        free = self.pool_size - len(exclude)
+        if self.candidate_ratio is None or self.candidate_ratio * self._ahead(exclude) >= free:
             return None
-        draw = self._step + REFILL_STREAM * self._dealt
-        drawn = draw_distinct(self.pool_size, self.candidate_ratio * k, self.seed, draw)
-        left = drawn[~isin(drawn, exclude)]
-        if len(left) >= k:
-            return left
-        free = torch.ones(self.pool_size, dtype=torch.bool)
-        free[exclude] = False
-        rest = free.nonzero()[:, 0]
-        return rest[draw_distinct(len(rest), min(len(drawn), len(rest)), self.seed, draw)]
+        count = self.candidate_ratio * self._ahead(exclude)
+        drawn = draw_distinct(free, count, self.seed, self._step + STEPS * self._dealt)
+        return without(drawn, exclude)
+
+    def _race(self, weights: Tensor, indices: Tensor | None) -> Tensor:
+        """Scores whose k largest are k prompts drawn without replacement, by these weights.
+
+        The smallest of Exponential(1) / weight, and so on (Efraimidis and Spirakis, 2006).
+        """
+        drawn = self._generator(3) if indices is None else self._generator(3, self._dealt)
+        race = drawn.standard_exponential(len(weights), dtype="f4")
+        return -torch.from_numpy(race) / weights
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
         return {"score": self._scores(indices)}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insight_ext.selectors.base import NONE, BeliefSelector, isin
+from insight_ext.selectors.base import NONE, BeliefSelector, next_of
 
 
 class Uniform(BeliefSelector):
@@ -35,27 +35,13 @@ class Uniform(BeliefSelector):
         self._queue = NONE  # what the present epoch has yet to deal
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        free = self._free(k, exclude)
-        if len(free) < k:
-            shuffled = torch.from_numpy(self._generator().permutation(self.pool_size))
-            left = torch.isin(shuffled, self._queue)
-            out = torch.isin(shuffled, exclude) & ~left
-            parts = shuffled[~left & ~out], shuffled[out], shuffled[left]
+        chosen, self._queue = next_of(self._queue, k, exclude)
+        if len(chosen) < k:
+            out = torch.cat((exclude, chosen))
+            shuffled = torch.from_numpy(self._generator(0, self._dealt).permutation(self.pool_size))
+            left, late = torch.isin(shuffled, self._queue), torch.isin(shuffled, out)
+            parts = shuffled[~left & ~late], shuffled[late & ~left], shuffled[left]
             self._queue = torch.cat((self._queue, *parts))
-            free = self._free(k, exclude)
-        chosen = self._queue[free]
-        last = int(free[-1]) + 1
-        passed = torch.ones(last, dtype=torch.bool)
-        passed[free] = False
-        kept = self._queue[:last][passed]
-        self._queue = torch.cat((kept, self._queue[last:])) if len(kept) else self._queue[last:]
+            more, self._queue = next_of(self._queue, k - len(chosen), out)
+            chosen = torch.cat((chosen, more))
         return chosen
-
-    def _free(self, k: int, exclude: Tensor) -> Tensor:
-        """The first k places of the queue whose prompts are not excluded, or fewer."""
-        seen = 2 * k
-        while True:
-            places = (~isin(self._queue[:seen], exclude)).nonzero()[:k, 0]
-            if len(places) == k or seen >= len(self._queue):
-                return places
-            seen *= 2
