@@ -103,7 +103,6 @@ def test_prompts_in_flight_and_memories_keep_their_prompts():
     assert {now.ids[i] for i in state["queue"]} == set("cdef") - {before.ids[i] for i in dealt}
 
 
-
 def test_an_own_strategy_may_refuse():
     class Own(Selector):
         def select(self, k):
