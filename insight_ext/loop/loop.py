@@ -23,7 +23,7 @@ from insight_ext.loop.in_flight import GroupResult, InFlight, check_staleness
 from insight_ext.loop.metrics import Totals, group_metrics
 from insight_ext.runs.layout import Metric
 from insight_ext.runs.writer import RunWriter
-from insight_ext.selectors import BeliefSelector, Selector, make_selector
+from insight_ext.selectors import BeliefSelector, Selector, given_selector
 from insight_ext.state import Stateful, carried
 
 
@@ -126,7 +126,7 @@ class SelectionLoop(Stateful):
         check_staleness(max_staleness)
         self.pool = pool
         self.rollouts, self.success_threshold = rollouts, success_threshold
-        self.selector = _selector(selector, selector_options, pool, seed)
+        self.selector = given_selector(selector, selector_options, pool, seed)
         self.filter = _filter(filter, filter_options)
         take_over("selector", self.selector, "rollouts", rollouts)
         if self.filter is not None:
@@ -143,6 +143,7 @@ class SelectionLoop(Stateful):
         self._others: list[Group] = []  # of prompts that were never dealt
         self._milliseconds = 0.0
         self._writer: RunWriter | None = None
+        self._unseen: int | None = None  # the latest step, while its beliefs are not recorded
         self._agreed = False
 
     @property
@@ -308,11 +309,16 @@ class SelectionLoop(Stateful):
         if self._writer is not None:
             self._writer.flush()
 
+    def record(self, folder: str | Path, every: int = 50) -> None:
+        """Write the history there from now on, see `folder` and `history_every`."""
+        self.close()
+        self.folder, self.history_every = Path(folder), every
+
     def close(self) -> None:
         """Look at the beliefs once more, write the rest of the history, and leave the folder."""
         if self._writer is not None:
-            if self.step % self.history_every != 1 % self.history_every and self.step:
-                self._look(self.step - 1)
+            if self._unseen is not None:
+                self._look(self._unseen)
             self._writer.close()
             self._writer = None
 
@@ -355,10 +361,8 @@ class SelectionLoop(Stateful):
         fitting = self._fitting(state)
         self._say_what_differs(state["told"])
         self._apply(fitting)
-        self._agreed = False
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self._agreed, self._unseen = False, None
+        self.close()
         if in_flight == "again":
             lost = [flight for flight in self._flights if not flight.is_whole]
             for flight in lost:
@@ -504,6 +508,7 @@ class SelectionLoop(Stateful):
                 torch.tensor([len(group.scored) for group in groups]),
                 predicted,
             )
+        self._unseen = self.step
         if self.step % self.history_every == 0:
             self._look(self.step)
             self._writer.flush()
@@ -512,6 +517,7 @@ class SelectionLoop(Stateful):
         """Record the beliefs after this step."""
         if self._writer is not None and isinstance(self.selector, BeliefSelector):
             self._writer.add_beliefs(step, self.selector.posterior)
+        self._unseen = None
 
     def _told(self) -> dict[str, Any]:
         """Settings that may change between a checkpoint and the run that goes on from it."""
@@ -566,26 +572,6 @@ def take_over(what: str, part: Any, name: str, value: Any) -> None:
             f"{what} {type(part).__name__}: expected {name} {value}, as in the loop, got {own}; "
             "give it to the loop alone"
         )
-
-
-def _selector(
-    selector: Selector | str, options: Mapping[str, Any] | None, pool: PromptPool, seed: int
-) -> Selector:
-    if isinstance(selector, str):
-        return make_selector(selector, len(pool), pool=pool, **{"seed": seed, **(options or {})})
-    if not isinstance(selector, Selector):
-        raise ArgumentError(f"selector: expected a name or a Selector, got {selector!r:.80}")
-    if options:
-        raise ArgumentError(
-            f"selector_options: expected none beside a selector object, got {options}; "
-            "give them to the object"
-        )
-    if selector.pool_size != len(pool):
-        raise ArgumentError(
-            f"selector: expected one for the {len(pool)} prompts of the pool, got one for "
-            f"{selector.pool_size}"
-        )
-    return selector
 
 
 def _filter(filter: Filter | str | None, options: Mapping[str, Any] | None) -> Filter | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from insight_ext.beliefs.pool import PromptPool
@@ -61,6 +61,7 @@ __all__ = [
     "Selector",
     "Uniform",
     "check_selector",
+    "given_selector",
     "make_selector",
 ]
 
@@ -118,4 +119,34 @@ def make_selector(
     selector: Selector = make(
         "selector", SELECTORS, Selector, name, pool_size, seed=seed, **options
     )
+    return selector
+
+
+def given_selector(
+    selector: Selector | str, options: Mapping[str, Any] | None, pool: PromptPool, seed: int
+) -> Selector:
+    """The selector that a user gave: a name or an import path with options, or an object.
+
+    Args:
+        selector, options: as given.
+        pool: the prompts.
+        seed: of a selector given by name, unless the options have one.
+
+    Raises:
+        ArgumentError: see `make_selector`; options beside an object, or one for another pool.
+    """
+    if isinstance(selector, str):
+        return make_selector(selector, len(pool), pool=pool, **{"seed": seed, **(options or {})})
+    if not isinstance(selector, Selector):
+        raise ArgumentError(f"selector: expected a name or a Selector, got {selector!r:.80}")
+    if options:
+        raise ArgumentError(
+            f"selector_options: expected none beside a selector object, got {options}; "
+            "give them to the object"
+        )
+    if selector.pool_size != len(pool):
+        raise ArgumentError(
+            f"selector: expected one for the {len(pool)} prompts of the pool, got one for "
+            f"{selector.pool_size}"
+        )
     return selector
