@@ -197,5 +197,5 @@ class PromptSelectionCallback(Callback):
 
 
 def _saved(state: Any) -> Any:
-    """The loop's part of what the callback saved; that of another format as it is, to be refused."""
+    """The loop's part of what the callback saved; what has none is refused as it is."""
     return state.get("loop", state) if isinstance(state, dict) else state

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from insight_ext.errors import ArgumentError
 from insight_ext.filters.dynamic_sampling import DynamicSampling
 from insight_ext.filters.filter import Filter, RolledOut, Verdict
 from insight_ext.filters.learnability import Learnability
@@ -30,6 +32,7 @@ __all__ = [
     "Speed",
     "UncertaintyConsistency",
     "Verdict",
+    "given_filter",
     "make_filter",
     "perplexity",
 ]
@@ -48,3 +51,19 @@ def make_filter(name: str, **options: Any) -> Filter:
     """
     chosen: Filter = make("filter", FILTERS, Filter, name, **options)
     return chosen
+
+
+def given_filter(filter: Filter | str | None, options: Mapping[str, Any] | None) -> Filter | None:
+    """The filter that a user gave: a name or an import path with options, an object, or none.
+
+    Raises:
+        ArgumentError: see `make_filter`; options without a name.
+    """
+    if isinstance(filter, str):
+        return make_filter(filter, **(options or {}))
+    if options:
+        raise ArgumentError(
+            f"filter_options: expected none unless filter is a name, got {options}; "
+            "name the filter, or give them to the object"
+        )
+    return filter

@@ -17,7 +17,7 @@ from insight_ext.beliefs.pool import Prompt, PromptPool
 from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.distributed.ranks import Ranks, digest
 from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
-from insight_ext.filters import Filter, make_filter
+from insight_ext.filters import Filter, given_filter
 from insight_ext.loop.checkpoint import FORMAT, read_file, write_file
 from insight_ext.loop.in_flight import GroupResult, InFlight, check_staleness
 from insight_ext.loop.metrics import Totals, group_metrics
@@ -127,7 +127,7 @@ class SelectionLoop(Stateful):
         self.pool = pool
         self.rollouts, self.success_threshold = rollouts, success_threshold
         self.selector = given_selector(selector, selector_options, pool, seed)
-        self.filter = _filter(filter, filter_options)
+        self.filter = given_filter(filter, filter_options)
         take_over("selector", self.selector, "rollouts", rollouts)
         if self.filter is not None:
             take_over("filter", self.filter, "success_threshold", success_threshold)
@@ -572,14 +572,3 @@ def take_over(what: str, part: Any, name: str, value: Any) -> None:
             f"{what} {type(part).__name__}: expected {name} {value}, as in the loop, got {own}; "
             "give it to the loop alone"
         )
-
-
-def _filter(filter: Filter | str | None, options: Mapping[str, Any] | None) -> Filter | None:
-    if isinstance(filter, str):
-        return make_filter(filter, **(options or {}))
-    if options:
-        raise ArgumentError(
-            f"filter_options: expected none unless filter is a name, got {options}; "
-            "name the filter, or give them to the object"
-        )
-    return filter
