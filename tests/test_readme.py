@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from insight_ext import Prompt, PromptPool
+from insight_ext.runs.writer import RunWriter
 from lightning_integration import PromptDataModule
-from lightning_integration.history import MetricsFile, RunHistory
-from lightning_integration.state import SelectionState
+from lightning_integration.metrics_file import MetricsFile
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -41,14 +41,14 @@ def test_a_program_in_the_readme_runs(program, tmp_path):
 
 def leave_a_run(folder, pool):
     """What a run leaves that visited the whole pool, epoch after epoch, and learned."""
-    history, metrics = RunHistory(folder), MetricsFile(folder)
+    history, metrics = RunWriter(folder), MetricsFile(folder)
     indices = torch.arange(len(pool))
     for step in range(6):
         successes = (indices % 7 + step).clamp(max=8)
         eight = torch.full_like(successes, 8)
-        history.add_groups(step, list(pool), indices, successes, eight, successes / 8)
+        history.add_groups(step, pool.ids, indices, successes, eight, successes / 8)
         metrics.log_metrics({"val_accuracy": step / 10, "step_ms": 3.0}, step)
-    history.flush()
+    history.close()
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def runs(tmp_path_factory):
     pool.to_jsonl(inputs / "pool.jsonl")
     for name in ("addition/insight-seed0", "addition/uniform-seed0", "own_data"):
         leave_a_run(place / "runs" / name, pool)
-    state = SelectionState(PromptDataModule(pool), filter=None).save()
+    state = {"loop": PromptDataModule(pool).begin().state_dict(), "train_seconds": 0.0}
     saved = {"pytorch-lightning_version": "2.6.6", "callbacks": {"selection": state}}
     (place / "runs/own_data/checkpoints").mkdir()
     torch.save(saved, place / "runs/own_data/checkpoints/last.ckpt")

@@ -71,8 +71,9 @@ def selection_in(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: there is none, or it has another format.
     """
-    for state in content.get("callbacks", {}).values():
-        if isinstance(state, dict) and state.keys() >= NAMES:
+    for saved in content.get("callbacks", {}).values():
+        state = saved.get("loop", saved) if isinstance(saved, dict) else {}
+        if isinstance(state, dict) and state.keys() >= {"format", "pool"}:
             if state["format"] != FORMAT:
                 raise CheckpointError(
                     f"{path}: the selection's state has format {state['format']}: expected "

@@ -87,7 +87,6 @@ class Metric(StrEnum):
     DUPLICATE = "rollouts_duplicate", "answers that came twice and were ignored, of the whole run"
     STALENESS_MEAN = "staleness_mean", "steps between a group's choice and its result, mean"
     STALENESS_MAX = "staleness_max", "steps between a group's choice and its result, largest"
-    SELECTION_LAG = "selection_lag", "observed steps that the choice did not know of yet"
     SELECTION_MS = "selection_ms", "milliseconds of choosing the step's prompts"
     OBSERVATION_MS = "observation_ms", "milliseconds of taking in the step's results"
     STEP_MS = "step_ms", "milliseconds of the whole step, evaluation not counted"

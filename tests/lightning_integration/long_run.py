@@ -72,7 +72,7 @@ class Measure(callbacks.Callback):
             "resident_bytes": resident * os.sysconf("SC_PAGE_SIZE"),
             "in_flight": sum(map(len, loader.selector.state_dict()["pending"])),
             "objects": len(gc.get_objects()),
-            "groups_out": 0 if loader.ledger is None else len(loader.ledger),
+            "groups_out": len(loader.loop._flights),
         }
         print(json.dumps(row), flush=True)
 

@@ -38,7 +38,7 @@ class Learner(LightningModule):
     def __init__(self, fail_on=None, killed_on=None):
         super().__init__()
         self.skill = torch.nn.Parameter(torch.tensor(1.0))
-        self.fail_on = fail_on  # [rank, step] that reports NaN
+        self.fail_on = fail_on  # [rank, step] that reports infinity
         self.killed_on = killed_on  # [rank, step] that does not come back
         self.dealt = []
 
@@ -49,7 +49,7 @@ class Learner(LightningModule):
         if self.killed_on == [self.global_rank, step]:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fail_on == [self.global_rank, step]:
-            rewards[0, 0] = torch.nan
+            rewards[0, 0] = torch.inf
         print("step", step, flush=True)
         return {"loss": -self.skill * rewards.mean(), "rewards": rewards}
 

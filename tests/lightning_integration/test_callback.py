@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-from copy import deepcopy
 from types import SimpleNamespace
 
 import pyarrow.parquet as pq
@@ -11,12 +10,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insight_ext import ArgumentError, CheckpointError, ObservationError, Prompt, PromptPool
+from insight_ext import (
+    ArgumentError,
+    CheckpointError,
+    Group,
+    ObservationError,
+    Prompt,
+    PromptPool,
+)
+from insight_ext.distributed.ranks import digest
+from insight_ext.loop.metrics import group_metrics
 from insight_ext.selectors import Selector, Uniform
 from lightning_integration import PromptDataModule, PromptSelectionCallback
-from lightning_integration.callback import _check_one_copy_each
-from lightning_integration.outputs import group_metrics
-from lightning_integration.trainer import LightningDataModule, Trainer, callbacks
+from lightning_integration.trainer import (
+    LightningDataModule,
+    Trainer,
+    callbacks,
+    check_one_copy_each,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*treespec"),
@@ -35,7 +46,7 @@ LOGGED = {
     "frac_reward_zero_std",
     "frac_unseen",
     "frac_tied_at_cut",
-    "selection_lag",
+    "staleness_max",
     "selection_ms",
     "observation_ms",
     "calibration",
@@ -123,7 +134,7 @@ def test_gradient_accumulation_does_not_hide_metrics(tiny, tmp_path):
 
 
 def test_selections_rest_on_the_latest_beliefs(run):
-    assert set(column(run[0], "selection_lag")) == {0.0}
+    assert set(column(run[0], "staleness_max")) == {0.0}
 
 
 def test_rollouts_add_up(run, tiny):
@@ -146,9 +157,8 @@ def test_predictions_are_those_before_the_visit(run):
 
 @given(st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=3, max_size=3), min_size=1))
 def test_shares_of_groups_are_those_of_a_loop(rows):
-    rewards = torch.tensor(rows)
-    successes = (rewards >= 1.0).sum(dim=1)
-    found = group_metrics(rewards, successes)
+    groups = [Group(0, tuple(row)) for row in rows]
+    found = group_metrics(groups, 1.0, torch.full((len(rows),), 0.5), step=0)
     n = len(rows)
     assert found["frac_all_solved"] == pytest.approx(sum(r == [1.0] * 3 for r in rows) / n)
     assert found["frac_all_failed"] == pytest.approx(sum(1.0 not in r for r in rows) / n)
@@ -161,25 +171,22 @@ def test_shares_of_groups_are_those_of_a_loop(rows):
 class OutOfOrder(Selector):
     """Deals prompts in order and keeps no beliefs."""
 
+    values = ("next",)
+
     def __init__(self, pool_size, *, seed=0):
+        super().__init__(pool_size, seed=seed)
         self.next = 0
         self.seen = []
 
-    def select(self, k):
+    def select(self, k, *, step, exclude):
         self.next += k
         return torch.arange(self.next - k, self.next) % 60
 
-    def observe(self, indices, successes, rollouts):
+    def observe(self, indices, successes, rollouts, *, step):
         self.seen.append(indices.tolist())
 
     def metrics(self):
         return {"own": 1.0}
-
-    def state_dict(self):
-        return {"next": self.next}
-
-    def load_state_dict(self, state):
-        self.next = state["next"]
 
 
 def test_a_selector_without_beliefs_works(tiny, tmp_path):
@@ -213,7 +220,7 @@ def test_a_loader_that_runs_ahead_shows_as_lag(tiny, tmp_path):
 
     data = Ahead(tiny.pool(), prompts_per_step=4, steps_per_epoch=6)
     tiny.train(tmp_path, datamodule=data, **ONE_EPOCH)
-    assert column(tmp_path, "selection_lag") == [0.0, 1.0, 1.0, 1.0, 1.0]
+    assert column(tmp_path, "staleness_max") == [0.0, 1.0, 1.0, 1.0, 1.0]
 
 
 # Rehearsals
@@ -222,11 +229,12 @@ def test_a_loader_that_runs_ahead_shows_as_lag(tiny, tmp_path):
 @pytest.mark.parametrize("rehearsal", [{"fast_dev_run": 2}, {"overfit_batches": 3}])
 def test_rehearsals_teach_nothing(tiny, tmp_path, rehearsal):
     data, module = tiny.data(), tiny.Learner()
-    before, state = beliefs(data), deepcopy(data.selector.state_dict())
+    before, state = beliefs(data), digest(data.selector.state_dict())
     tiny.train(tmp_path, module=module, datamodule=data, max_epochs=2, **rehearsal)
     assert len(module.dealt) == (2 if "fast_dev_run" in rehearsal else 6)
     assert torch.equal(beliefs(data), before)
-    assert data.selector.state_dict()["selections"] == state["selections"] == 0
+    assert digest(data.selector.state_dict()) == state
+    assert data.loop.step == 0
     assert not (tmp_path / "groups.parquet").exists()
 
 
@@ -256,7 +264,7 @@ def test_validation_and_its_rehearsal_teach_nothing(tiny, tmp_path):
         (lambda o: {**o, "rewards": o["rewards"][:3]}, r"of shape \(3, 8\)"),
         (lambda o: {**o, "rewards": o["rewards"].flatten()}, r"of shape \(32,\)"),
         (lambda o: {**o, "rewards": o["rewards"][:, :0]}, r"of shape \(4, 0\)"),
-        (lambda o: {**o, "rewards": o["rewards"] * torch.nan}, r"rewards\[0, 0\], prompt 'p.*nan"),
+        (lambda o: {**o, "rewards": o["rewards"] + torch.inf}, r"rewards\[0, 0\], prompt 'p.*inf"),
     ],
 )
 def test_a_step_without_usable_rewards_is_refused(tiny, tmp_path, spoil, message):
@@ -316,7 +324,7 @@ def test_a_second_fit_goes_on_where_the_first_stopped(tiny, tmp_path):
     data, selection = tiny.data(), PromptSelectionCallback()
     tiny.train(tmp_path / "a", datamodule=data, selection=selection, **ONE_EPOCH)
     tiny.train(tmp_path / "b", datamodule=data, selection=selection, **ONE_EPOCH)
-    assert data.loader.drawn == data.loader.observed == 2 * tiny.STEPS
+    assert data.loop.step == 2 * tiny.STEPS
     assert {row["step"] for row in groups(tmp_path / "b")} == set(range(12, 24))
 
 
@@ -332,11 +340,11 @@ def test_a_checkpoint_is_plain_and_holds_the_beliefs_once(run):
             found.append(where)
 
     look(content, "")
-    state = "/callbacks/PromptSelectionCallback/selector/posterior/"
+    state = "/callbacks/PromptSelectionCallback/loop/parts/selector/parts/posterior/per_prompt/"
     assert {f"{state}alpha", f"{state}beta", f"{state}visits"} <= set(found)
-    pool = "/callbacks/PromptSelectionCallback/pool/"
+    pool = "/callbacks/PromptSelectionCallback/loop/pool/"
     assert all(where.startswith((state, pool)) for where in found)
-    assert content["callbacks"]["PromptSelectionCallback"]["pool"]["fingerprint"] == (
+    assert content["callbacks"]["PromptSelectionCallback"]["loop"]["pool"]["fingerprint"] == (
         run[1].pool.fingerprint
     )
 
@@ -355,7 +363,8 @@ def test_a_checkpoint_of_another_pool_is_refused_before_anything_changes(run, ti
 
 def test_a_changed_pool_is_restored_by_id(run, tiny, tmp_path):
     saved = torch.load(checkpoint(run[0], 20), weights_only=True)
-    saved = saved["callbacks"]["PromptSelectionCallback"]["selector"]["posterior"]
+    saved = saved["callbacks"]["PromptSelectionCallback"]["loop"]["parts"]["selector"]
+    saved = saved["parts"]["posterior"]["per_prompt"]
     prompts = list(tiny.pool())
     new = Prompt("new", "new?", "1")
     rewritten = Prompt("p7", "another text?", "7")
@@ -371,7 +380,7 @@ def test_a_changed_pool_is_restored_by_id(run, tiny, tmp_path):
 
     class Look(callbacks.Callback):
         def on_train_start(self, trainer, pl_module):
-            restored.update(data.selector.posterior.state_dict())
+            restored.update(data.selector.posterior.state_dict()["per_prompt"])
 
     with pytest.warns(UserWarning, match=expected):
         tiny.train(
@@ -386,7 +395,7 @@ def test_a_changed_pool_is_restored_by_id(run, tiny, tmp_path):
                 assert restored[name][i] == {"alpha": 1, "beta": 1}.get(name, 0)
             else:
                 assert restored[name][i] == saved[name][int(prompt.id[1:])]
-    assert data.loader.drawn == tiny.STEPS * tiny.EPOCHS
+    assert data.loop.step == tiny.STEPS * tiny.EPOCHS
 
 
 def test_a_checkpoint_saved_after_a_validation_holds_the_beliefs(tiny, tmp_path):
@@ -395,7 +404,8 @@ def test_a_checkpoint_saved_after_a_validation_holds_the_beliefs(tiny, tmp_path)
     trainer.validate(module, datamodule=data, verbose=False)
     trainer.save_checkpoint(tmp_path / "later.ckpt")
     saved = torch.load(tmp_path / "later.ckpt", weights_only=True)["callbacks"]
-    alpha = saved["PromptSelectionCallback"]["selector"]["posterior"]["alpha"]
+    saved = saved["PromptSelectionCallback"]["loop"]["parts"]["selector"]
+    alpha = saved["parts"]["posterior"]["per_prompt"]["alpha"]
     assert torch.equal(alpha, data.selector.posterior.alpha)
 
 
@@ -416,10 +426,10 @@ def test_processes_that_share_a_copy_of_the_model_are_refused(copies):
     strategy = SimpleNamespace(distributed_sampler_kwargs={"num_replicas": copies, "rank": 0})
     trainer = SimpleNamespace(world_size=4, strategy=strategy)
     if copies == 4:
-        _check_one_copy_each(trainer)
+        check_one_copy_each(trainer)
         return
     with pytest.raises(ArgumentError, match=f"each of 4 processes, got .* {copies} copies"):
-        _check_one_copy_each(trainer)
+        check_one_copy_each(trainer)
 
 
 def test_the_module_keeps_its_own_hook(run, tiny, tmp_path):
@@ -454,9 +464,9 @@ def test_a_checkpoint_without_beliefs_is_refused(tiny, tmp_path):
 
 def test_another_format_is_refused(run, tiny, tmp_path):
     content = torch.load(checkpoint(run[0], 20), weights_only=True)
-    content["callbacks"]["PromptSelectionCallback"]["format"] = 99
+    content["callbacks"]["PromptSelectionCallback"]["loop"]["format"] = 99
     torch.save(content, tmp_path / "future.ckpt")
-    with pytest.raises(CheckpointError, match="format 99: expected 3"):
+    with pytest.raises(CheckpointError, match="format 99: expected 4"):
         tiny.train(tmp_path, tmp_path / "future.ckpt")
 
 

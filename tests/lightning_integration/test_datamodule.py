@@ -100,7 +100,7 @@ def test_prompts_pass_through_the_transfer_untouched(pool):
 def test_lightning_deals_live_batches_and_does_not_warn_about_the_loader(tiny, tmp_path):
     module, data = tiny.Learner(), tiny.data()
     drawn_at = []
-    module.spoil = lambda outputs: (drawn_at.append(data.loader.drawn), outputs)[1]
+    module.spoil = lambda outputs: (drawn_at.append(data.loop._flights.dealt // 4), outputs)[1]
     with warnings.catch_warnings():
         warnings.filterwarnings("error", category=UserWarning)
         tiny.train(tmp_path, module=module, datamodule=data)

@@ -5,11 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insight_ext import Prompt, PromptPool
-from insight_ext.distributed.ranks import Ranks
-from insight_ext.selectors import InSight, Uniform
+from insight_ext import Prompt, PromptPool, SelectionLoop
+from insight_ext.distributed.ranks import Ranks, digest
 from lightning_integration import PromptLoader
-from lightning_integration.loaders import PromptBatches, RehearsalLoader
+from lightning_integration.loaders import PromptBatches
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*treespec"),
@@ -22,45 +21,54 @@ def pool(tiny):
     return tiny.pool()
 
 
+def loader_of(pool, selector="uniform", k=6, steps=5, **options):
+    return PromptLoader(SelectionLoop(pool, selector), k, steps, **options)
+
+
+def solved(loader, batch):
+    """Report that every answer of the batch is right, and end the step."""
+    for group in batch["groups"].tolist():
+        loader.loop.report(group, [1.0] * 8)
+    loader.loop.end_step()
+
+
 def test_a_batch_holds_the_prompts_of_its_indices(pool):
-    batch = next(iter(PromptLoader(pool, Uniform(len(pool)), prompts_per_step=5, steps=3)))
+    batch = next(iter(loader_of(pool, k=5)))
     assert batch["indices"].dtype == torch.int64
     assert batch["indices"].shape == (5,)
     assert batch["prompts"] == [pool[i] for i in batch["indices"].tolist()]
 
 
 def test_an_epoch_has_the_asked_number_of_steps_and_the_next_goes_on(pool):
-    loader = PromptLoader(pool, Uniform(len(pool)), prompts_per_step=6, steps=5)
+    loader = loader_of(pool)
     assert len(loader) == 5
     first, second = ([b["indices"].tolist() for b in loader] for _ in range(2))
     assert len(first) == len(second) == 5
     assert sorted(i for batch in first + second for i in batch) == list(range(60))
-    assert loader.drawn == 10
 
 
 def test_every_selection_sees_the_results_of_the_step_before(pool):
-    loader = PromptLoader(pool, InSight(len(pool)), prompts_per_step=4, steps=6)
+    loader = loader_of(pool, "insight", k=4, steps=6)
     for step, batch in enumerate(loader):
-        assert batch["step"] == batch["draw"].observed == step
-        loader.observe(batch["indices"], torch.zeros(4, dtype=torch.int64), 8)
+        assert batch["step"] == loader.loop.step == step
+        solved(loader, batch)
 
 
-def test_a_restored_loader_goes_on_counting(pool):
-    loader = PromptLoader(pool, Uniform(len(pool)), prompts_per_step=6, steps=5)
-    batch = next(iter(loader))
-    loader.observe(batch["indices"], torch.zeros(6, dtype=torch.int64), 8)
-    other = PromptLoader(pool, Uniform(len(pool)), prompts_per_step=6, steps=5)
-    other.load_state_dict(loader.state_dict())
-    assert (other.drawn, other.observed) == (1, 1)
+def test_a_loader_of_a_restored_loop_goes_on_counting(pool):
+    loader = loader_of(pool)
+    solved(loader, next(iter(loader)))
+    other = loader_of(pool)
+    other.loop.load_state_dict(loader.loop.state_dict())
+    assert next(iter(other))["step"] == 1
 
 
-def test_a_rehearsal_deals_the_same_batches_again_and_leaves_the_selector_alone(pool):
-    selector = InSight(len(pool))
-    before = selector.state_dict()["selections"]
-    loader = RehearsalLoader(PromptLoader(pool, selector, prompts_per_step=4, steps=3))
+def test_a_rehearsal_deals_the_same_batches_again_and_leaves_the_loop_alone(pool):
+    loop = SelectionLoop(pool, "insight")
+    before = digest(loop.state_dict())
+    loader = PromptLoader(loop, 4, 3, rehearsal=True)
     first, second = ([b["indices"].tolist() for b in loader] for _ in range(2))
     assert first == second
-    assert selector.state_dict()["selections"] == before
+    assert digest(loop.state_dict()) == before
 
 
 @pytest.mark.parametrize("size", [1, 7, 60, 100])
@@ -92,10 +100,10 @@ def test_processes_share_the_held_out_prompts_in_steps_of_their_own(prompts, siz
 def test_processes_share_a_training_batch(ranks, step):
     dealt = []
     for rank in range(ranks):
-        loader = PromptLoader(pool_of(20), Uniform(20, seed=1), step, steps=3)
-        loader.ranks = Ranks(rank, ranks)
-        dealt.append(list(loader))
-    whole = list(PromptLoader(pool_of(20), Uniform(20, seed=1), step, steps=3))
+        loop = SelectionLoop(pool_of(60), "uniform", seed=1)
+        loop.ranks, loop._agreed = Ranks(rank, ranks), True
+        dealt.append(list(PromptLoader(loop, step, 3)))
+    whole = list(PromptLoader(SelectionLoop(pool_of(60), "uniform", seed=1), step, 3))
     for batch, *shares in zip(whole, *dealt, strict=True):
         for name in ("indices", "groups"):
             assert torch.equal(torch.cat([share[name] for share in shares]), batch[name])

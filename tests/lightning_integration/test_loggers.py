@@ -13,7 +13,7 @@ from lightning_integration.trainer import loggers
 
 STEPS = 12
 SHARES = {"frac_all_solved", "frac_all_failed", "frac_mixed", "frac_reward_zero_std", "reward_mean"}
-LEARNED = {"selection_lag", "observation_ms", "calibration"}
+LEARNED = {"staleness_max", "observation_ms", "calibration"}
 LEARNED |= {"success_predicted", "success_observed"}
 TIMES = {"selection_ms", "step_ms", "train_seconds", "rollouts_generated"}
 WAITED = {"groups_out", "groups_incomplete", "rollouts_duplicate"}

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insight_ext import BetaPosteriors
-from lightning_integration import history
-from lightning_integration.history import GROUPS, MetricsFile, PartFiles, RunHistory
+from insight_ext import ArgumentError, BetaPosteriors
+from insight_ext.runs import writer
+from insight_ext.runs.layout import groups_schema
+from insight_ext.runs.writer import PartFiles, RunWriter
+
+GROUPS = groups_schema()
 
 
 def row(step):
@@ -44,7 +47,7 @@ def test_rows_reach_the_disk_with_a_flush(tmp_path):
 
 
 def test_full_parts_are_closed(tmp_path, monkeypatch):
-    monkeypatch.setattr(history, "ROWS_PER_PART", 3)
+    monkeypatch.setattr(writer, "ROWS_PER_PART", 3)
     files = PartFiles(tmp_path / "g", GROUPS)
     for step in range(8):
         files.append(row(step))
@@ -57,8 +60,8 @@ def test_full_parts_are_closed(tmp_path, monkeypatch):
 @given(before=st.integers(0, 20), back=st.integers(0, 25), after=st.integers(0, 10))
 def test_a_rewound_history_is_that_of_an_uninterrupted_run(tmp_path_factory, before, back, after):
     folder = tmp_path_factory.mktemp("history") / "g"
-    original = history.ROWS_PER_PART
-    history.ROWS_PER_PART = 4
+    original = writer.ROWS_PER_PART
+    writer.ROWS_PER_PART = 4
     try:
         files = PartFiles(folder, GROUPS)
         for step in range(before):
@@ -72,7 +75,7 @@ def test_a_rewound_history_is_that_of_an_uninterrupted_run(tmp_path_factory, bef
             resumed.append(row(step))
         resumed.flush()
     finally:
-        history.ROWS_PER_PART = original
+        writer.ROWS_PER_PART = original
     if begin + after:
         assert steps(folder) == list(range(begin + after))
 
@@ -81,7 +84,7 @@ def test_what_a_kill_leaves_of_an_unfinished_write_is_not_read(tmp_path):
     files = PartFiles(tmp_path / "g", GROUPS)
     files.append(row(0))
     files.flush()
-    (tmp_path / "g/.part-0000000000.parquet").write_bytes(b"PAR1 torn")
+    (tmp_path / "g/.unfinished-part-0000000000.parquet").write_bytes(b"PAR1 torn")
     assert steps(tmp_path / "g") == [0]
     resumed = PartFiles(tmp_path / "g", GROUPS)
     resumed.rewind(1)
@@ -94,7 +97,7 @@ def test_what_a_kill_leaves_of_an_unfinished_write_is_not_read(tmp_path):
 def test_beliefs_are_counted_in_bins_of_their_means(tmp_path):
     beliefs = BetaPosteriors(5, prior=(1.0, 1.0))
     beliefs.observe([0, 1], successes=[8, 0], rollouts=8)
-    recorded = RunHistory(tmp_path)
+    recorded = RunWriter(tmp_path)
     recorded.add_beliefs(0, beliefs)
     recorded.flush()
     (found,) = pq.read_table(tmp_path / "beliefs.parquet").to_pylist()
@@ -102,43 +105,9 @@ def test_beliefs_are_counted_in_bins_of_their_means(tmp_path):
     assert {i: n for i, n in enumerate(found["means"]) if n} == {2: 1, 18: 1}
 
 
-def read(folder):
-    with (folder / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_metrics_are_sparse_columns_beside_the_step(tmp_path):
-    log = MetricsFile(tmp_path)
-    log.log_metrics({"loss": 1.0}, step=0)
-    log.log_metrics({"val_accuracy": 0.5}, step=0)
-    log.log_metrics({"loss": 0.5}, step=1)
-    assert read(tmp_path) == [
-        {"loss": "1.0", "step": "0", "val_accuracy": ""},
-        {"loss": "", "step": "0", "val_accuracy": "0.5"},
-        {"loss": "0.5", "step": "1", "val_accuracy": ""},
-    ]
-
-
-def test_resumed_metrics_replace_the_steps_that_they_repeat(tmp_path):
-    log = MetricsFile(tmp_path)
-    for step in range(5):
-        log.log_metrics({"loss": float(step)}, step=step)
-    resumed = MetricsFile(tmp_path)
-    resumed.start_training(resumed=True)
-    resumed.log_metrics({"loss": 9.0, "other": 1.0}, step=3)
-    assert [r["loss"] for r in read(tmp_path)] == ["0.0", "1.0", "2.0", "9.0"]
-    assert [r["other"] for r in read(tmp_path)] == ["", "", "", "1.0"]
-
-
-def test_a_new_run_in_an_old_folder_starts_the_metrics_anew(tmp_path):
-    MetricsFile(tmp_path).log_metrics({"old": 1.0}, step=3)
-    log = MetricsFile(tmp_path)
-    log.start_training(resumed=False)
-    log.log_metrics({"loss": 2.0}, step=7)
-    assert read(tmp_path) == [{"loss": "2.0", "step": "7"}]
-
-
-def test_a_validation_of_a_finished_run_deletes_nothing(tmp_path):
-    MetricsFile(tmp_path).log_metrics({"loss": 1.0}, step=3)
-    MetricsFile(tmp_path).log_metrics({"val_accuracy": 0.5}, step=0)
-    assert [r["step"] for r in read(tmp_path)] == ["3", "0"]
+def test_a_folder_has_one_writer_at_a_time(tmp_path):
+    first = RunWriter(tmp_path)
+    with pytest.raises(ArgumentError, match="no other run writes"):
+        RunWriter(tmp_path)
+    first.close()
+    RunWriter(tmp_path)

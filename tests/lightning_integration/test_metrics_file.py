@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import csv
+
+from lightning_integration.metrics_file import MetricsFile
+
+
+def read(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_metrics_are_sparse_columns_beside_the_step(tmp_path):
+    log = MetricsFile(tmp_path)
+    log.log_metrics({"loss": 1.0}, step=0)
+    log.log_metrics({"val_accuracy": 0.5}, step=0)
+    log.log_metrics({"loss": 0.5}, step=1)
+    assert read(tmp_path) == [
+        {"loss": "1.0", "step": "0", "val_accuracy": ""},
+        {"loss": "", "step": "0", "val_accuracy": "0.5"},
+        {"loss": "0.5", "step": "1", "val_accuracy": ""},
+    ]
+
+
+def test_resumed_metrics_replace_the_steps_that_they_repeat(tmp_path):
+    log = MetricsFile(tmp_path)
+    for step in range(5):
+        log.log_metrics({"loss": float(step)}, step=step)
+    resumed = MetricsFile(tmp_path)
+    resumed.start_training(resumed=True)
+    resumed.log_metrics({"loss": 9.0, "other": 1.0}, step=3)
+    assert [r["loss"] for r in read(tmp_path)] == ["0.0", "1.0", "2.0", "9.0"]
+    assert [r["other"] for r in read(tmp_path)] == ["", "", "", "1.0"]
+
+
+def test_a_new_run_in_an_old_folder_starts_the_metrics_anew(tmp_path):
+    MetricsFile(tmp_path).log_metrics({"old": 1.0}, step=3)
+    log = MetricsFile(tmp_path)
+    log.start_training(resumed=False)
+    log.log_metrics({"loss": 2.0}, step=7)
+    assert read(tmp_path) == [{"loss": "2.0", "step": "7"}]
+
+
+def test_a_validation_of_a_finished_run_deletes_nothing(tmp_path):
+    MetricsFile(tmp_path).log_metrics({"loss": 1.0}, step=3)
+    MetricsFile(tmp_path).log_metrics({"val_accuracy": 0.5}, step=0)
+    assert [r["step"] for r in read(tmp_path)] == ["3", "0"]
