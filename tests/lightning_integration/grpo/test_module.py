@@ -6,7 +6,7 @@ from copy import deepcopy
 import pytest
 import torch
 
-from insight_ext import ArgumentError, Prompt, PromptPool
+from insight_ext import ArgumentError, ObservationError, Prompt, PromptPool
 from lightning_integration import PromptDataModule, PromptSelectionCallback
 from lightning_integration.demo.model import make_model, make_tokenizer
 from lightning_integration.grpo.module import GRPOModule
@@ -190,7 +190,12 @@ def test_a_model_object_needs_its_tokenizer():
         GRPOModule(make_model(TOKENIZER, layers=1))
 
 
-def test_a_reward_that_is_no_number_is_named():
+def test_an_answer_that_cannot_be_scored_is_worth_nan():
     chosen = module(reward=lambda prompt, completion: None)
-    with pytest.raises(ArgumentError, match="reward: expected a number for prompt 'a', got None"):
-        chosen._worth(Prompt("a", "?", "1"), "2")
+    assert math.isnan(chosen._worth([Prompt("a", "?", "1")], ["2"])[0])
+
+
+def test_a_reward_that_is_no_number_is_named():
+    chosen = module(reward=lambda prompt, completion: "much", max_failed=0.0)
+    with pytest.raises(ObservationError, match="for prompt 'a'.*expected a number or None"):
+        chosen._worth([Prompt("a", "?", "1")], ["2"])
