@@ -150,8 +150,7 @@ def test_a_damaged_state_is_taken_whole_or_refused_with_nothing_changed(counter,
     before = entries(other.state_dict())
     try:
         other.load_state_dict(state)
-    except CheckpointError as error:
-        assert "counter" in str(error) or "memory" in str(error)
+    except CheckpointError:
         assert entries(other.state_dict()) == before
     else:  # what cannot be told from a sound state, such as another number or another table
         own, taken = entries(other.state_dict()), entries(state)
@@ -207,10 +206,9 @@ def test_a_state_is_carried_over_prompt_by_prompt(counter, names):
     assert entries(saved) == kept
     for place, name in enumerate(names):
         was = "abcdef".find(name)
+        row = counter.memory.rows[was].tolist() if was >= 0 else [0.0, 0.0]
         assert fresh.counts[place] == (counter.counts[was] if was >= 0 else 0)
-        assert bool(
-            (fresh.memory.rows[place] == (counter.memory.rows[was] if was >= 0 else 0)).all()
-        )
+        assert fresh.memory.rows[place].tolist() == row
 
     def stays(position: int) -> bool:
         return "abcdef"[position] in names

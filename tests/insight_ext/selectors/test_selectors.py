@@ -299,7 +299,7 @@ def test_exploration_is_a_share_of_the_step_however_it_is_dealt():
 
 
 def test_the_prompts_drawn_are_spread_evenly():
-    """Chi-squared over the 30 prompts of the pool that can be, at the level of one in a thousand."""
+    """Chi-squared over the 30 prompts that can be, at the level of one in a thousand."""
     selector = make("uniform", 40, exploration=1.0)
     counts, out = torch.zeros(40), torch.tensor([39, 3, *range(8, 16)])
     for step in range(3000):
