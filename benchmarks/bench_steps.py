@@ -21,7 +21,7 @@ from insight_ext import GroupResult, Prompt, PromptPool
 from insight_ext.kernel.dispatch import set_num_threads
 from lightning_integration import PromptDataModule, PromptSelectionCallback
 from lightning_integration.callback import will_log
-from lightning_integration.history import MetricsFile
+from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.trainer import LightningModule, Trainer
 
 PROMPTS, ROLLOUTS, LOG_EVERY = 64, 8, 10
@@ -41,7 +41,7 @@ class Learner(LightningModule):
         self.queue: list[tuple[int, GroupResult]] = []
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        step = batch["draw"].step
+        step = batch["step"]
         chance = torch.sigmoid(self.skill + 2 - batch["indices"] / 500)
         draws = torch.rand(PROMPTS, ROLLOUTS, generator=torch.Generator().manual_seed(step))
         rewards = (draws < chance[:, None]).float()

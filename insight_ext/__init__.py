@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from insight_ext import selectors
 from insight_ext.beliefs.beta import BetaPosteriors
+from insight_ext.beliefs.group import Group
 from insight_ext.beliefs.pool import Prompt, PromptPool
 from insight_ext.distributed.sharded_pool import ShardedPool
 from insight_ext.errors import (
@@ -28,7 +29,8 @@ from insight_ext.kernel.scores import (
     Thompson,
     WeightedInformation,
 )
-from insight_ext.loop.in_flight import GroupLedger, GroupResult
+from insight_ext.loop import Dealt, GroupResult, SelectionLoop
+from insight_ext.selectors import Selector
 
 __version__ = "0.1.0"
 
@@ -37,10 +39,11 @@ __all__ = [
     "BeliefError",
     "BetaPosteriors",
     "CheckpointError",
+    "Dealt",
     "DeviceError",
     "EngineError",
     "ExpectedDifficulty",
-    "GroupLedger",
+    "Group",
     "GroupResult",
     "InsightError",
     "InverseEvidence",
@@ -51,6 +54,8 @@ __all__ = [
     "Prompt",
     "PromptPool",
     "Selection",
+    "SelectionLoop",
+    "Selector",
     "ShardedPool",
     "Thompson",
     "WeightedInformation",

@@ -1,21 +1,198 @@
-"""Packages that only some commands need, asked for before they are imported."""
+"""What a user names: strategies, import paths, options, packages; checked before it is used."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from importlib import import_module
 from importlib.util import find_spec
+from inspect import Parameter, signature
+from typing import Any, TypeVar
 
-from insight_ext.errors import InsightError
+from insight_ext.errors import ArgumentError, InsightError
+
+Entry = TypeVar("Entry")
+
+# What to install for modules that do not come with the package's own extra.
+PACKAGES = {"sentence_transformers": "sentence-transformers"}
+EXTRA = "'insight-ext[lightning]'"
+
+
+def named(kind: str, table: Mapping[str, Entry], name: str, *, otherwise: str = "") -> Entry:
+    """The entry of this name.
+
+    Args:
+        kind: of what the table is, for the message.
+        table: by name.
+        name: as the user wrote it.
+        otherwise: what else could have been written, for the message.
+
+    Raises:
+        ArgumentError: an unknown name; all known ones are listed and the nearest is suggested.
+
+    Example:
+        >>> named("colour", {"red": 1, "blue": 2}, "bleu")
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: unknown colour 'bleu': expected one of red, blue; \
+did you mean 'blue'?
+    """
+    if name in table:
+        return table[name]
+    raise ArgumentError(
+        f"unknown {kind} {name!r}: expected one of {', '.join(table)}{otherwise}"
+        f"{_nearest(name, table)}"
+    )
+
+
+def find(
+    kind: str,
+    table: Mapping[str, Any],
+    base: type | None,
+    name: str,
+    options: Iterable[str] = (),
+) -> Any:
+    """The class or function of this name, if it takes options of these names; nothing is called.
+
+    Args:
+        kind: what it is, such as "selector", for the messages.
+        table: the known ones by name.
+        base: of which it has to be a subclass; None: anything that can be called.
+        name: in the table, or an import path `package.module:Class`.
+        options: their names.
+
+    Raises:
+        ArgumentError: an unknown name (the known ones listed, the nearest suggested), a path that
+            leads nowhere or to something else, or an option that it does not take.
+    """
+    if ":" in name:
+        found = imported(kind, name)
+    else:
+        path = ", or an import path such as 'package.module:Class'"
+        found = named(kind, table, name, otherwise=path)
+    if base is None:
+        fits, expected = callable(found), "something that can be called"
+    else:
+        fits = isinstance(found, type) and issubclass(found, base)
+        expected = f"a subclass of {base.__name__}"
+    if not fits:
+        raise ArgumentError(f"{kind} {name!r}: expected {expected}, got {found!r}")
+    check_options(f"{kind} {name!r}", found, options)
+    return found
+
+
+def make(
+    kind: str,
+    table: Mapping[str, Any],
+    base: type | None,
+    name: str,
+    /,
+    *arguments: Any,
+    **options: Any,
+) -> Any:
+    """What the class or function of this name makes of these arguments and options.
+
+    Args:
+        kind, table, base, name: see `find`.
+        arguments: what every one of this kind is given.
+        options: what the user wrote.
+
+    Raises:
+        ArgumentError: see `find`; an option that is missing or outside its domain.
+
+    Example:
+        >>> make("sum", {"plain": sum}, None, "plain", [1, 2], start=3)
+        6
+    """
+    found = find(kind, table, base, name, options)
+    try:
+        return found(*arguments, **options)
+    except TypeError as error:
+        raise ArgumentError(f"{kind} {name!r}: {error}") from error
+
+
+def imported(kind: str, path: str) -> Any:
+    """The object at an import path `package.module:attribute`.
+
+    Args:
+        kind: of which the path is, for the message.
+        path: as the user wrote it.
+
+    Raises:
+        ArgumentError: no such module or attribute.
+
+    Example:
+        >>> imported("reward", "math:sqrt")(9.0)
+        3.0
+    """
+    module, _, attribute = path.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ArgumentError(f"{kind} {path!r}: cannot import it: {error}") from error
+
+
+def parsed_options(texts: Iterable[str], what: str = "option") -> dict[str, Any]:
+    """A strategy's options from texts NAME=VALUE; a value is read as JSON if it is some.
+
+    Raises:
+        ArgumentError: a text without a name or without `=`.
+
+    Example:
+        >>> parsed_options(["decay=0.5", "candidate_ratio=null", "rule=topk"])
+        {'decay': 0.5, 'candidate_ratio': None, 'rule': 'topk'}
+    """
+    options = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not (name and separator):
+            raise ArgumentError(f"{what}: expected NAME=VALUE, got {text!r}")
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name] = value
+    return options
+
+
+def check_options(what: str, takes: Callable[..., Any], given: Iterable[str]) -> None:
+    """See that a class or function has options of these names.
+
+    Args:
+        what: the message begins with this.
+        takes: its options are the parameters with a default and those by keyword only. A class
+            that hands further keywords on (`**common`) has those of its base class too.
+        given: the names that the user wrote.
+
+    Raises:
+        ArgumentError: an option that it does not take; the nearest and all of them are named.
+
+    Example:
+        >>> def rule(n, *, novelty=1.0, decay=0.5): ...
+        >>> check_options("rule", rule, ["novlety"])
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: rule: expected options among novelty, decay, \
+got 'novlety'; did you mean 'novelty'?
+    """
+    given = list(given)
+    known = _options(takes) if given else None
+    for name in given:
+        if known is None or name in known:
+            continue
+        expected = f"options among {', '.join(known)}" if known else "no options"
+        raise ArgumentError(f"{what}: expected {expected}, got {name!r}{_nearest(name, known)}")
 
 
 def need(what: str, *modules: str) -> None:
-    """See that these are installed.
+    """See that packages which only some commands need are installed, before they are imported.
 
     Args:
         what: the message begins with this.
         modules: their import names.
 
     Raises:
-        InsightError: some are missing; all of those are named.
+        InsightError: some are missing; all of those are named, and what installs them.
 
     Example:
         >>> need("report", "json", "no_such_module")
@@ -25,7 +202,32 @@ def need(what: str, *modules: str) -> None:
     """
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
+        packages = dict.fromkeys(PACKAGES.get(module, EXTRA) for module in missing)
         raise InsightError(
             f"{what}: expected {' and '.join(missing)} to be installed; "
-            "run: pip install 'insight-ext[lightning]'"
+            f"run: pip install {' '.join(packages)}"
         )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _options(takes: Callable[..., Any]) -> Sequence[str] | None:
+    """The names of its options; None if it takes any."""
+    steps: list[Any] = [takes]
+    if isinstance(takes, type):
+        own = [vars(kind)["__init__"] for kind in takes.__mro__ if "__init__" in vars(kind)]
+        steps = [init for init in own if init is not object.__init__]
+    names: dict[str, None] = {}
+    for step in steps:
+        parameters = signature(step).parameters.values()
+        names |= dict.fromkeys(
+            p.name
+            for p in parameters
+            if p.default is not Parameter.empty or p.kind is Parameter.KEYWORD_ONLY
+        )
+        if not any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
+            return list(names)
+    return None if steps else []

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning_integration.callback import PromptSelectionCallback
 from lightning_integration.datamodule import PromptDataModule
-from lightning_integration.loader import PromptBatch, PromptLoader
+from lightning_integration.loaders import PromptBatch, PromptLoader
 
 __all__ = [
     "GRPOModule",
@@ -18,7 +18,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # transformers takes seconds to import, and an own LightningModule does not need it.
+    # transformers takes seconds to import, and your own LightningModule does not need it.
     if name == "GRPOModule":
         from lightning_integration.grpo.module import GRPOModule
 

@@ -12,7 +12,7 @@ from insight_ext.loop.checkpoint import read_checkpoint
 from lightning_integration.callback import PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.datamodule import PromptDataModule
-from lightning_integration.history import MetricsFile
+from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.trainer import PACKAGE, LightningModule, Trainer, loggers
 
 cli = import_module(f"{PACKAGE}.cli")

@@ -7,11 +7,19 @@ from typing import Any
 
 import torch
 
-from insight_ext import ArgumentError, PromptPool
+from insight_ext import ArgumentError, PromptPool, SelectionLoop, Selector
 from insight_ext.distributed.ranks import Ranks
-from insight_ext.selectors import Selector, make_selector
-from lightning_integration.loader import PromptBatches, PromptLoader, RehearsalLoader
-from lightning_integration.trainer import LightningDataModule, Trainer, rank_zero_warn
+from insight_ext.filters import Filter
+from insight_ext.loop.in_flight import check_staleness
+from insight_ext.loop.loop import take_over
+from insight_ext.selectors import given_selector
+from lightning_integration.loaders import PromptBatches, PromptLoader
+from lightning_integration.trainer import (
+    LightningDataModule,
+    is_rehearsal,
+    rank_zero_warn,
+    ranks_of,
+)
 
 
 class PromptDataModule(LightningDataModule):
@@ -21,7 +29,7 @@ class PromptDataModule(LightningDataModule):
         pool: a `PromptPool`, or the path of a `.jsonl` or `.parquet` file with `id`, `prompt` and
             `answer`.
         selector: the name of a strategy in `insight_ext.selectors.SELECTORS`, the import path of
-            an own one (`package.module:Class`), or a `Selector`.
+            your own (`package.module:Class`), or a `Selector`.
         selector_options: the strategy's settings, where `selector` is a name or a path.
         prompts_per_step: prompts in a training step, of all processes together, in [1, len(pool)].
         steps_per_epoch: training steps in an epoch; None: as many as deal the pool's size once.
@@ -29,7 +37,7 @@ class PromptDataModule(LightningDataModule):
         validation_batch_size: held-out prompts in a validation step of each process.
         seed: of the strategy's draws, where `selector` is a name or a path.
         max_staleness: steps after its own in which a group's results may still come; above 0,
-            `training_step` returns `results` (`PromptSelectionCallback`).
+            `training_step` may return `results` (`PromptSelectionCallback`).
 
     Raises:
         PoolError: a file that cannot be read as prompts (file and line named).
@@ -57,38 +65,74 @@ class PromptDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.pool = _pool(pool)
-        self.selector = _selector(selector, selector_options, self.pool, seed)
+        if not 1 <= prompts_per_step <= len(self.pool):
+            raise ArgumentError(
+                f"prompts_per_step: expected an integer in [1, {len(self.pool)}], the size of the "
+                f"pool, got {prompts_per_step}"
+            )
         if steps_per_epoch is None:
-            steps_per_epoch = -(-len(self.pool) // max(prompts_per_step, 1))
-        self.loader = PromptLoader(
-            self.pool, self.selector, prompts_per_step, steps_per_epoch, max_staleness
-        )
+            steps_per_epoch = -(-len(self.pool) // prompts_per_step)
+        if steps_per_epoch < 1:
+            raise ArgumentError(f"steps_per_epoch: expected at least 1, got {steps_per_epoch}")
+        check_staleness(max_staleness)
+        self.selector = given_selector(selector, selector_options, self.pool, seed)
+        self.prompts_per_step, self.steps_per_epoch = prompts_per_step, steps_per_epoch
+        self.max_staleness = max_staleness
+        self.loop: SelectionLoop | None = None
         if validation is None:
             # Lightning then knows that there is nothing to validate; an empty loader makes it warn.
             self.val_dataloader = super().val_dataloader
         else:
             self.validation = PromptBatches(_pool(validation), validation_batch_size)
 
+    def begin(
+        self,
+        rollouts: int | None = None,
+        success_threshold: float = 1.0,
+        filter: Filter | None = None,
+        ranks: Ranks | None = None,
+    ) -> SelectionLoop:
+        """The loop of this data: made by the first call, and the same one afterwards.
+
+        Args:
+            rollouts: K; None: the selector's, else 8.
+            success_threshold, filter, ranks: see `SelectionLoop`.
+
+        Raises:
+            ArgumentError: other settings than the loop has, or a filter where results come late.
+        """
+        if filter is not None and self.max_staleness:
+            raise ArgumentError(
+                "max_staleness: expected 0 beside a filter, which decides within the step, got "
+                f"{self.max_staleness}"
+            )
+        rollouts = rollouts or self.selector.rollouts or 8
+        if self.loop is None:
+            self.loop = SelectionLoop(
+                self.pool,
+                self.selector,
+                rollouts=rollouts,
+                success_threshold=success_threshold,
+                filter=filter,
+                max_staleness=self.max_staleness,
+            )
+        take_over("loop", self.loop, "rollouts", rollouts)
+        take_over("loop", self.loop, "success_threshold", success_threshold)
+        self.loop.filter = filter
+        self.loop.ranks = ranks or Ranks()
+        return self.loop
+
     def train_dataloader(self) -> PromptLoader:
         """The stream of batches; a rehearsal (see `is_rehearsal`) gets one without memory."""
-        self.loader.ranks = self._ranks("prompts_per_step", self.loader.prompts_per_step)
-        self._expect_a_callback()
-        if self.trainer is not None and is_rehearsal(self.trainer):
-            return RehearsalLoader(self.loader)
-        return self.loader
-
-    def _expect_a_callback(self) -> None:
-        """Warn if nobody is there to tell the selector what came of its prompts."""
-        from lightning_integration.callback import PromptSelectionCallback  # which imports this
-
-        callbacks = [] if self.trainer is None else self.trainer.callbacks
-        if self.trainer is not None and not any(
-            isinstance(callback, PromptSelectionCallback) for callback in callbacks
-        ):
+        ranks = self._ranks("prompts_per_step", self.prompts_per_step)
+        if self.loop is None and self.trainer is not None:
             rank_zero_warn(
                 "PromptDataModule: expected a PromptSelectionCallback among the trainer's "
                 "callbacks, found none; without it nothing is learned about the prompts"
             )
+        loop = self.loop or self.begin(ranks=ranks)
+        rehearsal = self.trainer is not None and is_rehearsal(self.trainer)
+        return PromptLoader(loop, self.prompts_per_step, self.steps_per_epoch, rehearsal=rehearsal)
 
     def val_dataloader(self) -> PromptBatches:
         """The held-out prompts in order."""
@@ -114,34 +158,5 @@ class PromptDataModule(LightningDataModule):
         return {**batch, "indices": batch["indices"].to(device)}
 
 
-def ranks_of(trainer: Trainer) -> Ranks:
-    """This process among the trainer's."""
-    return Ranks(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
-
-
-def is_rehearsal(trainer: Trainer) -> bool:
-    """Whether the trainer only tries itself out, so that nothing may be learned about prompts."""
-    return bool(trainer.fast_dev_run) or trainer.overfit_batches > 0
-
-
 def _pool(pool: PromptPool | str | Path) -> PromptPool:
     return pool if isinstance(pool, PromptPool) else PromptPool.from_file(pool)
-
-
-def _selector(
-    selector: Selector | str, options: dict[str, Any] | None, pool: PromptPool, seed: int
-) -> Selector:
-    pool_size = len(pool)
-    if isinstance(selector, str):
-        return make_selector(selector, pool_size, pool=pool, **{"seed": seed, **(options or {})})
-    if options:
-        raise ArgumentError(
-            f"selector_options: expected none beside a selector object, got {options}; "
-            "give them to the object"
-        )
-    size = getattr(selector, "pool_size", pool_size)
-    if size != pool_size:
-        raise ArgumentError(
-            f"selector: expected one for the {pool_size} prompts of the pool, got one for {size}"
-        )
-    return selector

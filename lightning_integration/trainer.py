@@ -10,6 +10,10 @@ import sys
 from collections.abc import Container
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
+
+from insight_ext import ArgumentError
+from insight_ext.distributed.ranks import Ranks
 
 
 def choose(imported: Container[str], installed: Container[str]) -> str:
@@ -47,3 +51,37 @@ Callback = pl.Callback
 LightningDataModule = pl.LightningDataModule
 LightningModule = pl.LightningModule
 Trainer = pl.Trainer
+
+
+def ranks_of(trainer: Any) -> Ranks:
+    """This process among the trainer's."""
+    return Ranks(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
+
+
+def is_rehearsal(trainer: Any) -> bool:
+    """Whether the trainer only tries itself out, so that nothing may be learned about prompts."""
+    return bool(trainer.fast_dev_run) or trainer.overfit_batches > 0
+
+
+def check_one_copy_each(trainer: Any) -> None:
+    """ArgumentError where several processes share a copy of the model, and so want one batch."""
+    kwargs = getattr(trainer.strategy, "distributed_sampler_kwargs", None) or {}
+    copies = kwargs.get("num_replicas", trainer.world_size)
+    if copies != trainer.world_size:
+        raise ArgumentError(
+            f"PromptSelectionCallback: expected a batch for each of {trainer.world_size} "
+            f"processes, got a strategy with {copies} copies of the model; set "
+            "tensor_parallel_size=1"
+        )
+
+
+def will_log(trainer: Any) -> bool:
+    """Whether the loggers take in the present training batch.
+
+    `LightningModule.log` costs a large part of a millisecond for each metric, also on the steps
+    that the trainer then does not pass on to its loggers.
+    """
+    every = trainer.log_every_n_steps
+    if trainer.accumulate_grad_batches > 1:
+        return bool(every > 0)  # Lightning counts optimiser steps then, and has no count of them
+    return bool(every > 0 and (trainer.fit_loop.total_batch_idx + 1) % every == 0)

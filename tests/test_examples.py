@@ -25,7 +25,7 @@ def test_own_module_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     scope = runpy.run_path(str(EXAMPLES / "own_module.py"), run_name="__main__")
     assert "prompts were visited" in capsys.readouterr().out
-    assert scope["data"].loader.observed == 200
+    assert scope["data"].loop.step == 200
 
 
 def test_own_data_trains_an_own_model(tmp_path, monkeypatch):

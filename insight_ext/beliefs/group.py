@@ -96,7 +96,7 @@ def as_rewards(where: str, rewards: Any) -> tuple[float, ...]:
     for at, number in enumerate(numbers):
         if math.isinf(number):
             raise ObservationError(
-                f"{where}, rollout {at}: expected a finite reward, or None for an answer that could "
-                f"not be scored, got {number}; nothing was taken in"
+                f"{where}, rollout {at}: expected a finite reward, or None for an answer that "
+                f"could not be scored, got {number}; nothing was taken in"
             )
     return numbers

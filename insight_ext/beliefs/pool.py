@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from insight_ext.errors import PoolError
+from insight_ext.plugins import need
 
 FIELDS = ("id", "prompt", "answer")
 
@@ -164,7 +165,8 @@ class PromptPool(Sequence[Prompt]):
         """Columns `id`, `prompt`, `answer`; other columns go to `meta`. Needs pyarrow.
 
         Raises:
-            PoolError: pyarrow is missing, an unreadable file, a bad row (file and row number, from
+            InsightError: pyarrow is missing.
+            PoolError: an unreadable file, a bad row (file and row number, from
                 0), a duplicate id (both rows).
 
         Example:
@@ -177,14 +179,11 @@ class PromptPool(Sequence[Prompt]):
             >>> pool[0]
             Prompt(id='a', prompt='1+1=', answer='2', meta={})
         """
+        need(f"{path}", "pyarrow")
+        import pyarrow
+        import pyarrow.parquet
+
         path = Path(path)
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as error:
-            raise PoolError(
-                f"{path}: reading Parquet needs pyarrow; install insight-ext[lightning]"
-            ) from error
         try:
             rows = pyarrow.parquet.read_table(path).to_pylist()
         except (OSError, pyarrow.ArrowInvalid) as error:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from insight_ext.errors import ArgumentError, InsightError
+from insight_ext.plugins import need
 from insight_ext.simulate.arms import ARMS
 from insight_ext.simulate.compare import Setting, compare, markdown, write_rows
 from insight_ext.simulate.learners import LEARNERS
@@ -73,6 +74,9 @@ def _setting(options: argparse.Namespace, learner: str, pool: int) -> Setting:
 
 def run_reliability(options: argparse.Namespace) -> None:
     """Print the tables of what predictors foretold, write them and the figure."""
+    need("reliability", "matplotlib")
+    from insight_ext.simulate.figures import write_reliability
+
     setting = _setting(options, options.learner, options.pool)
     arms = [arm.strip() for arm in options.strategies.split(";")]
     for arm in arms:
@@ -86,11 +90,6 @@ def run_reliability(options: argparse.Namespace) -> None:
     text = reliability_markdown(seen)
     (options.output / "reliability.md").write_text(text, encoding="utf-8")
     print(text)
-    try:
-        from insight_ext.simulate.figures import write_reliability
-    except ImportError as error:
-        print(f"no figure: {error}; install the lightning extra")
-        return
     print(write_reliability(seen, options.output / "predictor_reliability.png"))
 
 
@@ -103,6 +102,9 @@ def run(options: argparse.Namespace) -> None:
     if options.grpo:
         _train(options, arms)
         return
+    need("compare", "matplotlib")
+    from insight_ext.simulate.figures import write_figures
+
     learners = list(LEARNERS) if options.learner == "all" else options.learner.split(",")
     try:
         pools = [int(size) for size in options.pool.split(",")]
@@ -123,11 +125,6 @@ def run(options: argparse.Namespace) -> None:
         text += f"\n### Beside {options.against}\n\n{paired(trials, options.against)}"
     (options.output / "compare.md").write_text(text, encoding="utf-8")
     print(text)
-    try:
-        from insight_ext.simulate.figures import write_figures
-    except ImportError as error:
-        print(f"no figures: {error}; install the lightning extra")
-        return
     for path in write_figures(rows, trials, options.output):
         print(path)
 

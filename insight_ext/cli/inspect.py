@@ -119,10 +119,11 @@ def _filter(saved: dict[str, Any] | None) -> str:
     if saved is None:
         return "none"
     settings = ", ".join(f"{name} {value}" for name, value in saved["settings"].items())
-    text = f"{saved['filter']} ({settings})" if settings else str(saved["filter"])
-    text += f", {saved['steps']:,} steps, {saved['rollouts']:,} rollouts"
-    memory = saved.get("memory")
-    return text if memory is None else f"{text}, {len(memory['prompts']):,} prompts remembered"
+    text = f"{saved['kind']} ({settings})" if settings else str(saved["kind"])
+    values, positions = saved["values"], saved["positions"]
+    text += f", {values['steps']:,} steps, {values['rollouts_spent']:,} rollouts"
+    remembered = [f", {len(columns[0]):,} prompts remembered" for columns in positions.values()]
+    return text + "".join(remembered)
 
 
 def _short(value: Any) -> str:

@@ -18,8 +18,7 @@ from insight_ext.kernel.build_info import build_info
 from insight_ext.offline.logs import GroupLog, read_log
 from insight_ext.offline.rank import rank
 from insight_ext.offline.tables import checked_ending
-from insight_ext.options import parsed_options
-from insight_ext.plugins import need
+from insight_ext.plugins import need, parsed_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

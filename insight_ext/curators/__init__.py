@@ -8,9 +8,8 @@ from typing import Any
 from insight_ext.curators.curation import Curation
 from insight_ext.curators.lim import lim
 from insight_ext.curators.point_biserial import point_biserial
-from insight_ext.errors import ArgumentError
 from insight_ext.offline.logs import GroupLog
-from insight_ext.options import check_options
+from insight_ext.plugins import make
 
 CURATORS: dict[str, Callable[..., Curation]] = {
     "lim": lim,
@@ -24,7 +23,7 @@ def curate(method: str, log: GroupLog, **options: Any) -> Curation:
     """Score the prompts of a log by the curator with this name in `CURATORS`.
 
     Args:
-        method: the curator's name.
+        method: the curator's name, or the import path of a function (`package.module:function`).
         log: visits of prompts, see `insight_ext.offline.logs.read_log`.
         options: of the curator.
 
@@ -43,7 +42,5 @@ def curate(method: str, log: GroupLog, **options: Any) -> Curation:
         >>> curate("lim", log, count=1).kept_ids
         ['a']
     """
-    if method not in CURATORS:
-        raise ArgumentError(f"unknown curator {method!r}: expected one of {', '.join(CURATORS)}")
-    check_options(f"curator {method!r}", CURATORS[method], options)
-    return CURATORS[method](log, **options)
+    curation: Curation = make("curator", CURATORS, None, method, log, **options)
+    return curation

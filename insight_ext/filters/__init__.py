@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from insight_ext.errors import ArgumentError
 from insight_ext.filters.dynamic_sampling import DynamicSampling
-from insight_ext.filters.filter import Filter, Groups, Verdict, joined_groups
+from insight_ext.filters.filter import Filter, RolledOut, Verdict
 from insight_ext.filters.learnability import Learnability
 from insight_ext.filters.speed import Speed
 from insight_ext.filters.uncertainty_consistency import UncertaintyConsistency, perplexity
 from insight_ext.filters.vcrl import VCRL
-from insight_ext.options import check_options
+from insight_ext.plugins import make
 
 FILTERS: dict[str, type[Filter]] = {
     "dynamic_sampling": DynamicSampling,
@@ -26,32 +27,43 @@ __all__ = [
     "VCRL",
     "DynamicSampling",
     "Filter",
-    "Groups",
     "Learnability",
+    "RolledOut",
     "Speed",
     "UncertaintyConsistency",
     "Verdict",
-    "joined_groups",
+    "given_filter",
     "make_filter",
     "perplexity",
 ]
 
 
 def make_filter(name: str, **options: Any) -> Filter:
-    """The filter with this name in `FILTERS`.
+    """The filter with this name in `FILTERS`, or at this import path (`package.module:Class`).
 
     Raises:
-        ArgumentError: an unknown name (the known ones listed), or an option that it does not take
-            (those that it takes listed).
+        ArgumentError: an unknown name (the known ones listed), a path that does not lead to a
+            `Filter`, or an option that it does not take (those that it takes listed).
 
     Example:
         >>> make_filter("dynamic_sampling", max_batches=3).max_batches
         3
     """
-    if name not in FILTERS:
-        raise ArgumentError(f"unknown filter {name!r}: expected one of {', '.join(FILTERS)}")
-    check_options(f"filter {name!r}", FILTERS[name], options)
-    try:
-        return FILTERS[name](**options)
-    except TypeError as error:
-        raise ArgumentError(f"filter {name!r}: {error}") from error
+    chosen: Filter = make("filter", FILTERS, Filter, name, **options)
+    return chosen
+
+
+def given_filter(filter: Filter | str | None, options: Mapping[str, Any] | None) -> Filter | None:
+    """The filter that a user gave: a name or an import path with options, an object, or none.
+
+    Raises:
+        ArgumentError: see `make_filter`; options without a name.
+    """
+    if isinstance(filter, str):
+        return make_filter(filter, **(options or {}))
+    if options:
+        raise ArgumentError(
+            f"filter_options: expected none unless filter is a name, got {options}; "
+            "name the filter, or give them to the object"
+        )
+    return filter

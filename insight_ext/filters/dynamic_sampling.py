@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from torch import Tensor
-
+from insight_ext.beliefs.group import Group
 from insight_ext.errors import ArgumentError
-from insight_ext.filters.filter import Filter, Groups, Verdict, has_spread
+from insight_ext.filters.filter import Filter, RolledOut, Verdict
+from insight_ext.state import Names
 
 
 class DynamicSampling(Filter):
@@ -16,28 +16,34 @@ class DynamicSampling(Filter):
     At the cap the step trains on what there is, with a warning. Surplus groups are not trained on.
 
     Args:
+        success_threshold: see `Filter`.
         max_batches: generation batches in a step, at least 1.
         refill: prompts in each further generation batch; None: as many as the step trains on.
 
     Source: DAPO (arXiv 2503.14476), dynamic sampling. At the cap DAPO's code stops the run.
 
     Example:
-        >>> import torch
         >>> sampling = DynamicSampling()
-        >>> batch = Groups(torch.tensor([4, 7]), torch.tensor([[1.0, 1.0], [0.0, 1.0]]))
+        >>> batch = [Group(4, (1.0, 1.0)), Group(7, (0.0, 1.0))]
         >>> sampling.judge([batch], target=2).wanted
         2
-        >>> more = Groups(torch.tensor([5, 6]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
-        >>> sampling.judge([batch, more], target=2).train.tolist()
+        >>> more = [Group(5, (1.0, 0.0)), Group(6, (0.0, 1.0))]
+        >>> sampling.judge([batch, more], target=2).train
         [1, 2]
-        >>> sampling.rollouts
+        >>> sampling.rollouts_spent
         8
     """
 
     refills: ClassVar[bool] = True
+    settings: Names = ("max_batches", "refill")
 
-    def __init__(self, max_batches: int = 10, refill: int | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        success_threshold: float | None = None,
+        max_batches: int = 10,
+        refill: int | None = None,
+    ) -> None:
+        super().__init__(success_threshold)
         if max_batches < 1:
             raise ArgumentError(f"max_batches: expected at least 1, got {max_batches}")
         if refill is not None and refill < 1:
@@ -45,12 +51,13 @@ class DynamicSampling(Filter):
         self.max_batches = max_batches
         self.refill = refill
 
-    def _judge(self, groups: Groups, candidates: Tensor, target: int, batches: int) -> Verdict:
-        kept = (candidates & has_spread(groups.rewards)).nonzero().flatten()[:target]
-        if len(kept) == target or batches >= self.max_batches:
+    def decide(self, rolled: RolledOut) -> Verdict:
+        """The first groups that are kept, and a refill while they are too few."""
+        kept = [i for i, group in enumerate(rolled.groups) if self.keeps(group)][: rolled.target]
+        if len(kept) == rolled.target or rolled.batches >= self.max_batches:
             return Verdict(kept)
-        return Verdict(kept, wanted=self.refill or target)
+        return Verdict(kept, wanted=self.refill or rolled.target)
 
-    def settings(self) -> dict[str, Any]:
-        """The cap and the size of a refill."""
-        return {"max_batches": self.max_batches, "refill": self.refill}
+    def keeps(self, group: Group) -> bool:
+        """Whether a group is worth training on."""
+        return group.has_spread

@@ -2,66 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from insight_ext.beliefs.pool_change import PoolChange
-from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
-
-FORMAT = 1
+from insight_ext.beliefs.group import Group
+from insight_ext.errors import ArgumentError, ObservationError
+from insight_ext.state import Names, Stateful
 
 
 @dataclass(frozen=True)
-class Groups:
-    """Finished groups of one generation batch: K answers to each of G prompts, on the CPU.
+class RolledOut:
+    """What a step has rolled out when a filter is asked to decide.
 
-    Args:
-        indices: int64 of shape (G,), the prompts' positions in the pool.
-        rewards: float of shape (G, K), finite.
-        uncertainty: float of shape (G, K), positive: the perplexity of each answer, or its mean
-            entropy; only some filters need it.
-        abandoned: rollouts spent on prompts that screening gave up, which are not among these.
-
-    Raises:
-        ObservationError: other shapes, or values outside the above.
+    Attributes:
+        groups: those that can be trained on: every prompt once, each with a scored answer.
+        target: groups that the step would like to train on.
+        batches: generation batches so far.
+        prompts: all that were rolled out so far, whether they can be trained on or not: positions
+            in the pool, in the order of generation, those given up last.
+        abandoned: groups of the prompts that screening gave up, with the answers they cost.
     """
 
-    indices: Tensor
-    rewards: Tensor
-    uncertainty: Tensor | None = None
-    abandoned: int = 0
-
-    def __post_init__(self) -> None:
-        shape = tuple(self.rewards.shape)
-        if len(shape) != 2 or self.indices.shape != shape[:1]:
-            raise ObservationError(
-                "groups: expected indices of shape (G,) and rewards of shape (G, K), got "
-                f"{tuple(self.indices.shape)} and {shape}"
-            )
-        if not torch.isfinite(self.rewards).all():
-            raise ObservationError("groups: expected finite rewards, got NaN or infinity")
-        if self.uncertainty is not None:
-            if self.uncertainty.shape != self.rewards.shape:
-                raise ObservationError(
-                    f"groups: expected uncertainty of the rewards' shape {shape}, got "
-                    f"{tuple(self.uncertainty.shape)}"
-                )
-            if not ((self.uncertainty > 0) & torch.isfinite(self.uncertainty)).all():
-                raise ObservationError("groups: expected positive finite uncertainties")
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    @property
-    def rollouts(self) -> int:
-        """What these groups cost."""
-        return self.rewards.numel() + self.abandoned
+    groups: Sequence[Group]
+    target: int
+    batches: int
+    prompts: Sequence[int]
+    abandoned: Sequence[Group] = ()
 
 
 @dataclass(frozen=True)
@@ -69,23 +39,22 @@ class Verdict:
     """What to do after a generation batch: train, or roll out more first.
 
     Attributes:
-        train: int64, positions among the step's groups in the order they were generated; distinct,
-            and so are their prompts.
+        train: positions among the groups, ascending.
         wanted: how many further prompts to roll out before training; 0 for none.
-        recall: int64, positions in the pool of prompts to roll out before training.
+        recall: positions in the pool of prompts to roll out before training.
     """
 
-    train: Tensor
+    train: list[int]
     wanted: int = 0
-    recall: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    recall: list[int] = field(default_factory=list)
 
     @property
     def settled(self) -> bool:
         """Whether the step can train."""
-        return self.wanted == 0 and len(self.recall) == 0
+        return self.wanted == 0 and not self.recall
 
 
-class Filter(ABC):
+class Filter(Stateful, ABC):
     """Chooses among finished groups those to train on.
 
     A training step rolls out a batch and asks `judge`; while the verdict is not settled it rolls
@@ -97,41 +66,77 @@ class Filter(ABC):
     group passes, those whose rewards vary are trained on instead, with a warning; if none varies
     either, the verdict is empty and the step has nothing to learn from.
 
+    Your own filter derives from this class and is passed as an object, or by import path
+    (`package.module:Class`) in a configuration. `decide` is all that it must have. What it learns
+    goes into attributes that the class names as its state (see `Stateful`).
+
+    Args:
+        success_threshold: the smallest reward of a success; None takes the loop's.
+
     Attributes:
-        needs_uncertainty: whether `Groups.uncertainty` has to be there.
+        needs_uncertainty: whether `Group.uncertainty` has to be there.
         refills: whether the filter rolls out until it has as many groups as the step wants.
-        screening: rollouts after which `passes` decides about a prompt; None: all at once.
-        steps, rollouts: settled steps and all the rollouts they cost, since the beginning.
+        screening: answers after which `passes` decides about a prompt; None: all at once.
+        steps, rollouts_spent: settled steps and all the rollouts they cost, since the beginning.
+
+    Example:
+        >>> class Hardest(Filter):
+        ...     def decide(self, rolled):
+        ...         order = sorted(
+        ...             range(len(rolled.groups)), key=lambda i: self.pass_rate(rolled.groups[i])
+        ...         )
+        ...         return Verdict(sorted(order[:rolled.target]))
+        >>> own = Hardest(success_threshold=1.0)
+        >>> own.judge([[Group(7, (1.0, 1.0)), Group(4, (0.0, 1.0))]], target=1).train
+        [1]
     """
+
+    what = "filter"
+    settings: Names = ("success_threshold",)
+    values: Names = ("steps", "rollouts_spent")
 
     needs_uncertainty: ClassVar[bool] = False
     refills: ClassVar[bool] = False
     screening: int | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, success_threshold: float | None = None) -> None:
+        self.success_threshold = success_threshold
         self.steps = 0
-        self.rollouts = 0
+        self.rollouts_spent = 0
         self._metrics: dict[str, float] = {}
 
-    def passes(self, rewards: Tensor) -> Tensor:
-        """Which screened prompts, rewards of shape (G, screening), get the rest of their rollouts.
+    def passes(self, group: Group) -> bool:
+        """Whether a prompt, `screening` answers of which are there, gets the rest of its group."""
+        return True
 
-        Returns:
-            bool of shape (G,).
-        """
-        return torch.ones(len(rewards), dtype=torch.bool)
-
-    def judge(self, batches: Sequence[Groups], target: int, *, refillable: bool = True) -> Verdict:
+    def judge(
+        self,
+        batches: Sequence[Sequence[Group]],
+        target: int,
+        *,
+        abandoned: Sequence[Group] = (),
+        refillable: bool = True,
+    ) -> Verdict:
         """Decide about the groups of one step.
 
+        Answers that could not be scored (NaN) count as cost and nowhere else. A group without
+        scored answers is never trained on; a prompt that comes twice is trained on once, with the
+        first of its groups that has some.
+
         Args:
-            batches: the step's generation batches so far, at least one. A prompt that comes twice
-                is trained on once, with its first group.
+            batches: the step's generation batches so far, at least one; groups of any size.
             target: groups that the step would like to train on, at least 1.
+            abandoned: those that screening gave up, in this step so far; they are not in `batches`.
             refillable: False if no further prompts can be had; the verdict is then settled.
 
+        Returns:
+            The verdict; `train` holds positions among all groups of the batches, in the order of
+            generation.
+
         Raises:
-            ArgumentError: no batch, target below 1, or no uncertainty where it is needed.
+            ArgumentError: no batch, target below 1, no uncertainty or no threshold where it is
+                needed.
+            ObservationError: uncertainties that are not positive, or not one for each answer.
 
         Cost: a few passes over the rewards.
         """
@@ -140,145 +145,131 @@ class Filter(ABC):
                 f"judge: expected at least one batch and a target of at least 1, got "
                 f"{len(batches)} and {target}"
             )
-        if self.needs_uncertainty and any(b.uncertainty is None for b in batches if len(b)):
-            raise ArgumentError(
-                f"{type(self).__name__}: expected Groups with uncertainty, such as "
-                "perplexity(logprobs, mask); got none"
-            )
-        groups = joined_groups(batches)
-        candidates = first_visits(groups.indices)
-        verdict = self._judge(groups, candidates, target, len(batches))
-        if refillable and not verdict.settled:
-            return verdict
+        every = [group for batch in batches for group in batch]
+        if self.needs_uncertainty:
+            self._check_uncertainty(every)
+        places = _trainable(every)
+        rolled = RolledOut(
+            [every[place] for place in places],
+            target,
+            len(batches),
+            [group.prompt for group in (*every, *abandoned)],
+            abandoned,
+        )
+        verdict = self.decide(rolled)
         train = verdict.train
-        if not len(train):
-            train = (candidates & has_spread(groups.rewards)).nonzero().flatten()[:target]
-            self._warn(
-                f"none of the step's {len(groups)} groups passes; training on "
-                + ("those whose rewards vary" if len(train) else "none, since no rewards vary")
-            )
-        elif self.refills and len(train) < target:
-            self._warn(
-                f"{len(batches)} generation batches gave {len(train)} of {target} groups to train "
-                "on; training on these"
-            )
-        self._settle(groups)
-        self._metrics = {
-            "generation_batches": float(len(batches)),
-            "groups_generated": float(len(groups)),
-            "groups_trained": float(len(train)),
-            "filter_rollouts": float(groups.rollouts),
-            "filter_passed": float(len(verdict.train)),
-        }
-        return Verdict(train)
+        if verdict.settled or not refillable:
+            if not train:
+                train = [i for i, group in enumerate(rolled.groups) if group.has_spread][:target]
+                self._warn(
+                    f"none of the step's {len(every)} groups passes; training on "
+                    + ("those whose rewards vary" if train else "none, since no rewards vary")
+                )
+            elif self.refills and len(train) < target:
+                self._warn(
+                    f"{len(batches)} generation batches gave {len(train)} of {target} groups to "
+                    "train on; training on these"
+                )
+            self.remember(rolled)
+            spent = sum(len(group.rewards) for group in (*every, *abandoned))
+            self.steps += 1
+            self.rollouts_spent += spent
+            self._metrics = {
+                "generation_batches": float(len(batches)),
+                "groups_generated": float(len(every)),
+                "groups_trained": float(len(train)),
+                "filter_rollouts": float(spent),
+                "filter_passed": float(len(verdict.train)),
+            }
+            verdict = Verdict(train)
+        return Verdict([places[i] for i in verdict.train], verdict.wanted, verdict.recall)
 
     @abstractmethod
-    def _judge(self, groups: Groups, candidates: Tensor, target: int, batches: int) -> Verdict:
-        """The strategy; `candidates`, bool of shape (G,), excludes a prompt's second group."""
+    def decide(self, rolled: RolledOut) -> Verdict:
+        """The strategy; it changes nothing.
 
-    def _settle(self, groups: Groups) -> None:
-        """Remember a settled step."""
-        self.steps += 1
-        self.rollouts += groups.rollouts
+        Returns:
+            The verdict; `train` holds positions in `rolled.groups`.
+        """
 
-    def _warn(self, message: str) -> None:
-        warnings.warn(f"{type(self).__name__}: {message}", stacklevel=3)
+    def remember(self, rolled: RolledOut) -> None:
+        """Hook: the step is settled."""
 
     def metrics(self) -> dict[str, float]:
         """About the latest settled step: batches and groups generated, groups that passed, groups
         trained on, rollouts."""
         return dict(self._metrics)
 
-    def settings(self) -> dict[str, Any]:
-        """What has to be the same in a run that goes on from a state."""
-        return {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on, as tensors and primitives."""
-        return {
-            "format": FORMAT,
-            "filter": type(self).__name__,
-            "settings": self.settings(),
-            "steps": self.steps,
-            "rollouts": self.rollouts,
-        }
-
-    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
-        """What `state_dict` saved in a run on an earlier pool, as a state for the present pool."""
-        return state
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved.
+    def successes(self, group: Group) -> int:
+        """How many answers of the group reach the threshold.
 
         Raises:
-            CheckpointError: another format, filter or setting; nothing was changed.
+            ArgumentError: no threshold.
         """
-        own = {"format": FORMAT, "filter": type(self).__name__, "settings": self.settings()}
-        for key, value in own.items():
-            if state.get(key) != value:
-                raise CheckpointError(
-                    f"filter: expected {key} {value}, the checkpoint has {state.get(key)}; "
-                    "resume with the settings of the run that wrote it"
+        if self.success_threshold is None:
+            raise ArgumentError(
+                f"{type(self).__name__}: expected a success_threshold, got none; give it, or pass "
+                "the filter to a loop, which has one"
+            )
+        return group.successes(self.success_threshold)
+
+    def pass_rate(self, group: Group) -> float:
+        """The share of successes among the group's scored answers; NaN if there are none.
+
+        Raises:
+            ArgumentError: no threshold.
+        """
+        successes, scored = self.successes(group), len(group.scored)
+        return successes / scored if scored else math.nan
+
+    def _check_uncertainty(self, groups: Sequence[Group]) -> None:
+        for group in groups:
+            if group.uncertainty is None:
+                raise ArgumentError(
+                    f"{type(self).__name__}: expected groups with uncertainty, such as "
+                    f"perplexity(logprobs, mask); got none for prompt {group.prompt}"
                 )
-        self.steps = int(state["steps"])
-        self.rollouts = int(state["rollouts"])
+            where = f"{type(self).__name__}, prompt {group.prompt}"
+            if len(group.uncertainty) != len(group.rewards):
+                raise ObservationError(
+                    f"{where}: expected an uncertainty for each of {len(group.rewards)} answers, "
+                    f"got {len(group.uncertainty)}"
+                )
+            for at, value in enumerate(group.uncertainty):
+                if not (value > 0.0 and math.isfinite(value)):
+                    raise ObservationError(
+                        f"{where}, answer {at}: expected a positive finite uncertainty, got {value}"
+                    )
+
+    def _warn(self, message: str) -> None:
+        warnings.warn(f"{type(self).__name__}: {message}", stacklevel=3)
 
 
-def joined_groups(batches: Sequence[Groups]) -> Groups:
-    """All groups of a step, in the order they were generated; batches without groups add cost."""
-    full = [batch for batch in batches if len(batch)] or list(batches[:1])
-    abandoned = sum(batch.abandoned for batch in batches)
-    uncertainty = None
-    if all(batch.uncertainty is not None for batch in full):
-        uncertainty = torch.cat([b.uncertainty for b in full if b.uncertainty is not None])
-    return Groups(
-        torch.cat([batch.indices for batch in full]),
-        torch.cat([batch.rewards for batch in full]),
-        uncertainty,
-        abandoned,
-    )
+def _trainable(groups: Sequence[Group]) -> list[int]:
+    """Positions of the first group of each prompt that has a scored answer."""
+    first: dict[int, int] = {}
+    for place, group in enumerate(groups):
+        if group.scored:
+            first.setdefault(group.prompt, place)
+    return list(first.values())
 
 
-def first_visits(indices: Tensor) -> Tensor:
-    """Which entries hold a prompt for the first time, bool of shape (G,).
+def varied_of_largest(values: Sequence[float], groups: Sequence[Group], keep: float) -> Verdict:
+    """Train on this share of the groups, those of the largest values whose rewards vary.
 
-    Example:
-        >>> first_visits(torch.tensor([3, 1, 3])).tolist()
-        [True, True, False]
+    At least one group is kept; of equal values the earlier ones are.
     """
-    _, position = torch.unique(indices, return_inverse=True)
-    at = torch.arange(len(indices))
-    first = torch.full((len(indices),), len(indices)).scatter_reduce(0, position, at, "amin")
-    return first[position] == at
+    varied = [i for i, group in enumerate(groups) if group.has_spread]
+    best = sorted(varied, key=lambda i: -values[i])
+    return Verdict(sorted(best[: max(1, round(keep * len(groups)))]))
 
 
-def has_spread(rewards: Tensor) -> Tensor:
-    """Which groups have rewards that vary, bool of shape (G,); the others give no gradient.
+def check_share(name: str, share: float) -> float:
+    """The share, if it is in (0, 1].
 
-    Example:
-        >>> has_spread(torch.tensor([[0.1, 0.1], [0.0, 1.0]])).tolist()
-        [False, True]
+    Raises:
+        ArgumentError: it is not.
     """
-    return (rewards != rewards[:, :1]).any(dim=1)
-
-
-def success_rate(rewards: Tensor, threshold: float) -> Tensor:
-    """The share of rewards that reach the threshold, float64 of shape (G,)."""
-    return (rewards >= threshold).double().mean(dim=1)
-
-
-def largest(values: Tensor, candidates: Tensor, count: int) -> Tensor:
-    """Positions of the `count` largest values among the candidates, in the order of generation.
-
-    Of equal values the earlier ones are taken.
-    """
-    positions = candidates.nonzero().flatten()
-    order = torch.sort(values[positions], descending=True, stable=True).indices
-    return positions[order[:count]].sort().values
-
-
-def checked_share(name: str, share: float) -> float:
-    """ArgumentError unless the share is in (0, 1]."""
     if not 0.0 < share <= 1.0:
         raise ArgumentError(f"{name}: expected a share in (0, 1], got {share}")
     return share

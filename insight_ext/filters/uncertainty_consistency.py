@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from math import fsum, sqrt
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from insight_ext.beliefs.group import Group
 from insight_ext.errors import ArgumentError, ObservationError
-from insight_ext.filters.filter import (
-    Filter,
-    Groups,
-    Verdict,
-    checked_share,
-    has_spread,
-    largest,
-)
+from insight_ext.filters.filter import Filter, RolledOut, Verdict, check_share, varied_of_largest
+from insight_ext.state import Names
 
 
 class UncertaintyConsistency(Filter):
@@ -27,32 +24,40 @@ class UncertaintyConsistency(Filter):
     Args:
         keep: the share of the batch to keep, in (0, 1]; at least one group is kept.
         gamma: weight of the wrong answers, at least 0.
+        success_threshold: not needed; see `Filter`.
 
     Source: arXiv 2601.22595, online selection; keep 0.3 and gamma 0.1 are the paper's.
     """
 
     needs_uncertainty: ClassVar[bool] = True
+    settings: Names = ("keep", "gamma")
 
-    def __init__(self, keep: float = 0.3, gamma: float = 0.1) -> None:
-        super().__init__()
+    def __init__(
+        self, keep: float = 0.3, gamma: float = 0.1, success_threshold: float | None = None
+    ) -> None:
+        super().__init__(success_threshold)
         if not gamma >= 0.0:
             raise ArgumentError(f"gamma: expected 0 or more, got {gamma}")
-        self.keep = checked_share("keep", keep)
+        self.keep = check_share("keep", keep)
         self.gamma = gamma
 
-    def _judge(self, groups: Groups, candidates: Tensor, target: int, batches: int) -> Verdict:
-        assert groups.uncertainty is not None
-        values = consistency(groups.rewards, groups.uncertainty, self.gamma)
-        count = max(1, round(self.keep * len(groups)))
-        return Verdict(largest(values, candidates & has_spread(groups.rewards), count))
+    def decide(self, rolled: RolledOut) -> Verdict:
+        """The share with the largest consistency."""
+        values = [self.value(group) for group in rolled.groups]
+        return varied_of_largest(values, rolled.groups, self.keep)
 
-    def settings(self) -> dict[str, Any]:
-        """The share and gamma."""
-        return {"keep": self.keep, "gamma": self.gamma}
+    def value(self, group: Group) -> float:
+        """The consistency of the group's scored answers."""
+        assert group.uncertainty is not None
+        pairs = zip(group.rewards, group.uncertainty, strict=True)
+        rewards, uncertainty = zip(*(pair for pair in pairs if pair[0] == pair[0]), strict=True)
+        return consistency(rewards, uncertainty, self.gamma)
 
 
-def consistency(rewards: Tensor, uncertainty: Tensor, gamma: float = 0.1) -> Tensor:
-    """How well certainty agrees with correctness in each group.
+def consistency(
+    rewards: Sequence[float], uncertainty: Sequence[float], gamma: float = 0.1
+) -> float:
+    """How well certainty agrees with correctness in a group of K answers.
 
         r_on = 1/K ( sum_{A_j > 0} A_j / U_j + gamma sum_{A_j < 0} A_j / U_j )
 
@@ -61,23 +66,25 @@ def consistency(rewards: Tensor, uncertainty: Tensor, gamma: float = 0.1) -> Ten
     and for gamma = 1 it is `sd(1/U)` times the point-biserial correlation of 1/U with the rewards.
 
     Args:
-        rewards, uncertainty: shape (G, K); uncertainty positive.
+        rewards, uncertainty: K numbers each; uncertainty positive.
 
     Returns:
-        float64 of shape (G,); 0 for a group whose rewards do not vary.
+        0 for a group whose rewards do not vary.
 
     Source: arXiv 2601.22595, online selection.
 
     Example:
-        >>> consistency(torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 4.0]])).round(decimals=4)
-        tensor([0.2375], dtype=torch.float64)
+        >>> round(consistency([1.0, 0.0], [2.0, 4.0]), 4)
+        0.2375
     """
-    rewards, certainty = rewards.double(), 1.0 / uncertainty.double()
-    deviation = rewards.std(dim=1, correction=0, keepdim=True)
-    varied = has_spread(rewards)[:, None]
-    advantage = (rewards - rewards.mean(dim=1, keepdim=True)) / torch.where(varied, deviation, 1.0)
-    weighted = torch.where(advantage > 0, advantage, gamma * advantage)
-    return torch.where(varied, weighted * certainty, 0.0).mean(dim=1)
+    if min(rewards) == max(rewards):
+        return 0.0
+    k = len(rewards)
+    mean = fsum(rewards) / k
+    deviation = sqrt(fsum((reward - mean) ** 2 for reward in rewards) / k)
+    advantages = [(reward - mean) / deviation for reward in rewards]
+    weighted = [a if a > 0.0 else gamma * a for a in advantages]
+    return fsum(a / u for a, u in zip(weighted, uncertainty, strict=True)) / k
 
 
 def perplexity(logprobs: Tensor, mask: Tensor) -> Tensor:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from insight_ext.beliefs.pool_change import PoolChange
+from insight_ext.beliefs.group import Group
 from insight_ext.errors import ArgumentError
-from insight_ext.filters.filter import Filter, Groups, Verdict
+from insight_ext.filters.filter import Filter, RolledOut, Verdict
+from insight_ext.state import Names
 
 
 class VCRL(Filter):
@@ -27,12 +26,15 @@ class VCRL(Filter):
         early, late: thresholds on the normalised variance, in [0, 1].
         warmup: steps during which `early` holds.
         momentum: of the priority, in [0, 1].
-        success_threshold: the smallest reward of a success.
+        success_threshold: see `Filter`.
 
     Source: VCRL (arXiv 2509.19803): variance, thresholds .3 for 20 steps, then .8, and the memory.
     Ours: recalled prompts are judged like others; of equal priorities the one remembered longest
     comes first; momentum 0.9, and the form of the priority, are our reading of the paper.
     """
+
+    settings: Names = ("early", "late", "warmup", "momentum")
+    positions = (("_prompts", "_priority", "_age"),)
 
     def __init__(
         self,
@@ -40,9 +42,9 @@ class VCRL(Filter):
         late: float = 0.8,
         warmup: int = 20,
         momentum: float = 0.9,
-        success_threshold: float = 1.0,
+        success_threshold: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(success_threshold)
         for name, value in (("early", early), ("late", late), ("momentum", momentum)):
             if not 0.0 <= value <= 1.0:
                 raise ArgumentError(f"{name}: expected a number in [0, 1], got {value}")
@@ -50,7 +52,6 @@ class VCRL(Filter):
             raise ArgumentError(f"warmup: expected 0 or more steps, got {warmup}")
         self.early, self.late, self.warmup = early, late, warmup
         self.momentum = momentum
-        self.success_threshold = success_threshold
         self._prompts = torch.empty(0, dtype=torch.int64)
         self._priority = torch.empty(0, dtype=torch.float64)
         self._age = torch.empty(0, dtype=torch.int64)
@@ -65,79 +66,56 @@ class VCRL(Filter):
         """The remembered prompts, highest priority first: int64, positions in the pool."""
         return self._prompts[torch.sort(self._priority, descending=True, stable=True).indices]
 
-    def _judge(self, groups: Groups, candidates: Tensor, target: int, batches: int) -> Verdict:
-        passed = candidates & (self._variance(groups) >= self.threshold)
-        kept = passed.nonzero().flatten()[:target]
-        if batches > 1:
+    def decide(self, rolled: RolledOut) -> Verdict:
+        """The first groups that pass, and after the first batch a recall for the free places."""
+        passed = [i for i, group in enumerate(rolled.groups) if self._passes(group)]
+        kept = passed[: rolled.target]
+        if rolled.batches > 1:
             return Verdict(kept)
-        memory = self.memory
-        fresh = memory[~torch.isin(memory, groups.indices)]
-        return Verdict(kept, recall=fresh[: target - len(kept)])
+        fresh = [prompt for prompt in self.memory.tolist() if prompt not in rolled.prompts]
+        return Verdict(kept, recall=fresh[: rolled.target - len(kept)])
 
-    def _settle(self, groups: Groups) -> None:
-        variance = self._variance(groups)
-        passed = variance >= self.threshold
-        seen = torch.isin(self._prompts, groups.indices)
-        age = self._age[~seen] + 1
-        aged = self.momentum * self._priority[~seen] + (1.0 - self.momentum) * age
-        new, position = torch.unique(groups.indices[passed], return_inverse=True)
-        latest = torch.zeros(len(new), dtype=torch.float64).scatter_(0, position, variance[passed])
-        self._prompts = torch.cat((self._prompts[~seen], new))
-        self._priority = torch.cat((aged, latest))
+    def remember(self, rolled: RolledOut) -> None:
+        """The prompts whose groups pass are remembered, the others rolled out are forgotten."""
+        new = {g.prompt: self._variance(g) for g in rolled.groups if self._passes(g)}
+        rolled_out = torch.tensor([group.prompt for group in rolled.groups], dtype=torch.int64)
+        kept = ~torch.isin(self._prompts, rolled_out)
+        age = self._age[kept] + 1
+        aged = self.momentum * self._priority[kept] + (1.0 - self.momentum) * age
+        self._prompts = torch.cat((self._prompts[kept], torch.tensor(list(new), dtype=torch.int64)))
+        first = torch.tensor(list(new.values()), dtype=torch.float64)
+        self._priority = torch.cat((aged, first))
         self._age = torch.cat((age, torch.zeros(len(new), dtype=torch.int64)))
-        super()._settle(groups)
-
-    def _variance(self, groups: Groups) -> Tensor:
-        successes = (groups.rewards >= self.success_threshold).sum(dim=1)
-        return normalised_variance(successes, groups.rewards.shape[1])
 
     def metrics(self) -> dict[str, float]:
         """Those of every filter, and the number of remembered prompts."""
         return {**super().metrics(), "memory_prompts": float(len(self._prompts))}
 
-    def settings(self) -> dict[str, Any]:
-        """Thresholds, momentum and warm-up."""
-        names = ("early", "late", "warmup", "momentum", "success_threshold")
-        return {name: getattr(self, name) for name in names}
+    def _passes(self, group: Group) -> bool:
+        return self._variance(group) >= self.threshold
 
-    def state_dict(self) -> dict[str, Any]:
-        """The shared state and the memory."""
-        memory = {"prompts": self._prompts, "priority": self._priority, "age": self._age}
-        return {**super().state_dict(), "memory": {k: v.clone() for k, v in memory.items()}}
-
-    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
-        """See `Filter.carried`: prompts that the pool lost are forgotten."""
-        holds = change.holds(state["memory"]["prompts"])
-        memory = {name: values[holds] for name, values in state["memory"].items()}
-        memory["prompts"] = change.positions(memory["prompts"])
-        return {**state, "memory": memory}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved."""
-        super().load_state_dict(state)
-        memory = state["memory"]
-        self._prompts, self._priority, self._age = (
-            memory[name].clone() for name in ("prompts", "priority", "age")
-        )
+    def _variance(self, group: Group) -> float:
+        scored = len(group.scored)
+        return normalised_variance(self.successes(group), scored) if scored > 1 else 0.0
 
 
-def normalised_variance(successes: Tensor, rollouts: int) -> Tensor:
+def normalised_variance(successes: int, rollouts: int) -> float:
     """The unbiased variance k (K - k) / (K (K - 1)) of a group over the largest possible one.
 
     Args:
-        successes: integers of shape (G,), k in [0, rollouts].
+        successes: k, in [0, rollouts].
         rollouts: K, at least 2.
 
     Returns:
-        float64 of shape (G,), in [0, 1]; 1 at k = K // 2.
+        In [0, 1]; 1 at k = K // 2.
 
     Source: VCRL (arXiv 2509.19803).
 
     Example:
-        >>> normalised_variance(torch.tensor([0, 1, 4, 8]), 8).tolist()
+        >>> [normalised_variance(k, 8) for k in (0, 1, 4, 8)]
         [0.0, 0.4375, 1.0, 0.0]
     """
     if rollouts < 2:
         raise ArgumentError(f"rollouts: expected at least 2 for a variance, got {rollouts}")
     half = rollouts // 2
-    return (successes * (rollouts - successes)).double() / (half * (rollouts - half))
+    return successes * (rollouts - successes) / (half * (rollouts - half))

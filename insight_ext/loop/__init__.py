@@ -1,1 +1,8 @@
-"""The loop: choose prompts, take in results, save."""
+"""The loop: choose prompts, take in results, save. It knows no trainer."""
+
+from __future__ import annotations
+
+from insight_ext.loop.in_flight import GroupResult
+from insight_ext.loop.loop import Dealt, SelectionLoop
+
+__all__ = ["Dealt", "GroupResult", "SelectionLoop"]

@@ -3,15 +3,45 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from insight_ext.atomic_file import write_atomically
 from insight_ext.errors import CheckpointError
 
-FORMAT = 3
-NAMES = {"format", "pool", "selector", "loader", "filter", "ledger"}
+FORMAT = 4
+"""Of `SelectionLoop.state_dict`: `Stateful`'s sections, and format, pool, told and digest."""
+NAMES = {"format", "pool", "parts"}
+
+
+def write_file(path: str | Path, state: Mapping[str, Any]) -> None:
+    """Write a loop's state to a file of its own, whole or not at all.
+
+    Raises:
+        CheckpointError: the file cannot be written; the one before it is as it was.
+    """
+    try:
+        write_atomically(path, lambda beside: torch.save(dict(state), beside))
+    except (OSError, RuntimeError) as error:
+        kept = "the one before it is whole" if Path(path).exists() else "there is none yet"
+        raise CheckpointError(
+            f"{path}: cannot write the loop's state: {error}; {kept}; make room and resume"
+        ) from error
+
+
+def read_file(path: str | Path) -> dict[str, Any]:
+    """What `write_file` wrote.
+
+    Raises:
+        CheckpointError: a file that is missing, truncated or of another kind.
+    """
+    content = _loaded(path)
+    if not content.keys() >= NAMES:
+        raise CheckpointError(f"{path}: expected the state of a SelectionLoop, got something else")
+    return content
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -25,12 +55,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: expected a checkpoint's file, got a folder; that of a run has "
             "checkpoints/last.ckpt"
         )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path}: cannot read this checkpoint: {reason}") from error
-    if not isinstance(content, dict) or "pytorch-lightning_version" not in content:
+    content = _loaded(path)
+    if "pytorch-lightning_version" not in content:
         raise CheckpointError(f"{path}: expected a checkpoint written by a Lightning trainer")
     return content
 
@@ -57,3 +83,14 @@ def selection_in(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
         f"{path}: the checkpoint holds no beliefs: expected one written with "
         "PromptSelectionCallback"
     )
+
+
+def _loaded(path: str | Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: cannot read this checkpoint: {reason}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a checkpoint, got a {type(content).__name__}")
+    return content

@@ -1,15 +1,20 @@
-"""Which rollout groups are out, and which of their rollouts have been counted."""
+"""Which groups are in flight, and which of their rollouts have come back."""
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from insight_ext.beliefs.pool_change import PoolChange
+import numpy as np
+import torch
+from torch import Tensor
+
+from insight_ext.beliefs.group import Group, as_rewards
 from insight_ext.errors import ArgumentError, ObservationError
+from insight_ext.state import Stateful
 
 
 class GroupResult(NamedTuple):
@@ -17,223 +22,272 @@ class GroupResult(NamedTuple):
 
     Args:
         group: the group's id.
-        rewards: finite numbers, of the rollouts number `first`, `first` + 1, ... of the group; a
-            list, a tensor or an array.
+        rewards: numbers, of the rollouts number `first`, `first` + 1, ... of the group; a list, a
+            tensor or an array; None and NaN are answers that could not be scored.
         first: 0 for the group's first rollout.
         of: rollouts of the whole group; None: these are the last.
+        uncertainty: positive numbers like the rewards; None where nobody needs them.
     """
 
     group: int
-    rewards: Sequence[float]
+    rewards: Any
     first: int = 0
     of: int | None = None
+    uncertainty: Any = None
 
 
-class FinishedGroup(NamedTuple):
-    """A group that no more is expected of.
-
-    Attributes:
-        group, prompt: its id, and its prompt's position in the pool.
-        rewards: of the rollouts that came back, in the order of their numbers.
-        version: of the beliefs when the prompt was chosen, as `deal` was told.
-    """
+@dataclass(slots=True)
+class Flight:
+    """A group in flight: where it belongs, and what has come back of it, by rollout number."""
 
     group: int
     prompt: int
-    rewards: list[float]
-    version: int
-
-
-@dataclass
-class _Open:
-    """A group that is out: where it belongs, and what has come back of it, by rollout number."""
-
-    index: int
     step: int
     version: int
     of: int | None = None
     rewards: dict[int, float] = field(default_factory=dict)
+    uncertainty: dict[int, float] = field(default_factory=dict)
 
     @property
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
+        """Whether all of its rollouts are back."""
         return self.of is not None and len(self.rewards) == self.of
 
+    def finished(self) -> Group:
+        """What came back, in the order of the rollouts."""
+        numbers = sorted(self.rewards)
+        uncertainty = None
+        if self.uncertainty.keys() >= self.rewards.keys():
+            uncertainty = tuple(self.uncertainty[number] for number in numbers)
+        rewards = tuple(self.rewards[number] for number in numbers)
+        return Group(self.prompt, rewards, self.group, uncertainty, self.version)
 
-class GroupLedger:
+
+class InFlight(Stateful):
     """Counts every rollout once, however late, in pieces or often its result arrives.
 
-    A group becomes evidence as a whole, when its last rollout is in, because a belief fades by one
-    visit per group. A group that is still incomplete after `max_staleness` steps is closed with
-    what came back; what comes after that, or a second time, is ignored and counted.
-
-    Args:
-        max_staleness: steps that a group is waited for after the step that dealt it, 0 or more.
+    A group becomes evidence as a whole, because a belief fades by one visit per group. What comes
+    after that, or a second time, is ignored and counted.
 
     Attributes:
+        dealt: groups dealt so far; the id of the next one.
         duplicates: rollouts that came again or after their group was closed.
         incomplete: groups closed with rollouts missing.
 
-    Raises:
-        ArgumentError: max_staleness below 0.
-
     Example:
-        >>> ledger = GroupLedger(max_staleness=2)
-        >>> ledger.deal([0, 1], indices=[40, 17], step=0, version=0)
-        >>> ledger.receive([GroupResult(1, [1.0, 0.0], first=2, of=4)])  # the second half
-        []
-        >>> ledger.receive([GroupResult(1, [0.0, 0.0], of=4), GroupResult(1, [0.0, 0.0], of=4)])
-        [FinishedGroup(group=1, prompt=17, rewards=[0.0, 0.0, 1.0, 0.0], version=0)]
-        >>> ledger.duplicates, len(ledger)
-        (2, 1)
-        >>> ledger.close(step=2), ledger.incomplete  # nothing ever came of group 0
+        >>> flights = InFlight()
+        >>> flights.add(prompt=40, step=0, version=0), flights.add(prompt=17, step=0, version=0)
+        (0, 1)
+        >>> flights.receive([GroupResult(1, [1.0, 0.0], first=2, of=4)])  # the second half
+        >>> flights.receive([GroupResult(1, [0.0, 0.0], of=4), GroupResult(1, [0.0, 0.0], of=4)])
+        >>> flights.take(before=0)
+        [Group(prompt=17, rewards=(0.0, 0.0, 1.0, 0.0), id=1, uncertainty=None, version=0)]
+        >>> flights.duplicates, len(flights), flights.prompts.tolist()
+        (2, 1, [40])
+        >>> flights.take(before=1), flights.incomplete  # nothing ever came of group 0
         ([], 1)
     """
 
-    def __init__(self, max_staleness: int) -> None:
-        if max_staleness < 0:
-            raise ArgumentError(f"max_staleness: expected 0 or more steps, got {max_staleness}")
-        self.max_staleness = max_staleness
+    what = "groups in flight"
+    positions = ("rows",)
+    values = ("received", "dealt", "duplicates", "incomplete")
+
+    def __init__(self) -> None:
+        self.dealt = 0
         self.duplicates = 0
         self.incomplete = 0
-        self._next = 0
-        self._open: dict[int, _Open] = {}
+        self._flights: dict[int, Flight] = {}
+        # The prompts as one list that grows and shrinks in place: [place, groups] of each.
+        self._places: dict[int, list[int]] = {}
+        self._prompts = np.empty(16, dtype=np.int64)
 
     def __len__(self) -> int:
-        """Number of groups that are out."""
-        return len(self._open)
+        """Number of groups in flight."""
+        return len(self._flights)
 
-    def deal(self, groups: Sequence[int], indices: Sequence[int], step: int, version: int) -> None:
-        """Note that these groups are out.
+    def __iter__(self) -> Iterator[Flight]:
+        """The groups, oldest first."""
+        return iter(self._flights.values())
+
+    def holds(self, prompt: int) -> bool:
+        """Whether a group of this prompt is in flight."""
+        return prompt in self._places
+
+    @property
+    def prompts(self) -> Tensor:
+        """The distinct prompts in flight, int64, in no order. A view: use it before the next call.
+
+        Cost: none.
+        """
+        return torch.from_numpy(self._prompts[: len(self._places)])
+
+    def add(self, prompt: int, step: int, version: int) -> int:
+        """Note that a group of this prompt is dealt; returns its id.
 
         Args:
-            groups: their ids, ascending, larger than all before.
-            indices: their prompts.
-            step, version: of the selection, and of the beliefs that it rests on.
+            prompt: its position in the pool.
+            step: that it was dealt in.
+            version: steps whose results the choice rests on.
         """
-        for group, index in zip(groups, indices, strict=True):
-            if group < self._next:
-                raise ArgumentError(f"groups: expected ids from {self._next} on, got {group}")
-            self._open[group] = _Open(index, step, version)
-            self._next = group + 1
+        group = self.dealt
+        self.dealt += 1
+        self._put(Flight(group, prompt, step, version))
+        return group
 
-    def receive(self, results: Iterable[GroupResult]) -> list[FinishedGroup]:
-        """Take in results; returns the groups that are complete now, in the order of completion.
+    def receive(self, results: Iterable[GroupResult]) -> None:
+        """Take in results.
 
         Raises:
             ObservationError: a group that was never dealt, a rollout number outside its group, a
-                group size that differs from what was said before, a reward that is not a finite
-                number, something else than a GroupResult; nothing is taken in.
+                group size that differs from what was said before, a reward that is no number or
+                infinite, something else than a GroupResult; nothing is taken in.
         """
-        results = [_plain(at, result) for at, result in enumerate(results)]
-        self._check(results)
-        finished = []
-        for result in results:
-            entry = self._open.get(result.group)
-            if entry is None:
-                self.duplicates += len(result.rewards)
+        results = self.checked(results)
+        for group, rewards, first, of, uncertainty in results:
+            flight = self._flights.get(group)
+            if flight is None:
+                self.duplicates += len(rewards)
                 continue
-            entry.of = _size(result)
-            came = dict(enumerate(result.rewards, start=result.first))
-            self.duplicates += len(came.keys() & entry.rewards.keys())
-            entry.rewards = came | entry.rewards  # what came first counts
-            if entry.whole:
-                finished.append(self._finish(result.group))
-        return finished
+            flight.of = of
+            for at, reward in enumerate(rewards):
+                number = first + at
+                if number in flight.rewards:  # what came first counts
+                    self.duplicates += 1
+                    continue
+                flight.rewards[number] = reward
+                if uncertainty is not None:
+                    flight.uncertainty[number] = uncertainty[at]
 
-    def close(self, step: int) -> list[FinishedGroup]:
-        """Close the groups dealt `max_staleness` steps or longer before this one.
+    def take(self, before: int) -> list[Group]:
+        """Close the groups that are whole, and those dealt before this step.
 
         Returns:
             Those of which anything came back, in the order of their ids.
         """
-        late = [g for g, entry in self._open.items() if step - entry.step >= self.max_staleness]
-        self.incomplete += len(late)
-        closed = [self._finish(group) for group in late]
-        return [group for group in closed if group.rewards]
+        closed = [f for f in self._flights.values() if f.is_whole or f.step < before]
+        self.incomplete += sum(not flight.is_whole for flight in closed)
+        for flight in closed:
+            self.remove(flight)
+        finished = [flight.finished() for flight in closed if flight.rewards]
+        return sorted(finished, key=lambda group: group.id)
 
-    def _finish(self, group: int) -> FinishedGroup:
-        entry = self._open.pop(group)
-        rewards = [entry.rewards[number] for number in sorted(entry.rewards)]
-        return FinishedGroup(group, entry.index, rewards, entry.version)
+    def remove(self, flight: Flight) -> None:
+        """Forget a group; what still comes of it is a duplicate."""
+        del self._flights[flight.group]
+        place = self._places[flight.prompt]
+        place[1] -= 1
+        if not place[1]:
+            del self._places[flight.prompt]
+            last = int(self._prompts[len(self._places)])
+            if last != flight.prompt:
+                self._prompts[place[0]] = last
+                self._places[last][0] = place[0]
 
-    def _check(self, results: list[GroupResult]) -> None:
-        sizes = {group: entry.of for group, entry in self._open.items() if entry.of is not None}
-        for result in results:
-            where = f"result of group {result.group}"
-            if not 0 <= result.group < self._next:
+    def checked(self, results: Iterable[GroupResult]) -> list[GroupResult]:
+        """The results in Python's own numbers, with `of` filled in.
+
+        Raises:
+            ObservationError: see `receive`.
+        """
+        plain = [_plain(at, result) for at, result in enumerate(results)]
+        sizes = {flight.group: flight.of for flight in self if flight.of is not None}
+        for result in plain:
+            where, size = f"result of group {result.group}", result.of
+            assert size is not None
+            if not 0 <= result.group < self.dealt:
                 raise ObservationError(
-                    f"{where}: expected a group that was dealt, 0 to {self._next - 1}; for a "
+                    f"{where}: expected a group that was dealt, 0 to {self.dealt - 1}; for a "
                     "prompt that was never dealt, observe its position in the pool instead; "
                     "nothing was taken in"
                 )
-            size, end = _size(result), result.first + len(result.rewards)
-            if result.first < 0 or end > size or not result.rewards:
+            if result.first < 0 or result.first + len(result.rewards) > size or not result.rewards:
                 raise ObservationError(
                     f"{where}: expected rollouts among 0 to {size - 1}, got {len(result.rewards)} "
                     f"from {result.first} on; nothing was taken in"
                 )
-            known = sizes.setdefault(result.group, size) if result.group in self._open else size
+            known = sizes.setdefault(result.group, size) if result.group in self._flights else size
             if known != size:
                 raise ObservationError(
                     f"{where}: expected a group of {known} rollouts as before, got one of {size}; "
                     "nothing was taken in"
                 )
-            if not all(map(math.isfinite, result.rewards)):
-                at = [math.isfinite(reward) for reward in result.rewards].index(False)
-                raise ObservationError(
-                    f"{where}, rollout {result.first + at}: expected a finite reward, got "
-                    f"{result.rewards[at]}; nothing was taken in"
-                )
+        return plain
 
-    def state_dict(self) -> dict[str, Any]:
-        """The groups that are out and the counts, as primitives."""
-        return {
-            "next": self._next,
-            "duplicates": self.duplicates,
-            "incomplete": self.incomplete,
-            "open": [
-                [group, entry.index, entry.step, entry.version, entry.of, dict(entry.rewards)]
-                for group, entry in self._open.items()
-            ],
-        }
+    def _put(self, flight: Flight) -> None:
+        self._flights[flight.group] = flight
+        place = self._places.get(flight.prompt)
+        if place is not None:
+            place[1] += 1
+            return
+        at = len(self._places)
+        if at == len(self._prompts):
+            self._prompts = np.concatenate((self._prompts, np.empty_like(self._prompts)))
+        self._prompts[at] = flight.prompt
+        self._places[flight.prompt] = [at, 1]
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` saved."""
-        self._next = int(state["next"])
-        self.duplicates, self.incomplete = int(state["duplicates"]), int(state["incomplete"])
-        self._open = {
-            group: _Open(index, step, version, of, dict(rewards))
-            for group, index, step, version, of, rewards in state["open"]
-        }
+    @property
+    def rows(self) -> Tensor:
+        """The groups as int64 of shape (m, 5): prompt, id, step, version, size or -1."""
+        rows = [[f.prompt, f.group, f.step, f.version, -1 if f.of is None else f.of] for f in self]
+        return torch.tensor(rows, dtype=torch.int64).view(-1, 5)
 
-    def carried(self, state: dict[str, Any], change: PoolChange) -> dict[str, Any]:
-        """A state of an earlier pool for the present one: groups of prompts lost are forgotten."""
-        target = change.target
-        kept = [[row[0], int(target[row[1]]), *row[2:]] for row in state["open"]]
-        return {**state, "open": [row for row in kept if row[1] >= 0]}
+    @rows.setter
+    def rows(self, saved: Tensor) -> None:
+        self._flights, self._places = {}, {}
+        for prompt, group, step, version, of in saved.tolist():
+            self._put(Flight(group, prompt, step, version, None if of < 0 else of))
+
+    @property
+    def received(self) -> Tensor:
+        """What came back, float64 of shape (r, 4): group, rollout number, reward, uncertainty."""
+        nan = math.nan
+        rows = [
+            [flight.group, number, reward, flight.uncertainty.get(number, nan)]
+            for flight in self
+            for number, reward in flight.rewards.items()
+        ]
+        return torch.tensor(rows, dtype=torch.float64).view(-1, 4)
+
+    @received.setter
+    def received(self, saved: Tensor) -> None:
+        for group, number, reward, uncertainty in saved.tolist():
+            flight = self._flights.get(int(group))
+            if flight is not None:  # else the pool has lost its prompt
+                flight.rewards[int(number)] = reward
+                if uncertainty == uncertainty:
+                    flight.uncertainty[int(number)] = uncertainty
 
 
 def _plain(at: int, result: GroupResult) -> GroupResult:
-    """The result in Python's own numbers, whatever kind of tensors or arrays it came in."""
+    """A result in Python's own numbers."""
     if not isinstance(result, GroupResult):
         raise ObservationError(
             f"results[{at}]: expected a GroupResult, got {type(result).__name__}; nothing was "
             "taken in"
         )
-    group, rewards, first, of = result
     try:
-        return GroupResult(
-            operator.index(group),
-            [float(reward) for reward in rewards],
-            operator.index(first),
-            None if of is None else operator.index(of),
-        )
-    except (TypeError, ValueError) as error:
+        group, first = operator.index(result.group), operator.index(result.first)
+        of = None if result.of is None else operator.index(result.of)
+    except TypeError as error:
         raise ObservationError(
-            f"results[{at}]: expected an integer `group` and numbers as `rewards`, got "
-            f"{result!r:.120}; nothing was taken in"
+            f"results[{at}]: expected integers as `group`, `first` and `of`, got {result!r:.120}; "
+            "nothing was taken in"
         ) from error
+    rewards = as_rewards(f"result of group {group}", result.rewards)
+    uncertainty = None
+    if result.uncertainty is not None:
+        uncertainty = as_rewards(f"uncertainty of group {group}", result.uncertainty)
+        if len(uncertainty) != len(rewards) or not all(each > 0 for each in uncertainty):
+            raise ObservationError(
+                f"uncertainty of group {group}: expected a positive number for each of "
+                f"{len(rewards)} rollouts, got {uncertainty!r:.120}; nothing was taken in"
+            )
+    return GroupResult(
+        group, rewards, first, first + len(rewards) if of is None else of, uncertainty
+    )
 
 
-def _size(result: GroupResult) -> int:
-    return result.first + len(result.rewards) if result.of is None else result.of
+def check_staleness(max_staleness: int) -> None:
+    """ArgumentError unless it is a number of steps."""
+    if max_staleness < 0:
+        raise ArgumentError(f"max_staleness: expected 0 or more steps, got {max_staleness}")

@@ -14,9 +14,10 @@ import torch
 from insight_ext.beliefs.beta import each_once
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.curators.curation import prompt_columns
-from insight_ext.errors import ArgumentError, InsightError
+from insight_ext.errors import ArgumentError
 from insight_ext.offline.logs import Floats, GroupLog, Integers
 from insight_ext.offline.tables import write_columns
+from insight_ext.plugins import need
 from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
 from insight_ext.selectors.base import NONE
 
@@ -56,14 +57,10 @@ class Ranking:
 
     def show(self, rows: int = 20) -> None:
         """Print the first rows as a table. Needs rich."""
-        try:
-            from rich.console import Console
-            from rich.table import Table
-        except ImportError as error:
-            raise InsightError(
-                "rank: showing the table needs rich; install insight-ext[lightning], or write a "
-                "file (--output)"
-            ) from error
+        need("rank: showing the table", "rich")
+        from rich.console import Console
+        from rich.table import Table
+
         title = f"the next {len(self.ids):,} prompts"
         if len(self.ids) > rows:
             title += f", the first {rows}"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from insight_ext.errors import ArgumentError, ObservationError
+from insight_ext.plugins import need
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
 
@@ -181,10 +182,7 @@ def _opened(path: Path) -> Any:
 
 
 def _parquet(path: Path) -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ArgumentError(
-            f"{path}: Parquet needs pyarrow; install insight-ext[lightning]"
-        ) from error
+    need(f"{path}", "pyarrow")
+    import pyarrow.parquet
+
     return pyarrow.parquet

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from insight_ext.beliefs.pool import PromptPool
-from insight_ext.errors import ArgumentError, InsightError
+from insight_ext.errors import ArgumentError
+from insight_ext.plugins import need
 
 NGRAM = 3
 
@@ -131,13 +132,9 @@ def sentence_embeddings(texts: Sequence[str], folder: Path) -> Tensor:
     """Embeddings by a sentence-transformers model in a local folder; nothing is downloaded."""
     if not folder.is_dir():
         raise ArgumentError(f"features: expected the folder of a model, got {folder}")
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise InsightError(
-            "features from a model need the package sentence-transformers: "
-            "pip install sentence-transformers"
-        ) from error
+    need(f"features of the model in {folder}", "sentence_transformers")
+    from sentence_transformers import SentenceTransformer
+
     model = SentenceTransformer(str(folder), local_files_only=True)
     return torch.from_numpy(np.asarray(model.encode(list(texts)), dtype=np.float32))
 
@@ -177,10 +174,9 @@ def _from_numpy(path: Path) -> Tensor:
 
 
 def _from_parquet(path: Path, column: str) -> Tensor:
-    try:
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise InsightError("reading Parquet needs pyarrow: pip install pyarrow") from error
+    need(f"features of {path}", "pyarrow")
+    import pyarrow.parquet as pq
+
     try:
         values = pq.read_table(path, columns=[column]).column(column).to_pylist()
         return torch.from_numpy(np.array(values, dtype=np.float32))

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from insight_ext.errors import ArgumentError
-from insight_ext.runs.reader import METRICS_FILE
 from insight_ext.report.tables import Beliefs, read_beliefs, read_groups
+from insight_ext.runs.reader import METRICS_FILE
 
 RECENT = 200  # values of a metric that are kept
 GROUPS, BELIEFS = "groups.parquet", "beliefs.parquet"

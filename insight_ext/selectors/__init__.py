@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError
-from insight_ext.options import check_options, imported
+from insight_ext.plugins import find, make
 from insight_ext.predictors import features_of
 from insight_ext.selectors.adarft import AdaRft
 from insight_ext.selectors.base import BeliefSelector, Selector
@@ -61,11 +61,12 @@ __all__ = [
     "Selector",
     "Uniform",
     "check_selector",
+    "given_selector",
     "make_selector",
 ]
 
 
-def check_selector(name: str, options: Iterable[str] = ()) -> type[Any]:
+def check_selector(name: str, options: Iterable[str] = ()) -> type[Selector]:
     """The class of a selector, if it takes options of these names; nothing is built.
 
     Args:
@@ -80,15 +81,7 @@ def check_selector(name: str, options: Iterable[str] = ()) -> type[Any]:
         >>> check_selector("insight", ["decay"]).__name__
         'InSight'
     """
-    kind: Any = imported("selector", name) if ":" in name else SELECTORS.get(name)
-    if kind is None:
-        raise ArgumentError(
-            f"unknown selector {name!r}: expected one of {', '.join(SELECTORS)}, "
-            "or an import path such as 'package.module:Class'"
-        )
-    if not (isinstance(kind, type) and issubclass(kind, Selector)):
-        raise ArgumentError(f"selector {name!r}: expected a subclass of Selector, got {kind!r}")
-    check_options(f"selector {name!r}", kind, options)
+    kind: type[Selector] = find("selector", SELECTORS, Selector, name, options)
     return kind
 
 
@@ -115,7 +108,7 @@ def make_selector(
         >>> type(make_selector("insight", 100, decay=0.5)).__name__
         'InSight'
     """
-    kind = check_selector(name, options)
+    check_selector(name, options)
     if isinstance(options.get("features"), str):
         if pool is None:
             raise ArgumentError(
@@ -123,8 +116,37 @@ def make_selector(
                 "a pool; pass pool=..., or a tensor of features"
             )
         options["features"] = features_of(pool, options["features"])
-    try:
-        selector: Selector = kind(pool_size, seed=seed, **options)
-    except TypeError as error:
-        raise ArgumentError(f"selector {name!r}: {error}") from error
+    selector: Selector = make(
+        "selector", SELECTORS, Selector, name, pool_size, seed=seed, **options
+    )
+    return selector
+
+
+def given_selector(
+    selector: Selector | str, options: Mapping[str, Any] | None, pool: PromptPool, seed: int
+) -> Selector:
+    """The selector that a user gave: a name or an import path with options, or an object.
+
+    Args:
+        selector, options: as given.
+        pool: the prompts.
+        seed: of a selector given by name, unless the options have one.
+
+    Raises:
+        ArgumentError: see `make_selector`; options beside an object, or one for another pool.
+    """
+    if isinstance(selector, str):
+        return make_selector(selector, len(pool), pool=pool, **{"seed": seed, **(options or {})})
+    if not isinstance(selector, Selector):
+        raise ArgumentError(f"selector: expected a name or a Selector, got {selector!r:.80}")
+    if options:
+        raise ArgumentError(
+            f"selector_options: expected none beside a selector object, got {options}; "
+            "give them to the object"
+        )
+    if selector.pool_size != len(pool):
+        raise ArgumentError(
+            f"selector: expected one for the {len(pool)} prompts of the pool, got one for "
+            f"{selector.pool_size}"
+        )
     return selector

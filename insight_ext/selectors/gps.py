@@ -10,7 +10,7 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.kernel.ops import top_k
-from insight_ext.options import check_options
+from insight_ext.plugins import check_options
 from insight_ext.predictors import Gps as GpsPredictor
 from insight_ext.selectors.base import NONE, isin
 from insight_ext.selectors.predicted import PredictedSelector

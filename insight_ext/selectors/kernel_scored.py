@@ -87,6 +87,10 @@ class KernelScoredSelector(RankedSelector):
         super()._apply(state)
         self._index = None
 
+    def __getstate__(self) -> dict[str, object]:
+        # A copy makes an index of its own.
+        return {**vars(self), "_index": None}
+
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
         # Of a random score there is nothing to tell: the next step draws anew.
         return {} if self.score.is_random else super()._terms(indices)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from insight_ext.errors import ArgumentError
-from insight_ext.options import parsed_options
+from insight_ext.plugins import parsed_options
 from insight_ext.selectors import SELECTORS, check_selector, make_selector
 from insight_ext.simulate.learners import Learner
 from insight_ext.simulate.trial import Chooser, Oracle

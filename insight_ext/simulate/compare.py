@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from insight_ext.errors import ArgumentError
+from insight_ext.plugins import named
 from insight_ext.simulate.arms import ORACLE, RANDOM, parse_arm, selector_of
 from insight_ext.simulate.learners import LEARNERS, Learner, make_learner
 from insight_ext.simulate.statistics import Floats, Interval, interval, paired_p
@@ -34,10 +35,7 @@ class Setting:
     rollouts: int = 8
 
     def __post_init__(self) -> None:
-        if self.learner not in LEARNERS:
-            raise ArgumentError(
-                f"unknown learner {self.learner!r}: expected one of {', '.join(LEARNERS)}"
-            )
+        named("learner", LEARNERS, self.learner)
         for name in ("pool", "steps", "rollouts"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name}: expected at least 1, got {getattr(self, name)}")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.options import check_options
+from insight_ext.plugins import check_options, named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,6 @@ def make_learner(name: str, *, seed: int = 0, **changes: Any) -> Learner:
     Raises:
         ArgumentError: an unknown name (the known ones listed) or setting.
     """
-    if name not in LEARNERS:
-        raise ArgumentError(f"unknown learner {name!r}: expected one of {', '.join(LEARNERS)}")
+    settings = named("learner", LEARNERS, name)
     check_options(f"learner {name!r}", LearnerSettings, changes)
-    return Learner(replace(LEARNERS[name], **changes), seed)
+    return Learner(replace(settings, **changes), seed)

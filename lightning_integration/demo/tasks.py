@@ -13,9 +13,8 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
-
-import reasoning_gym
 
 from insight_ext import ArgumentError, Prompt, PromptPool
 
@@ -162,8 +161,8 @@ class Countdown(Task):
         return f"{','.join(map(str, numbers))}={target}:"
 
     def parse(self, text: str) -> str:
-        # The scorer hands the text to sympy, for which `9**9**9` is a day's work.
-        return text if re.fullmatch(r"[(\d][\d()]*([+\-*][\d()]+)*", text) else ""
+        # The scorer hands the text to sympy, which executes it; for `9**9**9` it would take a day.
+        return text if re.fullmatch(r"[(0-9][0-9()]*([+\-*][0-9()]+)*", text) else ""
 
     def demonstration(self, kind: str, mastery: float, rng: random.Random) -> tuple[str, str]:
         count = int(kind.rpartition("-")[2])
@@ -191,6 +190,38 @@ def make_task(name: str) -> Task:
     return TASKS[name]()
 
 
+@cache
+def _written() -> dict[tuple[str, str], Task]:
+    """The task of each pair of task and generator that `make_pools` writes into a pool."""
+    tasks = {name: make_task(name) for name in TASKS}
+    return {
+        (name, kind.generator): task for name, task in tasks.items() for kind in task.kinds.values()
+    }
+
+
+def task_of(prompt: Prompt) -> Task:
+    """The task of a prompt that `make_pools` made, or that a file claims it made.
+
+    Raises:
+        ArgumentError: `meta` names no task and generator that belong together, or holds no entry.
+
+    Example:
+        >>> train, _ = make_pools("countdown", {"countdown-2": 1}, {"countdown-2": 1}, seed=0)
+        >>> task_of(train[0]).parse("1+1")
+        '1+1'
+    """
+    named = prompt.meta.get("task"), prompt.meta.get("generator")
+    task = _written().get(named) if all(isinstance(name, str) for name in named) else None
+    if task is None or not isinstance(prompt.meta.get("entry"), Mapping):
+        pairs = ", ".join(map(" with ".join, _written()))
+        raise ArgumentError(
+            f"prompt {prompt.id!r}: expected an entry, a task and its generator as make_pools "
+            f"writes them ({pairs}), got {named[0]!r:.80} with {named[1]!r:.80}; other scorers of "
+            "reasoning-gym execute what a model writes, so give your own verifier instead"
+        )
+    return task
+
+
 def make_pools(
     task_name: str, pool: Mapping[str, int], held_out: Mapping[str, int], seed: int
 ) -> tuple[PromptPool, PromptPool]:
@@ -206,7 +237,8 @@ def make_pools(
         task, the kind, and reasoning-gym's generator and entry for its scorer.
 
     Raises:
-        ArgumentError: an unknown task or kind, or more problems asked for than the kind has.
+        ArgumentError: an unknown task or kind, more problems asked for than the kind has, or no
+            reasoning-gym.
 
     Determinism: a function of the arguments.
 
@@ -232,6 +264,14 @@ def make_pools(
 
 
 def _distinct(task_name: str, task: Task, kind: str, count: int, seed: int) -> list[Prompt]:
+    try:
+        import reasoning_gym
+    except ImportError as error:
+        raise ArgumentError(
+            "make_pools: expected the package reasoning_gym, found none; "
+            "pip install 'insight-ext[reasoning-gym]'"
+        ) from error
+
     generator, options = task.kinds[kind].generator, task.kinds[kind].options
     # reasoning-gym draws problem i from seed + i: nearby seeds would share problems.
     first = int.from_bytes(hashlib.sha256(f"{kind}/{seed}".encode()).digest()[:6], "little")

@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insight_ext import ArgumentError, Prompt
-from insight_ext.filters import Filter, Groups, Verdict, joined_groups, make_filter, perplexity
-from lightning_integration.loader import PromptBatch, PromptLoader
+from insight_ext import ArgumentError, Dealt, Group, GroupResult, Prompt, SelectionLoop
+from insight_ext.filters import Filter, Verdict, perplexity
+from lightning_integration.loaders import PromptBatch
 from lightning_integration.rollouts.engine import Rollouts, joined, no_rollouts
 
 RollOut = Callable[[Sequence[Prompt], int, int], tuple[Rollouts, Tensor]]
 """`roll_out(prompts, n, call)` answers each prompt n times: the completions, and their rewards of
-shape (prompts, n). `call` numbers the calls of a step, so that each has random numbers of its own.
+shape (prompts, n), NaN where one could not be scored. `call` numbers the calls of a step, so that
+each has random numbers of its own.
 """
 
 
@@ -28,24 +29,23 @@ class Collected:
     Attributes:
         rollouts: the completions to train on, K of each of G prompts; G may be 0.
         rewards: their rewards, shape (G, K).
-        groups: everything that was rolled out, each prompt once: pairs of int64 positions in the
-            pool, shape (M,), and rewards, shape (M, n). n is less than K for prompts that screening
-            gave up.
+        results: everything that was rolled out here, for the loop; fewer than K rewards of prompts
+            that screening gave up.
         metrics: what to log.
     """
 
     rollouts: Rollouts
     rewards: Tensor
-    groups: list[tuple[Tensor, Tensor]]
+    results: list[GroupResult]
     metrics: dict[str, float]
 
 
 def collect(
-    chosen: Filter, roll_out: RollOut, batch: PromptBatch, loader: PromptLoader, n: int
+    chosen: Filter, roll_out: RollOut, batch: PromptBatch, loop: SelectionLoop, n: int
 ) -> Collected:
     """Roll out a batch, and what the filter wants beyond it, until the filter is content.
 
-    Further prompts come from the loader, remembered ones from the filter; no prompt is rolled out
+    Further prompts come from the loop, remembered ones from the filter; no prompt is rolled out
     twice in a step. If the pool has no further prompts, the filter decides about those there are.
     Of several processes each rolls out its part of everything; all see all groups before the filter
     decides, decide alike, and train on those of their own groups that it takes.
@@ -55,44 +55,38 @@ def collect(
         roll_out: see `RollOut`.
         batch: this process's prompts of the step; the filter is asked for as many groups as all
             processes have prompts.
-        loader: where further prompts come from.
+        loop: where further prompts come from.
         n: rollouts of a group.
 
     Raises:
-        ArgumentError: a loader that cannot deal further prompts; nothing was rolled out.
-        ObservationError: rewards that are not finite.
+        ArgumentError, ObservationError: what the filter or `roll_out` raise, on all processes.
     """
-    if not isinstance(loader, PromptLoader):
-        raise ArgumentError(
-            "filter: expected the trainer's data loader to be PromptDataModule's own, which deals "
-            f"further prompts, got a {type(loader).__name__}; train without a filter, or with "
-            "datamodule=PromptDataModule(...)"
-        )
-    rolling = _Rolling(chosen, roll_out, loader, n, batch["indices"].device)
-    rolling.add(batch["indices"].cpu())
-    dealt = torch.cat(loader.ranks.gathered(batch["indices"].cpu()))
-    target = len(dealt)
+    rolling = _Rolling(chosen, roll_out, loop, n, batch["indices"].device)
+    places = batch["indices"].tolist()
+    target = rolling.add(list(map(Dealt, batch["groups"].tolist(), places, batch["prompts"])))
     milliseconds = 0.0
     while True:
-        verdict = chosen.judge(rolling.judged, target)
+        verdict = chosen.judge(rolling.judged, target, abandoned=rolling.abandoned)
         if verdict.settled:
             break
         start = perf_counter()
-        indices = _further(verdict, loader, dealt)
+        dealt = _further(verdict, rolling, batch["step"])
         milliseconds += 1e3 * (perf_counter() - start)
-        if not len(indices):
-            verdict = chosen.judge(rolling.judged, target, refillable=False)
+        if not dealt:
+            verdict = chosen.judge(
+                rolling.judged, target, abandoned=rolling.abandoned, refillable=False
+            )
             break
-        rolling.add(loader.ranks.share(indices))
-        dealt = torch.cat((dealt, indices))
+        part = loop.ranks.share(torch.arange(len(dealt))).tolist()
+        rolling.add([dealt[i] for i in part])
     kept = _joined(rolling.finished).pick(rolling.own(verdict.train))
     return Collected(
         kept.rollouts,
         kept.rewards,
-        [(part.indices, part.rewards) for part in rolling.finished + rolling.given_up if len(part)],
+        rolling.results,
         {
             **chosen.metrics(),
-            "frac_groups_kept": len(verdict.train) / len(dealt),
+            "frac_groups_kept": len(verdict.train) / len(rolling.dealt),
             "refills": float(len(rolling.judged) - 1),
             "refill_selection_ms": milliseconds,
             **length_metrics(rolling.calls),
@@ -110,56 +104,48 @@ def length_metrics(calls: Sequence[Rollouts]) -> dict[str, Any]:
     }
 
 
-def given_filter(
-    chosen: Filter | str | None, options: dict[str, Any] | None, rollouts: int
-) -> Filter | None:
-    """The filter that a user asked for: a name in `FILTERS` with its options, an object, or none.
-
-    Raises:
-        ArgumentError: an unknown name, options that the filter does not take or that come without
-            a name, or a screening that leaves no rollouts to a group.
-
-    Example:
-        >>> type(given_filter("vcrl", {"warmup": 5}, rollouts=8)).__name__
-        'VCRL'
-    """
-    if isinstance(chosen, str):
-        chosen = make_filter(chosen, **(options or {}))
-    elif options:
-        raise ArgumentError(
-            f"filter_options: expected none unless filter is a name, got {options}; "
-            "name the filter, or give them to the object"
-        )
+def check_screening(chosen: Filter | None, rollouts: int) -> None:
+    """ArgumentError where screening leaves no rollouts to a group."""
     screening = None if chosen is None else chosen.screening
     if screening is not None and screening >= rollouts:
         raise ArgumentError(
             f"screening: expected fewer than the {rollouts} rollouts of a group, got {screening}; "
             "screen with fewer, or raise rollouts"
         )
-    return chosen
 
 
 @dataclass(frozen=True)
 class _Part:
-    """G prompts with the same number of rollouts each; `indices` and the choices are on the CPU."""
+    """G dealt prompts with the same number of rollouts each."""
 
-    indices: Tensor
+    dealt: list[Dealt]
     rewards: Tensor
     rollouts: Rollouts
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.dealt)
 
-    def pick(self, groups: Tensor) -> _Part:
-        """These of the groups."""
-        rows = torch.arange(len(self.rollouts)).view(self.rewards.shape)[groups].flatten()
-        return _Part(self.indices[groups], self.rewards[groups], self.rollouts.rows(rows))
+    def pick(self, at: Sequence[int]) -> _Part:
+        """These of the prompts."""
+        places = torch.tensor(at, dtype=torch.int64)
+        rows = torch.arange(len(self.rollouts)).view(self.rewards.shape)[places].flatten()
+        dealt = [self.dealt[i] for i in at]
+        return _Part(dealt, self.rewards[places], self.rollouts.rows(rows))
+
+    def groups(self, uncertain: bool) -> list[Group]:
+        """What filters judge; with the perplexity of each answer, if that is wanted."""
+        uncertainty: list[Any] = [None] * len(self)
+        if uncertain and len(self):
+            each = perplexity(self.rollouts.logprobs, self.rollouts.completion_mask)
+            uncertainty = [tuple(row) for row in each.view(self.rewards.shape).tolist()]
+        rows = zip(self.dealt, self.rewards.tolist(), uncertainty, strict=True)
+        return [Group(d.position, tuple(row), d.group, unsure) for d, row, unsure in rows]
 
 
 def _joined(parts: Sequence[_Part]) -> _Part:
-    """All groups, one part after another."""
+    """All prompts, one part after another."""
     return _Part(
-        torch.cat([part.indices for part in parts]),
+        [each for part in parts for each in part.dealt],
         torch.cat([part.rewards for part in parts]),
         joined([part.rollouts for part in parts]),
     )
@@ -171,7 +157,7 @@ def _completed(first: _Part, rest: _Part) -> _Part:
     early, late = rows.tensor_split([len(first.rollouts)])
     order = torch.cat((early.view(first.rewards.shape), late.view(rest.rewards.shape)), dim=1)
     return _Part(
-        first.indices,
+        first.dealt,
         torch.cat((first.rewards, rest.rewards), dim=1),
         joined([first.rollouts, rest.rollouts]).rows(order.flatten()),
     )
@@ -184,64 +170,80 @@ class _Rolling:
         self,
         chosen: Filter,
         roll_out: RollOut,
-        loader: PromptLoader,
+        loop: SelectionLoop,
         n: int,
         device: torch.device,
     ) -> None:
-        self.chosen, self.roll_out, self.pool, self.n = chosen, roll_out, loader.pool, n
-        self.ranks, self.device = loader.ranks, device
+        self.chosen, self.roll_out, self.loop, self.n, self.device = (
+            chosen,
+            roll_out,
+            loop,
+            n,
+            device,
+        )
         self.calls: list[Rollouts] = []
         self.finished: list[_Part] = []
-        self.given_up: list[_Part] = []
-        self.judged: list[Groups] = []
-        self._places: list[Tensor] = []
+        self.results: list[GroupResult] = []
+        self.judged: list[list[Group]] = []
+        self.abandoned: list[Group] = []
+        self.dealt: set[int] = set()
+        self._places: list[int] = []  # of this process's finished groups among everybody's
 
-    def own(self, train: Tensor) -> Tensor:
-        """Positions among this process's finished groups of those `train` among everybody's."""
-        return torch.isin(torch.cat(self._places), train).nonzero().flatten()
+    def own(self, train: Sequence[int]) -> list[int]:
+        """Positions among this process's finished groups of those among everybody's."""
+        wanted = set(train)
+        return [at for at, place in enumerate(self._places) if place in wanted]
 
-    def add(self, indices: Tensor) -> None:
-        """Roll out this process's part of one generation batch, and hear of the others'."""
-        everyone = self.ranks.all_or_none(lambda: self._rolled(indices))
-        before = [*self.judged, *everyone[: self.ranks.rank]]
-        self._places.append(sum(map(len, before)) + torch.arange(len(self.finished[-1])))
-        self.judged.append(joined_groups(everyone))
+    def add(self, dealt: list[Dealt]) -> int:
+        """Roll out this process's part of one generation batch, and hear of the others'.
 
-    def _rolled(self, indices: Tensor) -> Groups:
-        """The groups of these prompts; their rollouts are kept here."""
-        abandoned = 0
-        part = self._call(indices, self.chosen.screening or self.n)
+        Returns:
+            How many prompts all of them had.
+        """
+        everyone = self.loop.ranks.all_or_none(lambda: self._rolled(dealt))
+        before = sum(map(len, self.judged))
+        before += sum(len(groups) for groups, _ in everyone[: self.loop.ranks.rank])
+        self._places += range(before, before + len(self.finished[-1]))
+        self.judged.append([group for groups, _ in everyone for group in groups])
+        abandoned = [group for _, given_up in everyone for group in given_up]
+        self.abandoned += abandoned
+        new = {group.prompt for group in (*self.judged[-1], *abandoned)}
+        self.dealt |= new
+        return len(new)
+
+    def _rolled(self, dealt: list[Dealt]) -> tuple[list[Group], list[Group]]:
+        """The groups of these prompts, and those given up; their rollouts are kept here."""
+        part = self._call(dealt, self.chosen.screening or self.n)
+        given_up: list[Group] = []
         if self.chosen.screening is not None:
-            passes = self.chosen.passes(part.rewards.cpu())
-            self.given_up.append(part.pick(~passes))
-            abandoned = self.given_up[-1].rewards.numel()
-            part = self._complete(part.pick(passes))
+            screened = part.groups(uncertain=False)
+            passes = [self.chosen.passes(group) for group in screened]
+            given_up = [g for g, passed in zip(screened, passes, strict=True) if not passed]
+            part = self._complete(part.pick([i for i, passed in enumerate(passes) if passed]))
         self.finished.append(part)
-        return Groups(part.indices, part.rewards.cpu(), self._uncertainty(part), abandoned)
+        groups = part.groups(self.chosen.needs_uncertainty)
+        self.results += [GroupResult(g.id, g.rewards) for g in (*groups, *given_up)]
+        return groups, given_up
 
     def _complete(self, part: _Part) -> _Part:
         if not len(part):
             # An engine cannot be asked about no prompts; the shape has to fit all the same.
-            return _Part(part.indices, part.rewards.new_empty(0, self.n), part.rollouts)
-        return _completed(part, self._call(part.indices, self.n - part.rewards.shape[1]))
+            return _Part(part.dealt, part.rewards.new_empty(0, self.n), part.rollouts)
+        return _completed(part, self._call(part.dealt, self.n - part.rewards.shape[1]))
 
-    def _call(self, indices: Tensor, n: int) -> _Part:
-        if not len(indices):
+    def _call(self, dealt: list[Dealt], n: int) -> _Part:
+        if not dealt:
             nothing = no_rollouts(self.device)
-            return _Part(indices, torch.empty(0, n, device=self.device), nothing)
-        prompts = [self.pool[i] for i in indices.tolist()]
-        rollouts, rewards = self.roll_out(prompts, n, len(self.calls))
+            return _Part(dealt, torch.empty(0, n, device=self.device), nothing)
+        rollouts, rewards = self.roll_out([each.prompt for each in dealt], n, len(self.calls))
         self.calls.append(rollouts)
-        return _Part(indices, rewards, rollouts)
-
-    def _uncertainty(self, part: _Part) -> Tensor | None:
-        if not self.chosen.needs_uncertainty:
-            return None
-        each = perplexity(part.rollouts.logprobs, part.rollouts.completion_mask)
-        return each.view(part.rewards.shape).cpu()
+        return _Part(dealt, rewards, rollouts)
 
 
-def _further(verdict: Verdict, loader: PromptLoader, dealt: Tensor) -> Tensor:
+def _further(verdict: Verdict, rolling: _Rolling, step: int) -> list[Dealt]:
     """The prompts that a verdict wants, without those that the step has already."""
-    recalled = verdict.recall[~torch.isin(verdict.recall, dealt)]
-    return torch.cat((recalled, loader.more(verdict.wanted, torch.cat((dealt, recalled)))))
+    loop = rolling.loop
+    recalled = [prompt for prompt in verdict.recall if prompt not in rolling.dealt]
+    dealt = loop.deal_these(recalled, step=step)
+    wanted = min(verdict.wanted, len(loop.pool))
+    return dealt + (loop.deal(wanted, step=step) if wanted else [])

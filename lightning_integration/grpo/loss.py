@@ -17,7 +17,8 @@ def group_advantages(rewards: Tensor, standardize: bool = True) -> Tensor:
     """How much better than its group each rollout is.
 
     Args:
-        rewards: float, shape (B, K): K rollouts of each of B prompts; B may be 0.
+        rewards: float, shape (B, K): K rollouts of each of B prompts; B may be 0. NaN for a rollout
+            that could not be scored: it is in no mean, and its advantage is 0.
         standardize: divide by the group's (population) standard deviation.
 
     Returns:
@@ -28,6 +29,13 @@ def group_advantages(rewards: Tensor, standardize: bool = True) -> Tensor:
         >>> group_advantages(torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.1, 0.1, 0.1, 0.1]])).tolist()
         [[1.0, -1.0, -1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
     """
+    if rewards.isnan().any():
+        advantages = torch.zeros_like(rewards)
+        for row, own in zip(advantages, rewards, strict=True):
+            scored = ~own.isnan()
+            if scored.any():
+                row[scored] = group_advantages(own[scored][None], standardize)[0]
+        return advantages
     centred = rewards - rewards.mean(dim=1, keepdim=True)
     # The mean of equal floats is not always that float; its rounding must not become a signal.
     equal = rewards.amax(dim=1, keepdim=True) == rewards.amin(dim=1, keepdim=True)

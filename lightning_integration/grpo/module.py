@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, SupportsFloat
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,19 +19,18 @@ from torch.nn import Parameter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from insight_ext import ArgumentError, Prompt
-from insight_ext.filters import Filter
-from lightning_integration.callback import will_log
-from lightning_integration.datamodule import is_rehearsal, ranks_of
+from insight_ext.beliefs.group import is_success
+from insight_ext.filters import Filter, given_filter
 from lightning_integration.demo.model import load_model
-from lightning_integration.grpo.filtering import collect, given_filter, length_metrics
+from lightning_integration.grpo.filtering import check_screening, collect, length_metrics
 from lightning_integration.grpo.loss import (
     clipped_policy_loss,
     completion_logprobs,
     group_advantages,
     kl_to_reference,
 )
-from lightning_integration.grpo.rewards import Reward, make_reward
-from lightning_integration.loader import PromptBatch
+from lightning_integration.grpo.rewards import Reward, make_reward, score_completions
+from lightning_integration.loaders import PromptBatch, PromptLoader
 from lightning_integration.rollouts import (
     RolloutEngine,
     Rollouts,
@@ -38,7 +38,13 @@ from lightning_integration.rollouts import (
     VLLMServer,
     make_engine,
 )
-from lightning_integration.trainer import DDPStrategy, LightningModule
+from lightning_integration.trainer import (
+    DDPStrategy,
+    LightningModule,
+    is_rehearsal,
+    ranks_of,
+    will_log,
+)
 
 
 class GRPOModule(LightningModule):
@@ -47,7 +53,7 @@ class GRPOModule(LightningModule):
     A step draws `rollouts` completions a prompt, rewards them, and makes `updates_per_batch`
     gradient steps on them. It returns `rewards`, from which `PromptSelectionCallback` learns.
     A filter trains on some of the groups only and may roll out more; the step then returns
-    `groups`, all that were rolled out, so that beliefs, history and costs miss none.
+    `results`, all that were rolled out, so that beliefs, history and costs miss none.
     Without a reference policy, groups whose rewards are all equal have gradient zero, and are left
     out of the backward pass; the loss still counts their tokens in its mean.
 
@@ -82,6 +88,7 @@ class GRPOModule(LightningModule):
             `insight_ext.filters.FILTERS`, a `Filter`, or None for all of them. The callback keeps
             its state in checkpoints. A step whose groups are all filtered out has gradient zero.
         filter_options: the filter's settings, where `filter` is a name.
+        reward_workers, reward_seconds, max_failed: see `rewards.score_completions`.
 
     Logs `loss`, `gradient_norm`, `clip_fraction`, `completion_length`, `frac_truncated`, and in
     validation `val_accuracy` over all held-out prompts and `val_accuracy/KIND` by `meta["kind"]`.
@@ -129,6 +136,9 @@ class GRPOModule(LightningModule):
         filter_options: dict[str, Any] | None = None,
         engine_options: dict[str, Any] | None = None,
         old_logprobs: Literal["engine", "recomputed"] = "engine",
+        reward_workers: int = 1,
+        reward_seconds: float = 60.0,
+        max_failed: float = 0.1,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -174,6 +184,8 @@ class GRPOModule(LightningModule):
         self.old_logprobs = old_logprobs
         self._synced = False
         self.reward = make_reward(reward) if isinstance(reward, str) else reward
+        self.reward_workers, self.reward_seconds = reward_workers, reward_seconds
+        self.max_failed = max_failed
         self.rollouts = rollouts
         self.max_new_tokens = max_new_tokens
         self.temperature = temperature
@@ -191,7 +203,8 @@ class GRPOModule(LightningModule):
         self.success_threshold = success_threshold
         self.validation_temperature = validation_temperature
         self.seed = seed
-        self.filter = given_filter(filter, filter_options, rollouts)
+        self.filter = given_filter(filter, filter_options)
+        check_screening(self.filter, rollouts)
         self.register_buffer("batches_seen", torch.tensor(0))
         self.reference = None
         if kl_coefficient:
@@ -235,8 +248,8 @@ class GRPOModule(LightningModule):
         """Roll out, reward, update.
 
         Returns:
-            The last `loss`, and `rewards` of shape (B, K); with a filter `groups` instead, see
-            `Collected`.
+            The last `loss`, and `rewards` of shape (B, K); with a filter `results` instead, see
+            `collect`; NaN where an answer could not be scored: it is in no gradient.
         """
         roll_out = partial(self._roll_out, int(self.batches_seen))
         self.batches_seen += 1
@@ -246,12 +259,20 @@ class GRPOModule(LightningModule):
             outputs, metrics = {"rewards": rewards}, length_metrics([rollouts])
         else:
             loader = self.trainer.train_dataloader
+            if not isinstance(loader, PromptLoader):
+                raise ArgumentError(
+                    "filter: expected the trainer's data loader to be PromptDataModule's own, "
+                    f"which deals further prompts, got a {type(loader).__name__}; train without a "
+                    "filter, or with datamodule=PromptDataModule(...)"
+                )
             # A rehearsal must leave nothing behind, in the filter neither.
             chosen = deepcopy(self.filter) if is_rehearsal(self.trainer) else self.filter
-            collected = collect(chosen, roll_out, batch, loader, self.rollouts)
+            collected = collect(chosen, roll_out, batch, loader.loop, self.rollouts)
             rollouts, rewards = collected.rollouts, collected.rewards
-            outputs, metrics = {"groups": collected.groups}, collected.metrics
+            outputs, metrics = {"results": collected.results}, collected.metrics
         advantages = group_advantages(rewards, self.standardize)
+        scored = ~rewards.flatten().isnan().to(rollouts.completion_mask.device)
+        rollouts = replace(rollouts, completion_mask=rollouts.completion_mask & scored[:, None])
         self._rest()
         if self.old_logprobs == "recomputed":
             rollouts, of_rollouts = self._recomputed(rollouts)
@@ -310,9 +331,9 @@ class GRPOModule(LightningModule):
         seed = _mix(self.seed, step, call, ranks_of(self.trainer).rank)
         sampling = Sampling(self.max_new_tokens, self.temperature, seed=seed)
         rollouts = self._generate(prompts, n, sampling)
-        texts = iter(rollouts.texts)
-        rows = [[self._worth(prompt, next(texts)) for _ in range(n)] for prompt in prompts]
-        return rollouts, torch.tensor(rows, dtype=torch.float32, device=self.device)
+        worth = self._worth([prompt for prompt in prompts for _ in range(n)], rollouts.texts)
+        rewards = torch.tensor(worth, dtype=torch.float32, device=self.device)
+        return rollouts, rewards.view(len(prompts), n)
 
     def _update(self, rollouts: Rollouts, advantages: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """One gradient step; returns the loss, a mean over all tokens, and what to log.
@@ -371,14 +392,17 @@ class GRPOModule(LightningModule):
             loss = loss + self.kl_coefficient * kl_to_reference(logprobs, reference)
         return (loss * mask).sum(), (outside & mask).sum()
 
-    def _worth(self, prompt: Prompt, completion: str) -> float:
-        reward = self.reward(prompt, completion)
-        if not isinstance(reward, SupportsFloat):
-            raise ArgumentError(
-                f"reward: expected a number for prompt {prompt.id!r}, got {reward!r}; a reward is "
-                "a function of the prompt and the completion's text that returns a float"
-            )
-        return float(reward)
+    def _worth(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[float]:
+        """The reward of each completion; NaN where it could not be scored."""
+        rewards = score_completions(
+            self.reward,
+            prompts,
+            completions,
+            workers=self.reward_workers,
+            seconds=self.reward_seconds,
+            max_failed=self.max_failed,
+        )
+        return [math.nan if reward is None else reward for reward in rewards]
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """One completion of each held-out prompt."""
@@ -387,8 +411,8 @@ class GRPOModule(LightningModule):
         )
         prompts = batch["prompts"]
         texts = self._generate(prompts, 1, sampling).texts
-        for prompt, text in zip(prompts, texts, strict=True):
-            solved = self._worth(prompt, text) >= self.success_threshold
+        for prompt, worth in zip(prompts, self._worth(prompts, texts), strict=True):
+            solved = is_success(worth, self.success_threshold)
             self._solved[str(prompt.meta.get("kind", ""))].append(solved)
 
     def on_validation_epoch_end(self) -> None:

@@ -13,7 +13,7 @@ import torch
 from insight_ext import GroupResult, Prompt, PromptPool
 from lightning_integration import PromptDataModule, PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
-from lightning_integration.history import MetricsFile
+from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.trainer import LightningModule, Trainer, callbacks
 
 POOL, PROMPTS, ROLLOUTS = 3_000, 8, 8
@@ -30,7 +30,7 @@ class Learner(LightningModule):
         self.queue = []
 
     def training_step(self, batch, batch_idx):
-        step = batch["draw"].step
+        step = batch["step"]
         chance = torch.sigmoid(self.skill + 2 - batch["indices"] / 500)
         generator = torch.Generator().manual_seed(step)
         draws = torch.rand(len(chance), ROLLOUTS + 1, generator=generator)
@@ -61,7 +61,7 @@ class Measure(callbacks.Callback):
         gc.freeze()
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        step = batch["draw"].step + 1
+        step = batch["step"] + 1
         if step % 100:
             return
         gc.collect()

@@ -17,7 +17,7 @@ from insight_ext import Prompt, PromptPool
 from lightning_integration import GRPOModule, PromptDataModule, PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.demo.model import make_model, make_tokenizer
-from lightning_integration.history import MetricsFile
+from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.rollouts import Sampling, TransformersEngine
 from lightning_integration.rollouts.engine import joined
 from lightning_integration.trainer import LightningModule, Trainer
@@ -44,7 +44,7 @@ class Learner(LightningModule):
 
     def training_step(self, batch, batch_idx):
         self.dealt.append(batch["indices"].tolist())
-        step = batch["draw"].step
+        step = batch["step"]
         rewards = torch.stack([answers(i, step) for i in batch["indices"].tolist()])
         if self.killed_on == [self.global_rank, step]:
             os.kill(os.getpid(), signal.SIGKILL)

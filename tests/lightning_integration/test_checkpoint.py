@@ -22,7 +22,7 @@ class StopAt(callbacks.Callback):
         self.step = step
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if batch["draw"].step == self.step:
+        if batch["step"] == self.step:
             raise InterruptedError
 
 
@@ -55,7 +55,7 @@ class FullDisk(callbacks.Callback):
         self.step = step
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if batch["draw"].step == self.step:
+        if batch["step"] == self.step:
             resource.setrlimit(resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))
 
 

@@ -59,7 +59,7 @@ class Learner(LightningModule):
         self.dealt = []
 
     def training_step(self, batch, batch_idx):
-        step, indices = batch["draw"].step, batch["indices"].tolist()
+        step, indices = batch["step"], batch["indices"].tolist()
         self.dealt.append(indices)
         self.engine.submit(batch["groups"].tolist(), indices, step)
         results = self.engine.collect(step)
@@ -99,7 +99,7 @@ def run(tiny, tmp_path_factory):
 
 def test_every_rollout_becomes_evidence_once(run):
     _, module, data = run
-    posterior, ledger = data.selector.posterior, data.loader.ledger
+    posterior, ledger = data.selector.posterior, data.loop._flights
     assert ledger.duplicates > 0
     assert ledger.incomplete > 0
     evidence = float((posterior.alpha + posterior.beta - 2).sum())
@@ -133,9 +133,9 @@ def test_staleness_and_what_is_out_are_logged(run):
         rows = list(csv.DictReader(file))
     stale = [float(row["staleness_max"]) for row in rows if row["staleness_max"]]
     assert 1 <= max(stale) <= STALENESS
-    assert float(rows[-1]["rollouts_duplicate"]) == data.loader.ledger.duplicates
-    assert float(rows[-1]["groups_out"]) == len(data.loader.ledger)
-    assert float(rows[-1]["groups_incomplete"]) == data.loader.ledger.incomplete
+    assert float(rows[-1]["rollouts_duplicate"]) == data.loop._flights.duplicates
+    assert float(rows[-1]["groups_out"]) == len(data.loop._flights)
+    assert float(rows[-1]["groups_incomplete"]) == data.loop._flights.incomplete
 
 
 def test_a_resumed_run_waits_for_what_was_out(run, tiny, tmp_path):
@@ -145,7 +145,7 @@ def test_a_resumed_run_waits_for_what_was_out(run, tiny, tmp_path):
     tiny.train(tmp_path, saved, module=module, datamodule=data, max_epochs=1)
     assert module.dealt == whole.dealt[15:]
     assert torch.equal(data.selector.posterior.alpha, expected.selector.posterior.alpha)
-    assert data.loader.ledger.state_dict() == expected.loader.ledger.state_dict()
+    assert data.loop._flights.state_dict() == expected.loop._flights.state_dict()
 
 
 def test_a_run_goes_on_with_batches_of_another_size(run, tiny, tmp_path):
@@ -160,7 +160,7 @@ def test_rewards_of_the_step_itself_are_results_too(tiny, tmp_path):
     one, other = tiny.data(), tiny.data(max_staleness=2)
     tiny.train(tmp_path / "one", module=prompt, datamodule=one)
     tiny.train(tmp_path / "other", module=late_too, datamodule=other)
-    assert len(other.loader.ledger) == 0
+    assert len(other.loop._flights) == 0
     assert float(one.selector.posterior.visits.sum()) == float(
         other.selector.posterior.visits.sum()
     )
@@ -216,4 +216,4 @@ def test_a_rehearsal_learns_nothing(tiny, tmp_path):
         callbacks=[PromptSelectionCallback()],
     )
     assert data.selector.posterior.visits.sum() == 0
-    assert len(data.loader.ledger) == 0
+    assert len(data.loop._flights) == 0

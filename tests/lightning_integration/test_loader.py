@@ -9,7 +9,7 @@ from insight_ext import Prompt, PromptPool
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.selectors import InSight, Uniform
 from lightning_integration import PromptLoader
-from lightning_integration.loader import PromptBatches, RehearsalLoader
+from lightning_integration.loaders import PromptBatches, RehearsalLoader
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*treespec"),
@@ -41,7 +41,7 @@ def test_an_epoch_has_the_asked_number_of_steps_and_the_next_goes_on(pool):
 def test_every_selection_sees_the_results_of_the_step_before(pool):
     loader = PromptLoader(pool, InSight(len(pool)), prompts_per_step=4, steps=6)
     for step, batch in enumerate(loader):
-        assert batch["draw"].step == batch["draw"].observed == step
+        assert batch["step"] == batch["draw"].observed == step
         loader.observe(batch["indices"], torch.zeros(4, dtype=torch.int64), 8)
 
 

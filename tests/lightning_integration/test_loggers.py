@@ -8,7 +8,7 @@ import json
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_integration.history import MetricsFile
+from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.trainer import loggers
 
 STEPS = 12

@@ -10,7 +10,7 @@ import torch
 from insight_ext import Prompt, PromptPool
 from lightning_integration import PromptDataModule, PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
-from lightning_integration.history import MetricsFile
+from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.trainer import LightningModule, Trainer, callbacks
 
 STEPS = 12
@@ -38,7 +38,7 @@ class Learner(LightningModule):
     def training_step(self, batch, batch_idx):
         self.dealt.append(batch["indices"].tolist())
         chance = torch.sigmoid(self.skill - batch["indices"] / 20)
-        generator = torch.Generator().manual_seed(batch["draw"].step)
+        generator = torch.Generator().manual_seed(batch["step"])
         draws = torch.rand(len(chance), self.rollouts, generator=generator)
         rewards = (draws < chance[:, None]).float()
         return self.spoil({"loss": -chance.mean(), "rewards": rewards})
@@ -54,7 +54,7 @@ class Announce(callbacks.Callback):
     """Tells whoever reads along how far the run is, and what it dealt."""
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        print(batch["draw"].step, *batch["indices"].tolist(), flush=True)
+        print(batch["step"], *batch["indices"].tolist(), flush=True)
 
 
 def data(selector="insight", **options):

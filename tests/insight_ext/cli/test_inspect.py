@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from insight_ext import ArgumentError, BeliefError, CheckpointError, Prompt, PromptPool
+from insight_ext.beliefs.group import Group
 from insight_ext.cli.inspect import inspect
 from insight_ext.cli.main import main
 from insight_ext.filters import VCRL
-from insight_ext.filters.filter import Groups
 from insight_ext.selectors import Selector
 from lightning_integration import PromptDataModule
 from lightning_integration.state import SelectionState
@@ -84,11 +84,12 @@ def test_groups_that_are_out_are_told(tmp_path, capsys):
 
 
 def test_the_filter_and_its_memory_are_told(tmp_path, capsys):
-    chosen = VCRL(late=0.5)
-    chosen.judge([Groups(torch.arange(2), torch.eye(2))], target=2, refillable=False)
+    chosen = VCRL(late=0.5, success_threshold=1.0)
+    batch = [Group(0, (1.0, 0.0)), Group(1, (0.0, 1.0))]
+    chosen.judge([batch], target=2, refillable=False)
     facts, _ = shown(tmp_path / "c.ckpt", content(trained(), chosen), capsys)
     assert facts["filter"] == (
-        "VCRL (early 0.3, late 0.5, warmup 20, momentum 0.9, success_threshold 1.0), "
+        "VCRL (success_threshold 1.0, early 0.3, late 0.5, warmup 20, momentum 0.9), "
         "1 steps, 4 rollouts, 2 prompts remembered"
     )
 

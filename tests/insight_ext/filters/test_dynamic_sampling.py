@@ -1,21 +1,20 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
-from insight_ext.filters import DynamicSampling, Groups, Speed
+from insight_ext.beliefs.group import Group
+from insight_ext.filters import DynamicSampling, Speed
 
 
-def batch(first: int, *successes: int, k: int = 4) -> Groups:
+def batch(first: int, *successes: int, k: int = 4) -> list[Group]:
     """Groups of prompts first, first + 1, ... with these numbers of successes."""
-    rewards = torch.tensor([[1.0] * s + [0.0] * (k - s) for s in successes])
-    return Groups(torch.arange(first, first + len(successes)), rewards)
+    return [Group(first + i, (1.0,) * s + (0.0,) * (k - s)) for i, s in enumerate(successes)]
 
 
 def test_a_full_batch_settles_at_once():
     verdict = DynamicSampling().judge([batch(0, 1, 2, 3)], 3)
     assert verdict.settled
-    assert verdict.train.tolist() == [0, 1, 2]
+    assert verdict.train == [0, 1, 2]
 
 
 def test_it_refills_until_enough_groups_vary_and_drops_the_surplus():
@@ -25,8 +24,8 @@ def test_it_refills_until_enough_groups_vary_and_drops_the_surplus():
     assert sampling.judge(batches, 3).wanted == 3
     batches.append(batch(6, 4, 3, 3))
     verdict = sampling.judge(batches, 3)
-    assert verdict.train.tolist() == [1, 3, 7]
-    assert sampling.rollouts == 9 * 4
+    assert verdict.train == [1, 3, 7]
+    assert sampling.rollouts_spent == 9 * 4
     assert sampling.metrics()["generation_batches"] == 3.0
 
 
@@ -35,7 +34,7 @@ def test_at_the_cap_it_warns_and_trains_on_what_there_is():
     with pytest.warns(UserWarning, match="2 generation batches gave 1 of 3 groups"):
         verdict = sampling.judge([batch(0, 0, 2, 4), batch(3, 0, 0, 4)], 3)
     assert verdict.settled
-    assert verdict.train.tolist() == [1]
+    assert verdict.train == [1]
 
 
 def test_an_exhausted_pool_ends_the_step():
@@ -43,7 +42,7 @@ def test_an_exhausted_pool_ends_the_step():
     with pytest.warns(UserWarning, match="1 generation batches gave 1 of 3 groups"):
         verdict = sampling.judge([batch(0, 0, 2, 4)], 3, refillable=False)
     assert verdict.settled
-    assert verdict.train.tolist() == [1]
+    assert verdict.train == [1]
 
 
 def test_a_refill_may_have_its_own_size():
@@ -51,29 +50,28 @@ def test_a_refill_may_have_its_own_size():
 
 
 def test_graded_rewards_that_differ_count_as_spread():
-    rewards = torch.tensor([[0.1, 0.1, 0.0, 0.1]])
-    assert DynamicSampling().judge([Groups(torch.tensor([0]), rewards)], 1).train.tolist() == [0]
+    assert DynamicSampling().judge([[Group(0, (0.1, 0.1, 0.0, 0.1))]], 1).train == [0]
 
 
 def test_speed_continues_between_all_and_nothing():
-    rewards = torch.tensor([[0.0] * 4, [0.1, 0.1, 0.1, 0.0], [1.0, 0.1, 0.0, 0.0], [1.0] * 4])
-    assert Speed().screening == 4
-    assert Speed().passes(rewards).tolist() == [False, False, True, False]
-    assert Speed(success_threshold=0.1).passes(rewards).tolist() == [False, True, True, False]
+    rewards = [(0.0,) * 4, (0.1, 0.1, 0.1, 0.0), (1.0, 0.1, 0.0, 0.0), (1.0,) * 4]
+    groups = [Group(i, each) for i, each in enumerate(rewards)]
+    strict, lenient = Speed(success_threshold=1.0), Speed(success_threshold=0.1)
+    assert strict.screening == 4
+    assert [strict.passes(group) for group in groups] == [False, False, True, False]
+    assert [lenient.passes(group) for group in groups] == [False, True, True, False]
 
 
 def test_speed_counts_the_prompts_it_gave_up():
-    finished = batch(0, 1, 3, k=8)
     speed = Speed()
-    speed.judge([Groups(finished.indices, finished.rewards, abandoned=6 * 4)], 2)
-    assert speed.rollouts == 2 * 8 + 6 * 4
+    speed.judge([batch(0, 1, 3, k=8)], 2, abandoned=batch(2, 0, 0, 4, 4, 0, 0))
+    assert speed.rollouts_spent == 2 * 8 + 6 * 4
 
 
 def test_speed_survives_a_batch_that_is_given_up_whole():
-    speed, none = Speed(max_batches=2), torch.empty(0, dtype=torch.int64)
-    given_up = Groups(none, torch.empty(0, 8), abandoned=12)
-    assert speed.judge([given_up], 3).wanted == 3
+    speed = Speed(max_batches=2)
+    assert speed.judge([[]], 3, abandoned=batch(0, 0, 0, 4)).wanted == 3
     with pytest.warns(UserWarning, match="none, since no rewards vary"):
-        verdict = speed.judge([given_up, given_up], 3)
+        verdict = speed.judge([[], []], 3, abandoned=batch(0, 0, 0, 4, 0, 0, 4))
     assert len(verdict.train) == 0
-    assert speed.rollouts == 24
+    assert speed.rollouts_spent == 24

@@ -1,25 +1,28 @@
 from __future__ import annotations
 
-import torch
+from insight_ext.beliefs.group import Group
+from insight_ext.filters import Learnability
 
-from insight_ext.filters import Groups, Learnability
-from insight_ext.filters.learnability import learnability
+
+def batch(*successes: int, k: int = 8) -> list[Group]:
+    return [Group(i, (1.0,) * s + (0.0,) * (k - s)) for i, s in enumerate(successes)]
 
 
 def test_learnability_is_largest_at_one_half():
-    rewards = torch.tensor([[1.0] * s + [0.0] * (8 - s) for s in range(9)])
-    expected = [s / 8 * (1 - s / 8) for s in range(9)]
-    assert learnability(rewards).tolist() == expected
-    assert max(expected) == expected[4] == 0.25
+    # One more group in every round: the order in which they are kept is that of p (1 - p).
+    expected = sorted(range(1, 8), key=lambda s: -s / 8 * (1 - s / 8))
+    assert expected[0] == 4
+    for count in range(1, 8):
+        chosen = Learnability(keep=count / 9, success_threshold=1.0)
+        train = chosen.judge([batch(*range(9))], 9).train
+        assert train == sorted(expected[:count])
 
 
 def test_the_share_with_the_largest_learnability_is_kept_in_order():
-    rewards = torch.tensor([[1.0] * s + [0.0] * (8 - s) for s in (1, 4, 7, 3)])
-    verdict = Learnability(keep=0.5).judge([Groups(torch.arange(4), rewards)], 4)
-    assert verdict.train.tolist() == [1, 3]
+    verdict = Learnability(keep=0.5, success_threshold=1.0).judge([batch(1, 4, 7, 3)], 4)
+    assert verdict.train == [1, 3]
 
 
 def test_at_least_one_group_is_kept():
-    rewards = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
-    verdict = Learnability(keep=0.01).judge([Groups(torch.arange(2), rewards)], 2)
-    assert verdict.train.tolist() == [0]
+    verdict = Learnability(keep=0.01, success_threshold=1.0).judge([batch(1, 2, k=2)], 2)
+    assert verdict.train == [0]

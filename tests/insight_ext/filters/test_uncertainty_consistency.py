@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import pointbiserialr
 
 from insight_ext import ObservationError
-from insight_ext.filters import Groups, UncertaintyConsistency, perplexity
+from insight_ext.beliefs.group import Group
+from insight_ext.filters import UncertaintyConsistency, perplexity
 from insight_ext.filters.uncertainty_consistency import consistency
 
 K = 8
@@ -17,15 +18,12 @@ UNCERTAINTY = st.lists(st.floats(1.0, 50.0), min_size=K, max_size=K, unique=True
 MIXED = st.lists(st.booleans(), min_size=K, max_size=K).filter(lambda b: 0 < sum(b) < K)
 
 
-def r_on(correct, uncertainty, gamma) -> float:
-    rewards = torch.tensor([correct], dtype=torch.float64)
-    return float(consistency(rewards, torch.tensor([uncertainty], dtype=torch.float64), gamma))
-
-
 def test_a_case_by_hand():
     # mean 1/2, sd 1/2: advantages 1, -1, 1, -1.
     by_hand = (1 / 2 + 1 / 4 + 0.1 * (-1 / 5 - 1 / 10)) / 4
-    assert r_on([1, 0, 1, 0], [2.0, 5.0, 4.0, 10.0], 0.1) == pytest.approx(by_hand, rel=1e-14)
+    assert consistency([1, 0, 1, 0], [2.0, 5.0, 4.0, 10.0], 0.1) == pytest.approx(
+        by_hand, rel=1e-14
+    )
 
 
 @given(MIXED, UNCERTAINTY)
@@ -33,7 +31,7 @@ def test_with_gamma_one_it_is_a_scaled_point_biserial_correlation(correct, uncer
     certainty = 1.0 / torch.tensor(uncertainty, dtype=torch.float64)
     correlation = pointbiserialr(correct, certainty.numpy()).statistic
     expected = float(certainty.std(correction=0)) * correlation
-    assert r_on(correct, uncertainty, 1.0) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert consistency(correct, uncertainty, 1.0) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 @given(MIXED, UNCERTAINTY, st.floats(0.0, 2.0))
@@ -42,20 +40,28 @@ def test_it_is_the_weighted_difference_of_mean_certainties(correct, uncertainty,
     wrong = [1 / u for u, c in zip(uncertainty, correct, strict=True) if not c]
     p = len(right) / K
     expected = math.sqrt(p * (1 - p)) * (sum(right) / len(right) - gamma * sum(wrong) / len(wrong))
-    assert r_on(correct, uncertainty, gamma) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert consistency(correct, uncertainty, gamma) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("reward", [0.0, 0.1, 1.0])
 def test_a_group_without_spread_scores_zero_exactly(reward):
-    rewards = torch.full((1, 7), reward)
-    assert consistency(rewards, torch.linspace(1, 3, 7)[None]).tolist() == [0.0]
+    assert consistency([reward] * 7, [1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0]) == 0.0
 
 
 def test_three_of_ten_groups_are_kept_and_none_without_spread():
-    rewards = torch.tensor([[1.0, 1.0]] * 5 + [[1.0, 0.0]] * 5)
-    certain = torch.tensor([[9.0, 9.0]] * 5 + [[1.0 + i, 9.0] for i in (3, 1, 4, 0, 2)])
-    verdict = UncertaintyConsistency().judge([Groups(torch.arange(10), rewards, certain)], 10)
-    assert verdict.train.tolist() == [6, 8, 9]
+    alike = [Group(i, (1.0, 1.0), uncertainty=(9.0, 9.0)) for i in range(5)]
+    mixed = [
+        Group(5 + i, (1.0, 0.0), uncertainty=(1.0 + u, 9.0)) for i, u in enumerate((3, 1, 4, 0, 2))
+    ]
+    verdict = UncertaintyConsistency().judge([alike + mixed], 10)
+    assert verdict.train == [6, 8, 9]
+
+
+def test_answers_that_could_not_be_scored_are_left_out_with_their_uncertainty():
+    scored = Group(0, (1.0, 0.0, 1.0), uncertainty=(2.0, 5.0, 4.0))
+    more = Group(0, (1.0, math.nan, 0.0, 1.0), uncertainty=(2.0, 0.1, 5.0, 4.0))
+    chosen = UncertaintyConsistency()
+    assert chosen.value(more) == chosen.value(scored) == consistency([1, 0, 1], [2, 5, 4])
 
 
 def test_perplexity_looks_at_tokens_only():

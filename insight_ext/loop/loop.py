@@ -1,0 +1,574 @@
+"""The loop: deal prompts, take in what came of them, save, whatever the trainer."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from insight_ext.beliefs.group import Group, as_rewards
+from insight_ext.beliefs.pool import Prompt, PromptPool
+from insight_ext.beliefs.pool_change import PoolChange
+from insight_ext.distributed.ranks import Ranks, digest
+from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
+from insight_ext.filters import Filter, given_filter
+from insight_ext.loop.checkpoint import FORMAT, read_file, write_file
+from insight_ext.loop.in_flight import GroupResult, InFlight, check_staleness
+from insight_ext.loop.metrics import Totals, group_metrics
+from insight_ext.runs.layout import Metric
+from insight_ext.runs.writer import RunWriter
+from insight_ext.selectors import BeliefSelector, Selector, given_selector
+from insight_ext.state import Stateful, carried
+
+
+class Dealt(NamedTuple):
+    """A prompt to roll out now, and the id under which its rewards come back."""
+
+    group: int
+    position: int
+    """The prompt's place in the pool."""
+    prompt: Prompt
+
+
+class SelectionLoop(Stateful):
+    """Chooses the prompts of every step, learns from their rewards, and goes on after a kill.
+
+    It knows no trainer. A trainer deals prompts, rolls them out, reports their rewards, and ends
+    the step. Where everything is back within its step that is all; where rollouts run beside the
+    training, `max_staleness` lets groups come back later.
+
+    The choices of a step rest on the beliefs at its beginning, however often it deals and whatever
+    is reported meanwhile; beliefs move when a step ends, by all groups that are whole by then, in
+    the order of their ids. So the order in which answers arrive changes nothing.
+
+    Several processes (`ranks`) call `deal` and `end_step` alike and get the same prompts. Each
+    reports what it rolled out itself, whole groups or pieces of them; they tell each other when the
+    step ends.
+
+    Args:
+        pool: the prompts, by distinct ids.
+        selector: a name in `insight_ext.selectors.SELECTORS`, the import path of your own strategy
+            (`package.module:Class`), or a `Selector` for a pool of this size.
+        rollouts: K, answers per prompt, at least 1.
+        success_threshold: the smallest reward of a success. Graded rewards are made binary for the
+            beliefs by it.
+        selector_options: the strategy's settings, where `selector` is a name or a path.
+        seed: of the strategy's draws, where `selector` is a name or a path.
+        filter: chooses among finished groups those to train on: a name in
+            `insight_ext.filters.FILTERS`, an import path, a `Filter`, or None. The loop keeps its
+            state and gives it its threshold; the trainer asks it.
+        filter_options: the filter's settings, where `filter` is a name or a path.
+        max_staleness: steps after its own in which a group's results may still come, 0 or more.
+        folder: where the run's history is written (`insight_ext.runs.layout`); None for nowhere.
+            Needs pyarrow.
+        history_every: steps between two looks at the beliefs of the whole pool and two writes of
+            the history, at least 1.
+        ranks: this process among those that train together.
+
+    Attributes:
+        step: number of the present step: steps ended so far.
+        in_flight: the groups dealt and not yet taken in.
+
+    Raises:
+        ArgumentError: an argument outside its domain, an unknown strategy or filter, or one that
+            was given another K or success threshold than the loop.
+
+    Determinism: equal settings, seeds and rewards give equal choices, on any number of threads and
+    processes. What a resumed loop deals is what the uninterrupted one would have dealt.
+
+    Example:
+        >>> pool = PromptPool(Prompt(f"p{i}", f"{i} + 1 =", str(i + 1)) for i in range(100))
+        >>> loop = SelectionLoop(pool, "insight", rollouts=4, seed=1)
+        >>> for step in range(30):
+        ...     for group, position, prompt in loop.deal(8):
+        ...         answers = [1.0 if position < 25 * (n + 1) else 0.0 for n in range(4)]
+        ...         loop.report(group, answers)
+        ...     metrics = loop.end_step()
+        >>> loop.step, metrics["rollouts_generated"]
+        (30, 960.0)
+    """
+
+    what = "loop"
+    settings = ("rollouts", "success_threshold")
+    positions = ("_again",)
+    values = ("step",)
+    parts = ("selector", "filter", "_flights", "_totals")
+
+    def __init__(
+        self,
+        pool: PromptPool,
+        selector: Selector | str = "insight",
+        *,
+        rollouts: int = 8,
+        success_threshold: float = 1.0,
+        selector_options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        filter: Filter | str | None = None,
+        filter_options: Mapping[str, Any] | None = None,
+        max_staleness: int = 0,
+        folder: str | Path | None = None,
+        history_every: int = 50,
+        ranks: Ranks | None = None,
+    ) -> None:
+        for name, value in (("rollouts", rollouts), ("history_every", history_every)):
+            if value < 1:
+                raise ArgumentError(f"{name}: expected at least 1, got {value}")
+        if not math.isfinite(success_threshold):
+            raise ArgumentError(
+                f"success_threshold: expected a finite number, got {success_threshold}"
+            )
+        check_staleness(max_staleness)
+        self.pool = pool
+        self.rollouts, self.success_threshold = rollouts, success_threshold
+        self.selector = given_selector(selector, selector_options, pool, seed)
+        self.filter = given_filter(filter, filter_options)
+        take_over("selector", self.selector, "rollouts", rollouts)
+        if self.filter is not None:
+            take_over("filter", self.filter, "success_threshold", success_threshold)
+        self.max_staleness = max_staleness
+        self.folder = None if folder is None else Path(folder)
+        self.history_every = history_every
+        self.ranks = Ranks() if ranks is None else ranks
+        self.step = 0
+        self._flights = InFlight()
+        self._totals = Totals()
+        self._again = torch.empty(0, dtype=torch.int64)  # prompts to deal before all others
+        self._reported: list[GroupResult] = []
+        self._others: list[Group] = []  # of prompts that were never dealt
+        self._milliseconds = 0.0
+        self._writer: RunWriter | None = None
+        self._unseen: int | None = None  # the latest step, while its beliefs are not recorded
+        self._agreed = False
+
+    @property
+    def in_flight(self) -> list[Dealt]:
+        """The groups that were dealt and are not yet taken in, oldest first."""
+        return [Dealt(f.group, f.prompt, self.pool[f.prompt]) for f in self._flights]
+
+    def deal(self, k: int, *, step: int | None = None) -> list[Dealt]:
+        """The next prompts of a step, best first.
+
+        A step may deal as often as it likes, and is dealt no prompt twice. Prompts in flight of
+        earlier steps are left out as far as the pool allows, the latest ones longest.
+
+        Args:
+            k: how many, from 1 to the pool's size.
+            step: which step they are for; the present one if None. A trainer that fetches ahead
+                names a later one.
+
+        Returns:
+            k prompts; fewer where the step has been dealt all others of the pool.
+
+        Raises:
+            ArgumentError: k or step outside its domain, or a selector that returned too few,
+                repeated, excluded or impossible prompts; nothing was dealt.
+
+        Cost: that of the selector; a microsecond or two for each prompt on top.
+        """
+        step = self.step if step is None else step
+        if not 1 <= k <= len(self.pool):
+            raise ArgumentError(f"k: expected an integer in [1, {len(self.pool)}], got {k}")
+        if step < self.step:
+            raise ArgumentError(f"step: expected {self.step} or a later one, got {step}")
+        self._agree_once()
+        start = perf_counter()
+        chosen = self._first_again(k)
+        if len(chosen) < k:
+            exclude = self._excluded(k - len(chosen), step, chosen)
+            wanted = min(k - len(chosen), len(self.pool) - len(exclude))
+            if wanted:
+                found = self.selector.select(wanted, step=step, exclude=exclude)
+                chosen += self._checked(found, wanted, exclude)
+        dealt = self._put(chosen, step)
+        self._milliseconds += 1e3 * (perf_counter() - start)
+        return dealt
+
+    def deal_these(self, indices: Iterable[int], *, step: int | None = None) -> list[Dealt]:
+        """Deal these prompts, by their positions, whatever the selector says.
+
+        Raises:
+            ArgumentError: a position outside the pool; nothing was dealt.
+        """
+        chosen = [int(index) for index in indices]
+        for index in chosen:
+            if not 0 <= index < len(self.pool):
+                raise ArgumentError(
+                    f"indices: expected positions in a pool of {len(self.pool)}, got {index}"
+                )
+        return self._put(chosen, self.step if step is None else step)
+
+    def report(
+        self,
+        group: int,
+        rewards: Any,
+        *,
+        first: int = 0,
+        of: int | None = None,
+        uncertainty: Any = None,
+    ) -> None:
+        """Say what came of a group: all of its rollouts, or some; late, or twice.
+
+        Args:
+            group: its id.
+            rewards: numbers, one for each rollout; None or NaN for an answer that could not be
+                scored: it leaves no trace in the beliefs.
+            first: number of the first of these rollouts within the group.
+            of: rollouts of the whole group; None: these are the last.
+            uncertainty: positive numbers like the rewards, for filters that need them.
+
+        Raises:
+            ObservationError: a group that was never dealt, rollouts outside their group, another
+                group size than said before, rewards that are no numbers or infinite; nothing was
+                taken in.
+        """
+        self.report_all([GroupResult(group, rewards, first, of, uncertainty)])
+
+    def report_all(self, results: Iterable[GroupResult]) -> None:
+        """`report` of many groups at once; of several results with one wrong, none is taken in."""
+        checked = self._flights.checked(results)
+        if self.ranks.size == 1:
+            self._flights.receive(checked)
+        else:
+            self._reported += checked
+
+    def observe(self, index: int, rewards: Any) -> None:
+        """Say what came of a prompt that the loop did not deal, by its position in the pool.
+
+        Raises:
+            ObservationError: a position outside the pool, rewards as in `report`.
+        """
+        if not 0 <= index < len(self.pool):
+            raise ObservationError(
+                f"index: expected a position in a pool of {len(self.pool)}, got {index}; nothing "
+                "was taken in"
+            )
+        numbers = as_rewards(f"prompt {self.pool[index].id!r}", rewards)
+        self._others.append(Group(index, numbers, version=self.step))
+
+    def exchange(self, work: Callable[[], object] | None = None) -> None:
+        """Let every process know what the others reported; `end_step` begins with this.
+
+        All processes have to call. A trainer that saves in the middle of a step calls it first.
+
+        Args:
+            work: reports what is left to report; where it fails on one process, it raises on all.
+        """
+
+        def own() -> tuple[list[GroupResult], list[Group]]:
+            if work is not None:
+                work()
+            return self._reported, self._others
+
+        everyone = self.ranks.all_or_none(own)
+        if self.ranks.size > 1:
+            self._flights.receive([result for results, _ in everyone for result in results])
+        self._reported, self._others = [], [group for _, groups in everyone for group in groups]
+
+    def end_step(self, work: Callable[[], object] | None = None) -> dict[str, float]:
+        """Take in what came back, and go on to the next step.
+
+        Groups that are still incomplete `max_staleness` steps after their own are closed with what
+        came of them.
+
+        Args:
+            work: see `exchange`.
+
+        Returns:
+            What there is to log, by the names of `insight_ext.runs.layout.Metric`.
+        """
+        self.exchange(work)
+        groups = self._flights.take(before=self.step - self.max_staleness + 1) + self._others
+        self._others = []
+        scored = [group for group in groups if group.scored]
+        start = perf_counter()
+        predicted = self._observe(scored)
+        observing = 1e3 * (perf_counter() - start)
+        self._record(scored, predicted)
+        metrics = {
+            **group_metrics(groups, self.success_threshold, predicted, self.step),
+            **self.selector.metrics(),
+            Metric.SELECTION_MS.value: self._milliseconds,
+            Metric.OBSERVATION_MS.value: observing,
+            **self._totals.add(groups, self.success_threshold),
+            Metric.IN_FLIGHT.value: float(len(self._flights)),
+            Metric.INCOMPLETE.value: float(self._flights.incomplete),
+            Metric.DUPLICATE.value: float(self._flights.duplicates),
+        }
+        self._milliseconds = 0.0
+        self.step += 1
+        return metrics
+
+    def flush(self) -> None:
+        """Write the history so far; call it before a checkpoint counts as written."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def record(self, folder: str | Path, every: int = 50) -> None:
+        """Write the history there from now on, see `folder` and `history_every`."""
+        self.close()
+        self.folder, self.history_every = Path(folder), every
+
+    def close(self) -> None:
+        """Look at the beliefs once more, write the rest of the history, and leave the folder."""
+        if self._writer is not None:
+            if self._unseen is not None:
+                self._look(self._unseen)
+            self._writer.close()
+            self._writer = None
+
+    # What is saved
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on, as tensors and primitives, with a digest of it.
+
+        Raises:
+            ArgumentError: something reported is unknown to the other processes (see `exchange`).
+        """
+        if self._reported:
+            raise ArgumentError(
+                "loop: expected `exchange` on all processes before a checkpoint in the middle of a "
+                f"step, got {len(self._reported)} reports that the others do not know of"
+            )
+        self.flush()
+        state = super().state_dict()
+        state |= {"format": FORMAT, "pool": self.pool.state_dict(), "told": self._told()}
+        return {**state, "digest": digest(state)}
+
+    def load_state_dict(
+        self, state: Mapping[str, Any], *, in_flight: Literal["again", "wait"] = "again"
+    ) -> None:
+        """Restore what `state_dict` saved.
+
+        A pool that gained, lost, moved or rewrote prompts is the same pool: beliefs go with the
+        prompts' ids, and a warning says what changed.
+
+        Args:
+            state: stays as it is.
+            in_flight: rollouts that were in flight died with the run that dealt them, so their
+                prompts are dealt "again", before all others; or "wait" for them, where the engine
+                still has them.
+
+        Raises:
+            CheckpointError: damaged, or of another format, pool, strategy, filter or setting;
+                nothing was changed.
+        """
+        fitting = self._fitting(state)
+        self._say_what_differs(state["told"])
+        self._apply(fitting)
+        self._agreed, self._unseen = False, None
+        self.close()
+        if in_flight == "again":
+            lost = [flight for flight in self._flights if not flight.is_whole]
+            for flight in lost:
+                self._flights.remove(flight)
+            prompts = dict.fromkeys([*self._again.tolist(), *(flight.prompt for flight in lost)])
+            self._again = torch.tensor(list(prompts), dtype=torch.int64)
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """See that `load_state_dict` will succeed; see there. Nothing changes."""
+        self._fitting(state)
+
+    def save(self, path: str | Path) -> None:
+        """Write the state to a file, whole or not at all.
+
+        Raises:
+            CheckpointError: the file cannot be written; the one before it is as it was.
+        """
+        write_file(path, self.state_dict())
+
+    def load(self, path: str | Path, *, in_flight: Literal["again", "wait"] = "again") -> None:
+        """Restore what `save` wrote; see `load_state_dict`.
+
+        Raises:
+            CheckpointError: a file that is missing, truncated or of another kind, and see there.
+        """
+        state = read_file(path)
+        try:
+            self.load_state_dict(state, in_flight=in_flight)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+
+    def agree(self) -> None:
+        """See that all processes have the same pool, strategy, settings and beliefs.
+
+        Raises:
+            ArgumentError: they have not; on all of them.
+        """
+        if self.ranks.size == 1:
+            return
+        own = super().state_dict()
+        self._same("pool", f"{self.pool.fingerprint} ({len(self.pool)} prompts)")
+        self._same("strategy and beliefs", digest(own))
+        self._agreed = True
+
+    # How it works
+
+    def _agree_once(self) -> None:
+        if not self._agreed:
+            self.agree()
+            self._agreed = True
+
+    def _same(self, name: str, own: str) -> None:
+        everyone = self.ranks.gathered(own)
+        if len(set(everyone)) > 1:
+            listed = "; ".join(f"rank {rank}: {each}" for rank, each in enumerate(everyone))
+            raise ArgumentError(
+                f"{name}: expected the same on all {self.ranks.size} processes, got {listed}; "
+                "give each of them the same files and settings"
+            )
+
+    def _first_again(self, k: int) -> list[int]:
+        """Up to k of the prompts that come before all others."""
+        if not len(self._again):
+            return []
+        waiting = [p for p in self._again.tolist() if not self._flights.holds(p)]
+        self._again = torch.tensor(waiting[k:], dtype=torch.int64)
+        return waiting[:k]
+
+    def _excluded(self, wanted: int, step: int, chosen: Sequence[int]) -> Tensor:
+        """The prompts in flight and those chosen, so few that as many as wanted remain if possible.
+
+        Those of the step itself, and of later ones, stay excluded whatever is wanted.
+        """
+        room = len(self.pool) - wanted
+        exclude = self._flights.prompts
+        if chosen:
+            exclude = torch.cat((torch.tensor(chosen), exclude))
+        if len(exclude) <= room:
+            return exclude
+        kept = dict.fromkeys(chosen)
+        for flight in sorted(self._flights, key=lambda f: -f.step):
+            if flight.step < step and len(kept) >= room:
+                break
+            kept[flight.prompt] = None
+        return torch.tensor(list(kept), dtype=torch.int64)
+
+    def _checked(self, found: Any, wanted: int, exclude: Tensor) -> list[int]:
+        """What a selector returned, as a list, if it is what was asked for."""
+        chosen = found.tolist() if isinstance(found, Tensor) else None
+        problem = None
+        if chosen is None or not isinstance(chosen, list) or found.is_floating_point():
+            problem = f"an int64 tensor of shape ({wanted},), got {found!r:.80}"
+        elif len(chosen) != wanted:
+            problem = f"{wanted} prompts, got {len(chosen)}"
+        elif not all(type(index) is int and 0 <= index < len(self.pool) for index in chosen):
+            problem = f"positions in a pool of {len(self.pool)}, got {chosen!r:.80}"
+        elif len(set(chosen)) < wanted:
+            twice = next(index for index in chosen if chosen.count(index) > 1)
+            problem = f"distinct prompts, got position {twice} twice"
+        elif len(exclude):
+            out = [index for index in chosen if self._flights.holds(index)]
+            out = out and sorted(set(out) & set(exclude.tolist()))
+            if out:
+                problem = f"none of the excluded prompts, got position {out[0]}"
+        if problem is not None:
+            raise ArgumentError(
+                f"selector {type(self.selector).__name__}: expected {problem}; nothing was dealt"
+            )
+        assert chosen is not None
+        return chosen
+
+    def _put(self, chosen: Iterable[int], step: int) -> list[Dealt]:
+        add, pool, version = self._flights.add, self.pool, self.step
+        return [Dealt(add(index, step, version), index, pool[index]) for index in chosen]
+
+    def _observe(self, groups: Sequence[Group]) -> Tensor:
+        """Move the beliefs by these groups; returns what had been predicted of each, or NaN."""
+        predicted = torch.full((len(groups),), torch.nan)
+        if not groups:
+            return predicted
+        if isinstance(self.selector, BeliefSelector):
+            predicted = self.selector.predict(torch.tensor([group.prompt for group in groups]))
+        sums: dict[int, list[int]] = {}
+        for group in groups:
+            sums_of = sums.setdefault(group.prompt, [0, 0])
+            sums_of[0] += group.successes(self.success_threshold)
+            sums_of[1] += len(group.scored)
+        successes, rollouts = torch.tensor(list(sums.values())).unbind(1)
+        self.selector.observe(torch.tensor(list(sums)), successes, rollouts, step=self.step)
+        return predicted
+
+    def _record(self, groups: Sequence[Group], predicted: Tensor) -> None:
+        if self.folder is None or self.ranks.rank:
+            return
+        if self._writer is None:
+            self._writer = RunWriter(self.folder, self.step)
+        if groups:
+            self._writer.add_groups(
+                self.step,
+                [self.pool[group.prompt].id for group in groups],
+                torch.tensor([group.prompt for group in groups]),
+                torch.tensor([group.successes(self.success_threshold) for group in groups]),
+                torch.tensor([len(group.scored) for group in groups]),
+                predicted,
+            )
+        self._unseen = self.step
+        if self.step % self.history_every == 0:
+            self._look(self.step)
+            self._writer.flush()
+
+    def _look(self, step: int) -> None:
+        """Record the beliefs after this step."""
+        if self._writer is not None and isinstance(self.selector, BeliefSelector):
+            self._writer.add_beliefs(step, self.selector.posterior)
+        self._unseen = None
+
+    def _told(self) -> dict[str, Any]:
+        """Settings that may change between a checkpoint and the run that goes on from it."""
+        return {"max_staleness": self.max_staleness}
+
+    def _say_what_differs(self, told: Mapping[str, Any]) -> None:
+        for name, value in self._told().items():
+            if told.get(name) != value:
+                warnings.warn(
+                    f"{name}: {told.get(name)} in the checkpoint, {value} from here on",
+                    stacklevel=3,
+                )
+
+    def _fitting(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The state as one of the present pool, checked."""
+        if not isinstance(state, Mapping) or "format" not in state:
+            raise CheckpointError(
+                "the checkpoint holds no beliefs: expected one written with a SelectionLoop; to "
+                "start from its weights alone, load them into the model and train without it"
+            )
+        if state["format"] != FORMAT:
+            raise CheckpointError(
+                f"the checkpoint's beliefs have format {state['format']}: expected {FORMAT}; "
+                "resume with the version that wrote it"
+            )
+        parts = {name: part for name, part in state.items() if name != "digest"}
+        if digest(parts) != state.get("digest"):
+            raise CheckpointError(
+                "the checkpoint's beliefs are damaged: expected the digest "
+                f"{state.get('digest')}, got {digest(parts)}; take another checkpoint"
+            )
+        fitting: Mapping[str, Any] = state
+        if state["pool"]["fingerprint"] != self.pool.fingerprint:
+            change = PoolChange(state["pool"], self.pool)
+            fitting = carried(state, super().state_dict(), change)
+            warnings.warn(f"the pool changed since the checkpoint: {change}", stacklevel=4)
+        super().check_state(fitting)
+        return fitting
+
+
+def take_over(what: str, part: Any, name: str, value: Any) -> None:
+    """Give a selector or a filter the loop's setting, where it was given none.
+
+    Raises:
+        ArgumentError: it was given another one.
+    """
+    own = getattr(part, name, None)
+    if own is None:
+        setattr(part, name, value)
+    elif own != value:
+        raise ArgumentError(
+            f"{what} {type(part).__name__}: expected {name} {value}, as in the loop, got {own}; "
+            "give it to the loop alone"
+        )

@@ -1,0 +1,114 @@
+"""What a step's groups look like, and what the run's groups sum up to."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from insight_ext.beliefs.group import Group
+from insight_ext.runs.layout import Metric
+from insight_ext.state import Stateful
+
+# Groups after which a success threshold that tells nothing apart is warned of.
+ENOUGH = 256
+
+
+def group_metrics(
+    groups: Sequence[Group], threshold: float, predicted: Tensor, step: int
+) -> dict[str, float]:
+    """What a step's groups look like; without a scored group there is nothing to say.
+
+    Args:
+        groups: finished.
+        threshold: smallest reward of a success.
+        predicted: of each scored group the success rate that was expected before; NaN if none.
+        step: that ends.
+
+    Returns:
+        Shares of groups in [0, 1], the mean reward, calibration, staleness. A group without reward
+        spread gives no gradient; with graded rewards that is not the same as all solved or failed.
+
+    Example:
+        >>> found = group_metrics([Group(0, (1.0, 0.0)), Group(1, (1.0, 1.0))], 1.0,
+        ...                       torch.tensor([0.5, 0.5]), step=0)
+        >>> found["frac_mixed"], found["calibration"]
+        (0.5, 0.25)
+    """
+    scored = [group for group in groups if group.scored]
+    if not scored:
+        return {}
+    n = len(scored)
+    rates = [group.successes(threshold) / len(group.scored) for group in scored]
+    rewards = [reward for group in scored for reward in group.scored]
+    staleness = [step - group.version for group in scored]
+    metrics = {
+        Metric.SOLVED: rates.count(1.0) / n,
+        Metric.FAILED: rates.count(0.0) / n,
+        Metric.MIXED: sum(0.0 < rate < 1.0 for rate in rates) / n,
+        Metric.FLAT: sum(not group.has_spread for group in scored) / n,
+        Metric.REWARD: math.fsum(rewards) / len(rewards),
+        Metric.OBSERVED: math.fsum(rates) / n,
+        Metric.STALENESS_MEAN: sum(staleness) / n,
+        Metric.STALENESS_MAX: float(max(staleness)),
+    }
+    if not predicted.isnan().any():
+        observed = torch.tensor(rates)
+        metrics[Metric.CALIBRATION] = float((predicted - observed).abs().mean())
+        metrics[Metric.PREDICTED] = float(predicted.mean())
+    return {name.value: value for name, value in metrics.items()}
+
+
+class Totals(Stateful):
+    """Sums over the run, and a warning where its success threshold tells nothing apart."""
+
+    what = "totals"
+    values = ("rollouts", "unscored", "groups", "mixed", "spread", "low", "high", "warned")
+
+    def __init__(self) -> None:
+        self.rollouts = 0  # answers that came back,
+        self.unscored = 0  # and those of them that could not be scored
+        self.groups = 0
+        self.mixed = 0
+        self.spread = 0  # groups whose rewards vary
+        self.low, self.high = math.inf, -math.inf  # of the rewards
+        self.warned = False
+
+    def add(self, groups: Sequence[Group], threshold: float) -> dict[str, float]:
+        """Add a step's groups; returns what to log."""
+        for group in groups:
+            scored = group.scored
+            self.rollouts += len(group.rewards)
+            self.unscored += len(group.rewards) - len(scored)
+            if scored:
+                self.groups += 1
+                self.mixed += group.is_mixed(threshold)
+                self.spread += group.has_spread
+                self.low, self.high = min(self.low, *scored), max(self.high, *scored)
+        if not self.warned and self.groups >= ENOUGH and not self.mixed:
+            self.warned = True
+            self._warn(threshold)
+        return {
+            Metric.ROLLOUTS.value: float(self.rollouts),
+            Metric.UNSCORED.value: float(self.unscored),
+        }
+
+    def _warn(self, threshold: float) -> None:
+        seen = f"{self.groups} groups had rewards from {self.low:g} to {self.high:g}"
+        if self.low == self.high:
+            advice = (
+                "no answer differs from another: look at the reward function, the prompts and the "
+                "length limit"
+            )
+        elif self.spread:
+            middle = (self.low + self.high) / 2
+            advice = (
+                f"success_threshold {threshold:g} tells no answers of a group apart, though the "
+                f"rewards of {self.spread} groups vary: set one between, such as {middle:g}"
+            )
+        else:
+            advice = "every prompt is either solved or hopeless: no group has a gradient"
+        warnings.warn(f"{seen}; {advice}", stacklevel=4)

@@ -1,0 +1,166 @@
+"""What a run writes into its folder: every rollout group, and the beliefs through time."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from insight_ext.atomic_file import write_atomically
+from insight_ext.beliefs.beta import BetaPosteriors
+from insight_ext.errors import ArgumentError
+from insight_ext.plugins import need
+from insight_ext.runs.layout import (
+    BELIEF_BINS,
+    BELIEFS_FILE,
+    GROUPS_FILE,
+    PARTS,
+    beliefs_schema,
+    groups_schema,
+)
+
+ROWS_PER_PART = 16_384
+LOCK_FILE = ".lock"
+
+
+class PartFiles:
+    """A Parquet data set that grows with the run: a folder of part files, ordered by step.
+
+    Each write replaces a whole part by renaming, so a reader sees complete parts only, and a kill
+    costs at most the rows that were not flushed. Files and memory stay bounded: a part is closed
+    at `ROWS_PER_PART` rows.
+
+    Args:
+        folder: where the parts lie; made by the first flush.
+        schema: the columns; one of them is `step`, and rows come in its order.
+    """
+
+    def __init__(self, folder: Path, schema: Any) -> None:
+        self.folder = folder
+        self.schema = schema
+        self._open = schema.empty_table()
+        self._fresh: list[Any] = []
+
+    def append(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Add rows; they reach the disk with the next flush."""
+        import pyarrow as pa
+
+        self._fresh.append(pa.table(dict(columns), schema=self.schema))
+        if len(self._open) + sum(map(len, self._fresh)) >= ROWS_PER_PART:
+            self.flush()
+            self._open = self.schema.empty_table()
+
+    def flush(self) -> None:
+        """Write the open part as far as it got."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self._fresh:
+            return
+        self._open = pa.concat_tables([self._open, *self._fresh]).combine_chunks()
+        self._fresh = []
+        if len(self._open):
+            part = self.folder / f"part-{self._open['step'][0].as_py():010d}.parquet"
+            write_atomically(part, lambda beside: pq.write_table(self._open, beside))
+
+    def rewind(self, step: int) -> None:
+        """Drop every row of this step and later ones, so that repeated steps count once."""
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        self._open, self._fresh = self.schema.empty_table(), []
+        last = None
+        for part in sorted(self.folder.glob(PARTS)):
+            if int(part.stem.removeprefix("part-")) >= step:
+                part.unlink()
+            else:
+                last = part
+        if last is not None:
+            rows = pq.read_table(last, schema=self.schema)
+            rows = rows.filter(pc.field("step") < step)
+            if len(rows) < ROWS_PER_PART:
+                self._fresh = [rows]
+                self.flush()
+
+
+class RunWriter:
+    """Writes the rolled-out groups of a run and its beliefs; see `insight_ext.runs.layout`.
+
+    Args:
+        folder: the run's folder; locked until `close`, or the end of the process.
+        step: rows of this step and later ones are dropped: the run will write them again.
+
+    Raises:
+        ArgumentError: another loop writes this folder.
+        InsightError: pyarrow is missing.
+    """
+
+    def __init__(self, folder: str | Path, step: int = 0) -> None:
+        need("folder", "pyarrow")
+        folder = Path(folder)
+        self._lock = _locked(folder)
+        self._groups = PartFiles(folder / GROUPS_FILE, groups_schema())
+        self._beliefs = PartFiles(folder / BELIEFS_FILE, beliefs_schema())
+        self._groups.rewind(step)
+        self._beliefs.rewind(step)
+
+    def add_groups(
+        self,
+        step: int,
+        ids: Sequence[str],
+        indices: Tensor,
+        successes: Tensor,
+        rollouts: Tensor,
+        predicted: Tensor,
+    ) -> None:
+        """Record one step's groups; the tensors have shape (B,)."""
+        self._groups.append(
+            {
+                "id": ids,
+                "index": indices.tolist(),
+                "step": [step] * len(ids),
+                "successes": successes.tolist(),
+                "rollouts": rollouts.tolist(),
+                "predicted": predicted.tolist(),
+            }
+        )
+
+    def add_beliefs(self, step: int, posterior: BetaPosteriors) -> None:
+        """Record the pool's beliefs after a step. Cost: one pass over the pool."""
+        seen = posterior.visits > 0
+        means = torch.histc(posterior.mean[seen], bins=BELIEF_BINS, min=0.0, max=1.0)
+        unseen = len(posterior) - int(torch.count_nonzero(seen))
+        self._beliefs.append({"step": [step], "unseen": [unseen], "means": [means.long().tolist()]})
+
+    def flush(self) -> None:
+        """Write what was recorded since the last flush."""
+        self._groups.flush()
+        self._beliefs.flush()
+
+    def close(self) -> None:
+        """Write the rest and let others write the folder."""
+        self.flush()
+        self._lock.close()
+
+
+def _locked(folder: Path) -> IO[str]:
+    """The folder's lock file, held by this process until it is closed.
+
+    Raises:
+        ArgumentError: somebody else holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / LOCK_FILE).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ArgumentError(
+            f"{folder}: expected a folder that no other run writes, but one does; wait for it or "
+            "choose another folder"
+        ) from error
+    return lock
