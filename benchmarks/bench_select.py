@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -131,9 +132,13 @@ def training_step(n: int, k: int, threads: int) -> list[Figure]:
     selector = InSight(n, candidate_ratio=None)
     generator = torch.Generator().manual_seed(0)
 
+    numbers = itertools.count()
+
     def step() -> None:
-        chosen = selector.select(k)
-        selector.observe(chosen, torch.randint(0, 9, (k,), generator=generator), 8)
+        number = next(numbers)
+        chosen = selector.select(k, step=number)
+        results = torch.randint(0, 9, (k,), generator=generator)
+        selector.observe(chosen, results, 8, step=number)
 
     alpha = selector.posterior.alpha
     return [figure("step", "select and observe", alpha, k, "unseen", threads, seconds(step), None)]

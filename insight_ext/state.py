@@ -26,7 +26,7 @@ class Stateful:
         positions: int64 tensors of shape (m,) or (m, c), positions in the pool (in the first
             column). A tuple of names instead of a name: the first as said, the others with a row
             for each of its rows.
-        values: whatever else changes, tensors and primitives.
+        values: whatever else changes: tensors that keep their shape, primitives, and dicts of them.
         parts: attributes that are `Stateful` themselves, or None.
 
     A class names its own only: those of its bases are saved too. A leading underscore of an
@@ -89,12 +89,7 @@ with the settings of the run that wrote it
         Raises:
             CheckpointError: see `load_state_dict`.
         """
-        if not isinstance(state, Mapping) or not state.keys() >= {"kind", *SECTIONS}:
-            raise CheckpointError(
-                f"{self.what}: expected a saved state with the entries kind, "
-                f"{', '.join(SECTIONS)}, got {_told(state)}; the checkpoint is damaged or of "
-                "another version"
-            )
+        _check_sections(state, self.what)
         self._expect("kind", type(self).__name__, state["kind"])
         own = self.state_dict()
         for section in ("settings", "of_pool"):
@@ -107,18 +102,20 @@ with the settings of the run that wrote it
                     f"{self.what}: expected {', '.join(sorted(missing))} in the checkpoint, found "
                     "none; it is damaged or of another version"
                 )
+        for name in self._names("parts"):
+            part, saved = getattr(self, name), state["parts"][_key(name)]
+            if (part is None) != (saved is None):
+                held = None if part is None else type(part).__name__
+                self._expect(_key(name), held, None if saved is None else "another part")
+            if part is not None:
+                part.check_state(saved)
         for name, rows in own["per_prompt"].items():
             self._expect_like(name, rows, state["per_prompt"][name], rows.shape)
         for name, columns in own["positions"].items():
             self._check_table(name, columns, state["positions"][name])
         for name, value in own["values"].items():
-            self._expect_like(name, value, state["values"][name])
-        for name in self._names("parts"):
-            part, saved = getattr(self, name), state["parts"][_key(name)]
-            if (part is None) != (saved is None):
-                self._expect(_key(name), part and type(part).__name__, saved and saved.get("kind"))
-            if part is not None:
-                part.check_state(saved)
+            shape = value.shape if isinstance(value, Tensor) else None
+            self._expect_like(name, value, state["values"][name], shape)
 
     def _apply(self, state: Mapping[str, Any]) -> None:
         for name in self._names("per_prompt"):
@@ -132,6 +129,14 @@ with the settings of the run that wrote it
             part = getattr(self, name)
             if part is not None:
                 part._apply(state["parts"][_key(name)])
+
+    def _pool_size(self) -> int | None:
+        """Number of prompts, as far as what is saved tells it."""
+        for name in self._names("per_prompt"):
+            return len(getattr(self, name))
+        parts = (getattr(self, name) for name in self._names("parts"))
+        sizes = (part._pool_size() for part in parts if part is not None)
+        return next((size for size in sizes if size is not None), None)
 
     def _names(self, section: str) -> list[Any]:
         """What the class, its bases and the object itself say of this section, bases first."""
@@ -155,10 +160,12 @@ with the settings of the run that wrote it
         if isinstance(own, Tensor):
             fits = isinstance(saved, Tensor) and saved.dtype == own.dtype
             fits = fits and (saved.ndim == own.ndim if shape is None else saved.shape == shape)
-        elif isinstance(own, (bool, str, Mapping)):
-            fits = isinstance(saved, type(own))
+        elif isinstance(own, (int, float)) and not isinstance(own, bool):
+            fits = isinstance(saved, (int, float)) and not isinstance(saved, bool)
+        elif isinstance(own, (list, tuple)):
+            fits = isinstance(saved, (list, tuple))
         else:
-            fits = isinstance(saved, (int, float, list, tuple, dict, type(None)))
+            fits = own is None or isinstance(saved, type(own))
         if not fits:
             raise CheckpointError(
                 f"{self.what}: expected {name} like {_told(own)}, the checkpoint has "
@@ -166,18 +173,22 @@ with the settings of the run that wrote it
             )
 
     def _check_table(self, name: str, own: list[Tensor], saved: Any) -> None:
-        if not isinstance(saved, list) or len(saved) != len(own):
+        if not _is_table(saved) or len(saved) != len(own):
             raise CheckpointError(
-                f"{self.what}: expected {name} as {len(own)} columns, the checkpoint has "
-                f"{_told(saved)}; it is damaged"
+                f"{self.what}: expected {name} as {len(own)} columns of one length, the "
+                f"checkpoint has {_told(saved)}; it is damaged"
             )
         for mine, column in zip(own, saved, strict=True):
             self._expect_like(name, mine, column)
-            if len(column) != len(saved[0]):
-                raise CheckpointError(
-                    f"{self.what}: expected columns of one length in {name}, the checkpoint has "
-                    f"{len(saved[0])} and {len(column)} rows; it is damaged"
-                )
+            if column.shape[1:] != mine.shape[1:]:
+                self._expect_like(name, mine, column, mine.shape)
+        prompts, size = _prompts(saved[0]), self._pool_size()
+        outside = prompts[(prompts < 0) | (size is not None and prompts >= size)]
+        if len(outside):
+            raise CheckpointError(
+                f"{self.what}: expected {name} to hold positions in [0, {size}), the checkpoint "
+                f"has {int(outside[0])}; it belongs to another pool, or is damaged"
+            )
 
 
 def carried(
@@ -191,15 +202,23 @@ def carried(
         state: of `Stateful.state_dict`, in the run on the earlier pool.
         fresh: the same of the present object before it has learned anything.
         change: from the earlier pool to the present one.
+
+    Raises:
+        CheckpointError: a damaged state. What else does not fit is left to `load_state_dict`.
     """
+    _check_sections(state, "state")
     parts = {}
     for name, part in fresh["parts"].items():
         saved = state["parts"].get(name)
         parts[name] = saved if part is None or saved is None else carried(saved, part, change)
     tables = {}
     for name, columns in state["positions"].items():
-        first = columns[0] if columns[0].ndim == 1 else columns[0][:, 0]
-        holds = change.holds(first)
+        if not _is_table(columns):
+            raise CheckpointError(
+                f"state: expected {name} as columns of one length, the checkpoint has "
+                f"{_told(columns)}; it is damaged"
+            )
+        holds = change.holds(_prompts(columns[0]))
         kept = [column[holds] for column in columns]
         if kept[0].ndim == 1:
             kept[0] = change.target[kept[0]]
@@ -212,10 +231,41 @@ def carried(
         "per_prompt": {
             name: change.rows(rows, fresh["per_prompt"][name])
             for name, rows in state["per_prompt"].items()
+            if name in fresh["per_prompt"]
         },
         "positions": tables,
         "parts": parts,
     }
+
+
+def _check_sections(state: Any, what: str) -> None:
+    """CheckpointError unless it has the entries of a saved state, and all are tables."""
+    whole = isinstance(state, Mapping) and state.keys() >= {"kind", *SECTIONS}
+    if not whole or not all(isinstance(state[section], Mapping) for section in SECTIONS):
+        raise CheckpointError(
+            f"{what}: expected a saved state with the entries kind, {', '.join(SECTIONS)}, got "
+            f"{_told(state)}; the checkpoint is damaged or of another version"
+        )
+
+
+def _is_table(columns: Any) -> bool:
+    """Whether these are columns with a row each for the prompts that the first one names."""
+    if not isinstance(columns, list) or not columns:
+        return False
+    if not all(isinstance(column, Tensor) and column.ndim for column in columns):
+        return False
+    first: Tensor = columns[0]
+    return (
+        first.dtype == torch.int64
+        and first.ndim <= 2
+        and (first.ndim == 1 or first.shape[1] > 0)
+        and all(len(column) == len(first) for column in columns)
+    )
+
+
+def _prompts(column: Tensor) -> Tensor:
+    """The prompts that a table of positions names, of shape (m,)."""
+    return column if column.ndim == 1 else column[:, 0]
 
 
 def _key(name: str) -> str:

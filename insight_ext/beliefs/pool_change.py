@@ -74,10 +74,13 @@ class PoolChange:
 
     def rows(self, saved: Tensor, fresh: Tensor) -> Tensor:
         """A state with a row for each prompt: the saved rows of those kept, else the fresh ones."""
-        if len(saved) != len(self.target):
+        expected = (len(self.target), *fresh.shape[1:])
+        is_like = isinstance(saved, Tensor) and saved.dtype == fresh.dtype
+        if not is_like or saved.shape != expected:
+            got = f"{saved.dtype}, {tuple(saved.shape)}" if isinstance(saved, Tensor) else saved
             raise CheckpointError(
                 f"expected a row for each of the {len(self.target)} prompts that the checkpoint "
-                f"names, got {len(saved)}"
+                f"names, {fresh.dtype} of shape {expected}, got {got}"
             )
         carried = fresh.clone()
         carried[self._present] = saved[self.source[self._present]]
@@ -85,6 +88,12 @@ class PoolChange:
 
     def holds(self, saved: Tensor) -> Tensor:
         """Which of these positions in the earlier pool are of prompts kept, bool of their shape."""
+        outside = saved[(saved < 0) | (saved >= len(self.target))]
+        if len(outside):
+            raise CheckpointError(
+                f"expected positions in [0, {len(self.target)}), the prompts that the checkpoint "
+                f"names, got {int(outside[0])}; it is damaged"
+            )
         return self.target[saved] >= 0
 
     def positions(self, saved: Tensor) -> Tensor:

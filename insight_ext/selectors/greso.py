@@ -47,7 +47,7 @@ class Greso(BeliefSelector):
         [0, 1, 2, 3]
     """
 
-    settings = ("adjustment",)
+    settings = ("adjustment", "easy_target", "hard_target")
     per_prompt = ("streak", "side")
     positions = ("_queue",)
     values = ("bases",)
@@ -66,6 +66,7 @@ class Greso(BeliefSelector):
         super().__init__(pool_size, seed=seed, **common)
         if not 0.0 < base <= 1.0:
             raise ArgumentError(f"base: expected a probability in (0, 1], got {base}")
+        self.easy_target, self.hard_target = easy_target, hard_target
         self.targets = torch.tensor([hard_target, easy_target])
         self.adjustment = adjustment
         self.bases = torch.tensor([base, base])  # of all-wrong and all-right streaks

@@ -39,9 +39,9 @@ class Uniform(BeliefSelector):
         if len(chosen) < k:
             out = torch.cat((exclude, chosen))
             shuffled = torch.from_numpy(self._generator(0, self._dealt).permutation(self.pool_size))
-            left, late = torch.isin(shuffled, self._queue), torch.isin(shuffled, out)
-            parts = shuffled[~left & ~late], shuffled[late & ~left], shuffled[left]
-            self._queue = torch.cat((self._queue, *parts))
+            late = torch.isin(shuffled, out)
+            # What the last epoch has yet to deal is in flight: it waits in this one, once.
+            self._queue = torch.cat((shuffled[~late], shuffled[late]))
             more, self._queue = next_of(self._queue, k - len(chosen), out)
             chosen = torch.cat((chosen, more))
         return chosen

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from insight_ext import CheckpointError, Prompt, PromptPool
 from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.selectors import SELECTORS, make_selector
-from insight_ext.selectors.base import Selector
+from insight_ext.state import carried
 
 NAMES = st.lists(st.text(max_size=4), min_size=1, max_size=12, unique=True)
 
@@ -68,58 +68,33 @@ def test_every_strategy_goes_on_with_a_changed_pool(name):
     options = {"seed": 3}
     old = make_selector(name, len(before), pool=before, **options, **features(name))
     for step in range(6):
-        chosen = old.select(5)
-        old.observe(chosen, (chosen + step) % 9, rollouts=8)
-    old.select(5)  # in flight
+        chosen = old.select(5, step=step)
+        old.observe(chosen, (chosen + step) % 9, 8, step=step)
+    old.select(5, step=6)
     change = PoolChange(before.state_dict(), now)
     new = make_selector(name, len(now), pool=now, **options, **features(name))
     fresh = make_selector(name, len(now), pool=now, **options, **features(name))
-    new.load_state_dict(new.carried(old.state_dict(), change))
-    assert new.selections == old.selections
+    new.load_state_dict(carried(old.state_dict(), fresh.state_dict(), change))
     for side in ("alpha", "beta", "visits", "latest"):
         old_rows, new_rows = getattr(old.posterior, side), getattr(new.posterior, side)
         assert torch.equal(new_rows[1:], old_rows[5:].flip(0))
         assert new_rows[0] == getattr(fresh.posterior, side)[0]
-    for _ in range(8):
-        chosen = new.select(5)
+    for step in range(6, 14):
+        chosen = new.select(5, step=step)
         assert len(set(chosen.tolist())) == 5
         assert int(chosen.max()) < len(now)
-        new.observe(chosen, chosen % 9, rollouts=8)
+        new.observe(chosen, chosen % 9, 8, step=step)
 
 
 def features(name):
     return {"features": "ngrams:8"} if name in ("gps", "insight_prior") else {}
 
 
-def test_prompts_in_flight_and_memories_keep_their_prompts():
+def test_an_epoch_keeps_its_prompts():
     before, now = pool("abcdef"), pool("fedc")
     change = PoolChange(before.state_dict(), now)
     selector = make_selector("uniform", 6, seed=1)
-    dealt = selector.select(4).tolist()
-    state = make_selector("uniform", 4, seed=1).carried(selector.state_dict(), change)
-    assert [now.ids[i] for i in state["pending"][0]] == [
-        before.ids[i] for i in dealt if before.ids[i] in "cdef"
-    ]
-    assert {now.ids[i] for i in state["queue"]} == set("cdef") - {before.ids[i] for i in dealt}
-
-
-def test_an_own_strategy_may_refuse():
-    class Own(Selector):
-        def select(self, k):
-            return torch.arange(k)
-
-        def observe(self, indices, successes, rollouts):
-            pass
-
-        def metrics(self):
-            return {}
-
-        def state_dict(self):
-            return {}
-
-        def load_state_dict(self, state):
-            pass
-
-    change = PoolChange(pool("ab").state_dict(), pool("b"))
-    with pytest.raises(CheckpointError, match=r"1 lost \('a'\)\), and Own has no `carried`"):
-        Own().carried({}, change)
+    dealt = selector.select(4, step=0).tolist()
+    fresh = make_selector("uniform", 4, seed=1).state_dict()
+    (queue,) = carried(selector.state_dict(), fresh, change)["positions"]["queue"]
+    assert {now.ids[i] for i in queue} == set("cdef") - {before.ids[i] for i in dealt}

@@ -37,12 +37,10 @@ def test_all_prompts_are_ranked_where_there_are_few():
 
 def test_the_strategy_has_seen_the_log_step_by_step(log):
     options = {"decay": 0.5, "half_life": 3.0}
-    whole = {"in_flight": 0, "candidate_ratio": None}
-    selector = make_selector("insight", 3, seed=5, **whole, **options)
-    for visited, successes in (([0, 1, 2], [1, 8, 0]), ([0], [3])):
-        selector.select(1)
-        selector.observe(visited, successes, 8)
-    expected = selector.select(3)
+    selector = make_selector("insight", 3, seed=5, candidate_ratio=None, **options)
+    for step, (visited, successes) in enumerate((([0, 1, 2], [1, 8, 0]), ([0], [3]))):
+        selector.observe(visited, successes, 8, step=step)
+    expected = selector.select(3, step=2)
     ranking = rank(read_log(log), top=3, seed=5, options=options)
     assert ranking.ids == ["abc"[i] for i in expected]
     np.testing.assert_array_equal(ranking.predicted, selector.predict(expected).double())

@@ -9,24 +9,24 @@ from insight_ext.selectors import DifficultyPools
 
 def test_the_latest_group_decides_the_pool():
     selector = DifficultyPools(3)
-    selector.observe([0, 1, 2], [8, 0, 3], 8)
+    selector.observe([0, 1, 2], [8, 0, 3], 8, step=0)
     assert selector.pool.tolist() == [1, 2, 0]
-    selector.observe([0, 1], [7, 1], 8)
+    selector.observe([0, 1], [7, 1], 8, step=1)
     assert selector.pool.tolist() == [0, 0, 0]
 
 
 def test_a_batch_holds_the_given_shares():
     selector = DifficultyPools(300, easy_share=0.2, hard_share=0.1)
     rows = torch.arange(300)
-    selector.observe(rows, torch.tensor([8, 0, 4])[rows % 3], 8)
-    kinds = torch.bincount(selector.select(50) % 3, minlength=3)
+    selector.observe(rows, torch.tensor([8, 0, 4])[rows % 3], 8, step=0)
+    kinds = torch.bincount(selector.select(50, step=1) % 3, minlength=3)
     assert kinds.tolist() == [10, 5, 35]
 
 
 def test_other_pools_fill_in_where_one_runs_out():
     selector = DifficultyPools(10, easy_share=0.0, hard_share=0.0)
-    selector.observe(list(range(10)), [8] * 10, 8)
-    assert sorted(selector.select(10).tolist()) == list(range(10))
+    selector.observe(list(range(10)), [8] * 10, 8, step=0)
+    assert sorted(selector.select(10, step=1).tolist()) == list(range(10))
 
 
 @pytest.mark.parametrize(

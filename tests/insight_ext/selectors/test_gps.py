@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from insight_ext.selectors import Gps
+from insight_ext.selectors.base import NONE
 from insight_ext.selectors.gps import greedy_batch
 
 
@@ -38,22 +40,49 @@ def test_the_greedy_batch_is_the_formula():
 def test_diversity_spreads_the_batch():
     features = torch.cat((torch.eye(2)[:1].repeat(30, 1), torch.eye(2)[1:].repeat(30, 1)))
     selector = Gps(60, features=features, diversity=5.0)
-    chosen = selector.select(10)
+    chosen = selector.select(10, step=0)
     assert 4 <= int((chosen < 30).sum()) <= 6
 
 
 def test_the_batch_before_counts():
     features = torch.cat((torch.eye(2)[:1].repeat(30, 1), torch.eye(2)[1:].repeat(30, 1)))
-    selector = Gps(60, features=features, diversity=5.0)
-    selector._previous = torch.tensor([1.0, 0.0])
-    assert int(selector.select(1)) >= 30
+    selector = Gps(60, features=features, diversity=5.0, exploration=0.5)
+    others = torch.arange(30, 60)
+    dealt = selector.select(8, step=0, exclude=others)  # the strategy's, and by lot
+    assert bool((dealt < 30).all())
+    assert bool((selector.select(1, step=1) >= 30).all())
+
+
+@pytest.mark.parametrize("sizes", [(12,), (1,) * 12, (5, 4, 3)])
+def test_the_anchor_is_the_mean_direction_of_all_that_the_step_before_was_dealt(sizes):
+    features = torch.randn(60, 4, generator=torch.Generator().manual_seed(2))
+    selector, dealt = Gps(60, features=features, exploration=0.3), NONE
+    for k in sizes:
+        dealt = torch.cat((dealt, selector.select(k, step=0, exclude=dealt)))
+    selector.observe(dealt, dealt % 9, 8, step=0)
+    terms = selector.explain(range(60))
+    selector.select(1, step=1)
+    directions = torch.nn.functional.normalize(features, dim=1)
+    distance = 1 - directions @ directions[dealt].mean(0)
+    expected = -((terms["success_rate"] - 0.5) ** 2) + 0.02 * distance
+    torch.testing.assert_close(selector.explain(range(60))["score"], expected)
+
+
+def test_a_step_dealt_one_by_one_spreads_as_one_dealt_at_once():
+    features = torch.randn(60, 4, generator=torch.Generator().manual_seed(2))
+    whole = Gps(60, features=features, diversity=1.0, shortlist=60).select(16, step=0)
+    selector, dealt = Gps(60, features=features, diversity=1.0, shortlist=60), NONE
+    for _ in range(16):
+        dealt = torch.cat((dealt, selector.select(1, step=0, exclude=dealt)))
+    assert dealt.tolist() == whole.tolist()
 
 
 def test_the_gain_of_a_single_prompt_is_the_formula():
     features = torch.tensor([[3.0, 4.0], [1.0, 0.0], [0.0, -2.0]])
     selector = Gps(3, features=features, diversity=0.5, target=0.4)
-    selector.observe([0, 2], [7, 2], 8)
-    selector._previous = torch.tensor([0.6, 0.8])
+    selector.observe([0, 2], [7, 2], 8, step=0)
+    selector.select(1, step=1, exclude=torch.tensor([1, 2]))
+    selector.select(1, step=2)
     terms = selector.explain([0, 1, 2])
     cosine = torch.tensor([1.0, 0.6, -0.8])
     expected = -((terms["success_rate"] - 0.4) ** 2) + 0.5 * (1 - cosine)

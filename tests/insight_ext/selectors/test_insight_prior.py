@@ -15,12 +15,12 @@ def trained(**options) -> InSightPrior:
     selector = InSightPrior(61, features=features, **options)
     visited = torch.arange(0, 61, 3)
     successes = (8 * torch.sigmoid(-2 * features[visited, 0])).round().long()
-    selector.observe(visited, successes, 8)
+    selector.observe(visited, successes, 8, step=0)
     return selector
 
 
 def test_unseen_prompts_of_middling_predicted_difficulty_come_first():
-    chosen = trained().select(6)
+    chosen = trained().select(6, step=0)
     assert bool((chosen - 30).abs().max() <= 9)
 
 
@@ -39,13 +39,13 @@ def test_the_score_is_the_formula():
 
 def test_repeats_that_teach_nothing_are_left_alone():
     selector = trained(novelty=0.01)
-    assert bool((selector.posterior.visits[selector.select(20)] == 0).all())
+    assert bool((selector.posterior.visits[selector.select(20, step=0)] == 0).all())
 
 
 def test_beliefs_of_unseen_prompts_move_with_the_skill():
     selector = InSightPrior(10)
     before = selector.predict(torch.tensor([9]))
-    selector.observe([0, 1, 2, 3], [8, 8, 7, 8], 8)
+    selector.observe([0, 1, 2, 3], [8, 8, 7, 8], 8, step=0)
     assert float(selector.predict(torch.tensor([9]))) > float(before) + 0.1
 
 
