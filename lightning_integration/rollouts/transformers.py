@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +18,15 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from insight_ext import ArgumentError
-from lightning_integration.rollouts.completions import stop_tokens
+from lightning_integration.rollouts.checks import Asked, check_rollouts
+from lightning_integration.rollouts.completions import (
+    padded_prompts,
+    stop_tokens,
+    tokenized,
+    vocabulary,
+)
 from lightning_integration.rollouts.engine import Rollouts, Sampling
+from lightning_integration.rollouts.prompts import Messages, PromptFormat
 
 
 class TransformersEngine:
@@ -35,6 +42,10 @@ class TransformersEngine:
             a token to pad with.
         share_prompts: read each prompt once instead of n times; turn it off for models whose cache
             cannot be repeated.
+        prompt_format: how prompts become tokens: a `PromptFormat`, or its options by name.
+
+    Raises:
+        ArgumentError: an unknown option in `prompt_format`.
 
     Example:
         >>> from lightning_integration.demo.model import make_model, make_tokenizer
@@ -50,21 +61,23 @@ class TransformersEngine:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         share_prompts: bool = True,
+        prompt_format: PromptFormat | Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.share_prompts = share_prompts
+        self.prompt_format = PromptFormat.of(prompt_format)
         self._stop = stop_tokens(model, tokenizer)
 
     def sync(self, model: PreTrainedModel) -> None:
         """Nothing to do: the engine's model is the trained one."""
 
     @torch.no_grad()
-    def generate(self, prompts: Sequence[str], n: int, sampling: Sampling) -> Rollouts:
+    def generate(self, prompts: Sequence[str | Messages], n: int, sampling: Sampling) -> Rollouts:
         """n completions of each prompt; see `RolloutEngine`.
 
         Args:
-            prompts: G texts, at least one.
+            prompts: G texts or lists of messages, at least one.
             n: completions of each, at least 1.
             sampling: how they are drawn.
 
@@ -73,20 +86,18 @@ class TransformersEngine:
             padded to the longest prompt, and to the longest completion drawn.
 
         Raises:
-            ArgumentError: no prompt, or n < 1.
+            ArgumentError: no prompt, n < 1, or a prompt that `prompt_format` refuses.
+            EngineError: the model's log-probabilities are not finite.
 
         Determinism: a function of the weights, the arguments and torch's kernels.
         """
-        if not prompts or n < 1:
-            raise ArgumentError(
-                f"generate: expected a prompt and n >= 1, got {len(prompts)} prompts and n = {n}"
-            )
         device = self.model.device
-        encoded = self.tokenizer(
-            list(prompts), padding=True, padding_side="left", return_tensors="pt"
-        ).to(device)
-        prompt_ids = encoded.input_ids.repeat_interleave(n, dim=0)
-        prompt_mask = encoded.attention_mask.repeat_interleave(n, dim=0)
+        ids = tokenized(prompts, n, sampling, self.tokenizer, self.prompt_format)
+        read, read_mask = (
+            part.to(device) for part in padded_prompts(ids, self.tokenizer.pad_token_id)
+        )
+        prompt_ids = read.repeat_interleave(n, dim=0)
+        prompt_mask = read_mask.repeat_interleave(n, dim=0)
         draw = _Draw(sampling, device)
         training, settings = self.model.training, self.model.generation_config
         self.model.eval()
@@ -96,7 +107,7 @@ class TransformersEngine:
         try:
             tokens = self.model.generate(
                 prompt_ids,
-                attention_mask=prompt_mask,
+                attention_mask=prompt_mask.long(),
                 logits_processor=LogitsProcessorList([draw]),
                 generation_config=GenerationConfig(
                     do_sample=False,
@@ -104,7 +115,7 @@ class TransformersEngine:
                     eos_token_id=self._stop,
                     pad_token_id=self.tokenizer.pad_token_id,
                 ),
-                **self._read(encoded.input_ids, encoded.attention_mask, n),
+                **self._read(read, read_mask.long(), n),
             )
         finally:
             self.model.train(training)
@@ -113,15 +124,20 @@ class TransformersEngine:
         stops = torch.isin(completion_ids, torch.tensor(self._stop, device=device))
         completion_mask = (stops.cumsum(dim=1) - stops.long()) == 0
         stopped = stops.any(dim=1).tolist()
-        return Rollouts(
+        rollouts = Rollouts(
             prompt_ids=prompt_ids,
-            prompt_mask=prompt_mask.bool(),
+            prompt_mask=prompt_mask,
             completion_ids=completion_ids,
             completion_mask=completion_mask,
             logprobs=torch.stack(draw.logprobs, dim=1) * completion_mask,
             texts=self._texts(completion_ids, completion_mask),
             stop_reasons=["stop" if row else "length" for row in stopped],
         )
+        stop = frozenset(self._stop)
+        asked = Asked(
+            "transformers", len(ids), n, sampling.max_new_tokens, vocabulary(self.model), stop
+        )
+        return check_rollouts(rollouts, asked)
 
     def _read(self, ids: Tensor, mask: Tensor, n: int) -> dict[str, object]:
         """The cache of all but each prompt's last token, repeated n times."""

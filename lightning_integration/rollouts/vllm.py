@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,14 +18,17 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from insight_ext import ArgumentError, EngineError
+from lightning_integration.rollouts.checks import check_completions
 from lightning_integration.rollouts.completions import (
-    Completion,
+    asked_of_vllm,
     collate,
     requests,
     stop_tokens,
     tokenized,
+    vocabulary,
 )
-from lightning_integration.rollouts.engine import Rollouts, Sampling
+from lightning_integration.rollouts.engine import Completion, Rollouts, Sampling
+from lightning_integration.rollouts.prompts import Messages, PromptFormat
 from lightning_integration.rollouts.vllm_routes import (
     ROUTES,
     LocalClient,
@@ -71,11 +74,12 @@ class VLLMEngine:
         tolerance: of the check, see `LogprobCheck`.
         transfer_options: what the backend of the transfer wants to know on the trainer's side, such
             as `master_address`, `master_port` and `world_size` for nccl.
+        prompt_format: how prompts become tokens: a `PromptFormat`, or its options by name.
         options: of `vllm.LLM`: `dtype` (the model's if not given), `max_model_len`,
             `tensor_parallel_size`, `gpu_memory_utilization` (0.3), `enforce_eager` and so on.
 
     Raises:
-        ArgumentError: an unknown route.
+        ArgumentError: an unknown route or option of `prompt_format`.
         EngineError: vllm is not installed.
 
     vLLM seeds the global generators, draws from them and replaces `torch.set_num_threads`; all are
@@ -90,6 +94,7 @@ class VLLMEngine:
         sleep: bool = False,
         tolerance: float | None = None,
         transfer_options: dict[str, Any] | None = None,
+        prompt_format: PromptFormat | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         if route not in ("auto", *ROUTES):
@@ -102,31 +107,35 @@ class VLLMEngine:
                 "'insight-ext[vllm]' (a GPU), or choose engine: transformers or vllm_server"
             )
         self.tokenizer = tokenizer
+        self.prompt_format = PromptFormat.of(prompt_format)
         self.options = DEFAULTS | {"dtype": str(model.dtype).removeprefix("torch.")} | options
         self.route = route
         self._sleeps = sleep
         self._tolerance = tolerance
         self._transfer_options = transfer_options or {}
         self._stop = stop_tokens(model, tokenizer)
+        self._vocabulary = vocabulary(model)
         self._device = model.device
         self._llm: Any = None
         self._ready = False
 
-    def generate(self, prompts: Sequence[str], n: int, sampling: Sampling) -> Rollouts:
+    def generate(self, prompts: Sequence[str | Messages], n: int, sampling: Sampling) -> Rollouts:
         """n completions of each prompt, in one request each; see `RolloutEngine`.
 
         Raises:
-            ArgumentError: no prompt, n < 1, or a prompt too long for `max_model_len`.
-            EngineError: no `sync` since the engine was made or put to sleep.
+            ArgumentError: no prompt, n < 1, or a prompt too long for `max_model_len` or refused by
+                `prompt_format`.
+            EngineError: no `sync` since the engine was made or put to sleep, or other completions
+                than those asked for.
         """
         if not self._ready:
             raise EngineError(
                 "generate: expected an engine with weights, got one "
                 f"{'asleep' if self._llm else 'that has none yet'}; call sync(model) first"
             )
-        ids = tokenized(prompts, n, sampling, self.tokenizer, self._room)
-        asked = requests(n, sampling, len(ids), self._stop)
-        return collate(ids, self._answers(ids, asked), n, self.tokenizer, self._device)
+        ids = tokenized(prompts, n, sampling, self.tokenizer, self.prompt_format, self._room)
+        answers = self._answers(ids, n, sampling, self._stop)
+        return collate(ids, answers, n, self.tokenizer, self._device)
 
     # Lightning validates in inference mode, whose tensors could not be written to later.
     @torch.inference_mode(False)
@@ -216,40 +225,34 @@ class VLLMEngine:
 
     def _probe(self, model: PreTrainedModel) -> Any:
         def answer(prompts: list[list[int]], sampling: Sampling) -> list[Completion]:
-            asked = requests(1, sampling, len(prompts), ())
-            asked = [{**each, "ignore_eos": True} for each in asked]
             with _explained(*_runnable(model, self.options["dtype"])):
-                return [group[0] for group in self._answers(prompts, asked)]
+                return [group[0] for group in self._answers(prompts, 1, sampling, stop=())]
 
         return answer
 
     def _answers(
-        self, prompts: list[list[int]], asked: list[dict[str, Any]]
+        self, prompts: list[list[int]], n: int, sampling: Sampling, stop: Sequence[int]
     ) -> list[list[Completion]]:
         from vllm import SamplingParams
 
         if not self._llm.reset_prefix_cache():
             raise EngineError("vLLM: expected no request under way, so that caches can be emptied")
+        asked = asked_of_vllm("vllm", len(prompts), n, sampling, self._vocabulary, stop)
         with _host_state_kept():
             outputs = self._llm.generate(
                 [{"prompt_token_ids": ids} for ids in prompts],
-                [SamplingParams(**each, detokenize=False) for each in asked],
+                [SamplingParams(**each, detokenize=False) for each in requests(asked, sampling)],
                 use_tqdm=False,
             )
-        return [
-            [
-                Completion(
-                    list(one.token_ids),
-                    [
-                        at[token].logprob
-                        for token, at in zip(one.token_ids, one.logprobs, strict=True)
-                    ],
-                    one.finish_reason == "stop",
-                )
-                for one in output.outputs
-            ]
-            for output in outputs
-        ]
+        groups = [[_completion(one) for one in output.outputs] for output in outputs]
+        check_completions(groups, asked)
+        return groups
+
+
+def _completion(output: Any) -> Completion:
+    pairs = zip(output.token_ids, output.logprobs or (), strict=False)
+    logprobs = [at[token].logprob for token, at in pairs]
+    return Completion(list(output.token_ids), logprobs, output.finish_reason, output.index)
 
 
 def _runnable(model: PreTrainedModel, dtype: str) -> tuple[str, str]:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from insight_ext import ArgumentError, EngineError
+from lightning_integration.rollouts.checks import check_completions
 from lightning_integration.rollouts.completions import (
-    Completion,
+    asked_of_vllm,
     collate,
     requests,
     stop_tokens,
     tokenized,
+    vocabulary,
 )
-from lightning_integration.rollouts.engine import Rollouts, Sampling
+from lightning_integration.rollouts.engine import Completion, Rollouts, Sampling
+from lightning_integration.rollouts.http_client import MEBIBYTE, HttpClient
+from lightning_integration.rollouts.prompts import Messages, PromptFormat
 from lightning_integration.rollouts.vllm_routes import http_transfer
 from lightning_integration.rollouts.weight_sync import LogprobCheck, save_checkpoint
 
 ROUTES = ("path", "nccl", "ipc")
+BYTES_OF_TOKEN = 1024  # at most, in an answer: its text, its id, its log-probability
 
 
 class VLLMServer:
@@ -58,11 +60,14 @@ class VLLMServer:
         transfer_options: of the trainer's side of nccl or ipc, such as `master_address`,
             `master_port` and `world_size`.
         dtype: of the server's weights; the model's if None.
-        seconds: longest wait for an answer.
+        seconds: longest wait for all completions of a call of `generate`; see `HttpClient`.
+        retries: how often a request is tried again.
         connections: requests at once, at least 1.
+        prompt_format: how prompts become tokens: a `PromptFormat`, or its options by name.
 
     Raises:
-        ArgumentError: an unknown route or dtype, or the path route without a folder.
+        ArgumentError: an unknown route, dtype or option of `prompt_format`, the path route without
+            a folder, or an argument that `HttpClient` refuses.
 
     Equal calls give equal rollouts as far as the server's arithmetic does not depend on which
     requests it happens to run together.
@@ -78,8 +83,10 @@ class VLLMServer:
         tolerance: float | None = None,
         transfer_options: dict[str, Any] | None = None,
         dtype: str | None = None,
-        seconds: float = 600.0,
+        seconds: float = 1800.0,
+        retries: int = 4,
         connections: int = 64,
+        prompt_format: PromptFormat | Mapping[str, Any] | None = None,
     ) -> None:
         if route not in ROUTES:
             raise ArgumentError(f"route: expected one of {', '.join(ROUTES)}, got {route!r}")
@@ -88,7 +95,9 @@ class VLLMServer:
                 "folder: expected the folder that the server reloads from, got none"
             )
         self.tokenizer = tokenizer
-        self.url = url.rstrip("/")
+        self.prompt_format = PromptFormat.of(prompt_format)
+        self._http = HttpClient(url, seconds, retries, connections)
+        self.url = self._http.url
         self.folder = Path(folder or "").absolute()
         self.route = route
         self._tolerance = tolerance
@@ -97,27 +106,28 @@ class VLLMServer:
             raise ArgumentError(f"dtype: expected a name such as 'bfloat16', got {dtype!r}")
         self._transfer_options = transfer_options or {}
         self._transfer: Any = None
-        self._seconds = seconds
-        self._pool = ThreadPoolExecutor(connections, thread_name_prefix="vllm-server")
         self._stop = stop_tokens(model, tokenizer)
+        self._vocabulary = vocabulary(model)
         self._device = model.device
         self._name: str | None = None
         self._ready = False
 
-    def generate(self, prompts: Sequence[str], n: int, sampling: Sampling) -> Rollouts:
+    def generate(self, prompts: Sequence[str | Messages], n: int, sampling: Sampling) -> Rollouts:
         """n completions of each prompt, in one request each; see `RolloutEngine`.
 
         Raises:
-            ArgumentError: no prompt, n < 1, or a prompt too long for the server.
-            EngineError: the server cannot be reached or refuses, or had no `sync` yet.
+            ArgumentError: no prompt, n < 1, or a prompt too long for the server or refused by
+                `prompt_format`.
+            EngineError: the server cannot be reached, refuses, or answers with anything but what
+                it was asked (`check_completions`); or it had no `sync` yet.
         """
         if not self._ready:
             raise EngineError(
                 "generate: expected a server in sync, got none; call sync(model) first"
             )
-        ids = tokenized(prompts, n, sampling, self.tokenizer, self._room)
-        asked = requests(n, sampling, len(ids), self._stop)
-        return collate(ids, self._answers(ids, asked), n, self.tokenizer, self._device)
+        ids = tokenized(prompts, n, sampling, self.tokenizer, self.prompt_format, self._room)
+        answers = self._answers(ids, n, sampling, self._stop)
+        return collate(ids, answers, n, self.tokenizer, self._device)
 
     def sync(self, model: PreTrainedModel) -> dict[str, float]:
         """Send the model's weights, empty the caches, and check; see `VLLMEngine.sync`.
@@ -134,13 +144,13 @@ class VLLMServer:
         if self.route == "path":
             save_checkpoint(model, self.tokenizer, self.folder)
             call = {"method": "reload_weights", "kwargs": {"weights_path": str(self.folder)}}
-            self._post("/collective_rpc", call)
+            self._http.post("/collective_rpc", call)
         else:
             self._transfer = self._transfer or http_transfer(
                 self.url, self.route, self._transfer_options, model
             )
             self._transfer.send_weights()
-        if not self._post("/reset_prefix_cache", {}).get("success", True):
+        if not self._http.post("/reset_prefix_cache", {}).get("success", True):
             raise EngineError(f"{self.url}: expected an idle server, got one that answers others")
         sync_ms = 1e3 * (perf_counter() - started)
         told = f"route {self.route}, {self.url}"
@@ -151,56 +161,60 @@ class VLLMServer:
     def _find(self, model: PreTrainedModel) -> None:
         """The server's model, its room, and whether it has the route."""
         needed = "/collective_rpc" if self.route == "path" else "/update_weights"
-        found = self._call("/openapi.json")["paths"]
-        missing = [path for path in (needed, "/reset_prefix_cache") if path not in found]
+        with self._understood("/openapi.json", "the paths of a vLLM server"):
+            found = self._http.get("/openapi.json")["paths"]
+            missing = [path for path in (needed, "/reset_prefix_cache") if path not in found]
         if missing:
             raise EngineError(
                 f"{self.url}: expected a server with {needed} and /reset_prefix_cache to take new "
                 f"weights, got one without {' and '.join(missing)}; start vLLM 0.16 or later with "
                 "VLLM_SERVER_DEV_MODE=1 in its environment"
             )
-        served = self._call("/v1/models")["data"][0]
-        self._name, self._room = served["id"], served["max_model_len"]
-        self._check = LogprobCheck.of(model, self.tokenizer, self._room, self._tolerance)
+        with self._understood("/v1/models", "a model with id and max_model_len"):
+            served = self._http.get("/v1/models")["data"][0]
+            name, room = str(served["id"]), int(served["max_model_len"])
+        self._name, self._room = name, room
+        self._check = LogprobCheck.of(model, self.tokenizer, room, self._tolerance)
 
     def _probe(self, prompts: list[list[int]], sampling: Sampling) -> list[Completion]:
-        asked = requests(1, sampling, len(prompts), ())
-        asked = [{**each, "ignore_eos": True} for each in asked]
-        return [group[0] for group in self._answers(prompts, asked)]
+        return [group[0] for group in self._answers(prompts, 1, sampling, stop=())]
 
     def _answers(
-        self, prompts: list[list[int]], asked: list[dict[str, Any]]
+        self, prompts: list[list[int]], n: int, sampling: Sampling, stop: Sequence[int]
     ) -> list[list[Completion]]:
-        return list(self._pool.map(self._answer, prompts, asked))
-
-    def _answer(self, prompt: list[int], asked: dict[str, Any]) -> list[Completion]:
-        body = {"model": self._name, "prompt": prompt, "return_token_ids": True, **asked}
-        choices = self._post("/v1/completions", body)["choices"]
-        return [
-            Completion(
-                choice["token_ids"],
-                choice["logprobs"]["token_logprobs"],
-                choice["finish_reason"] == "stop",
-            )
-            for choice in sorted(choices, key=lambda choice: choice["index"])
+        asked = asked_of_vllm(self._told, len(prompts), n, sampling, self._vocabulary, stop)
+        bodies = [
+            {"model": self._name, "prompt": prompt, "return_token_ids": True, **parameters}
+            for prompt, parameters in zip(prompts, requests(asked, sampling), strict=True)
         ]
+        tokens = asked.n * (asked.max_new_tokens + max(map(len, prompts)))
+        answers = self._http.post_all("/v1/completions", bodies, MEBIBYTE + BYTES_OF_TOKEN * tokens)
+        expected = "choices with index, token_ids, logprobs and finish_reason"
+        with self._understood("/v1/completions", expected):
+            groups = [[_completion(choice) for choice in answer["choices"]] for answer in answers]
+        check_completions(groups, asked)
+        return groups
 
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        return self._call(path, json.dumps(body).encode())
+    @property
+    def _told(self) -> str:
+        return f"vllm_server at {self.url}"
 
-    def _call(self, path: str, data: bytes | None = None) -> dict[str, Any]:
-        request = Request(self.url + path, data, {"Content-Type": "application/json"})
+    @contextmanager
+    def _understood(self, path: str, expected: str) -> Iterator[None]:
+        """What is missing in an answer, as an EngineError."""
         try:
-            with urlopen(request, timeout=self._seconds) as answer:
-                text = answer.read()
-        except HTTPError as error:
-            said = error.read().decode(errors="replace")[:500]
+            yield
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise EngineError(
-                f"{self.url}{path}: expected an answer, got {error}: {said}"
+                f"{self.url}{path}: expected {expected}, got an answer of another form "
+                f"({type(error).__name__}: {error}); is this vLLM 0.16 or later?"
             ) from error
-        except (URLError, OSError) as error:
-            raise EngineError(
-                f"{self.url}{path}: expected a running `vllm serve`, got {error}; start it, or "
-                "correct url in engine_options"
-            ) from error
-        return json.loads(text) if text else {}
+
+
+def _completion(choice: dict[str, Any]) -> Completion:
+    return Completion(
+        choice["token_ids"],
+        choice["logprobs"]["token_logprobs"],
+        choice["finish_reason"],
+        choice["index"],
+    )

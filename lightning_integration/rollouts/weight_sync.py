@@ -14,8 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from insight_ext import ArgumentError, EngineError
-from lightning_integration.rollouts.completions import Completion
-from lightning_integration.rollouts.engine import Sampling
+from lightning_integration.rollouts.engine import Completion, Sampling
 
 # Largest mean difference of log-probabilities, in nats, between two programs that run the same
 # weights in this format; `benchmarks/bench_vllm.py` measures 7e-6 in float32, 0.015 in bfloat16.

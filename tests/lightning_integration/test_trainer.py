@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_integration.trainer import choose
+from lightning_integration.trainer import choose, refuse_forged
 
 OLD, NEW = "pytorch_lightning", "lightning.pytorch"
 
@@ -24,3 +24,19 @@ def test_the_package_already_imported_is_taken(imported, installed, expected):
 def test_without_lightning_the_way_to_install_it_is_told():
     with pytest.raises(ModuleNotFoundError, match=r"pip install insight-ext\[lightning\]"):
         choose(set(), set())
+
+
+@pytest.mark.parametrize("name", ["lightning", "pytorch-lightning"])
+@pytest.mark.parametrize("version", ["2.6.2", "2.6.3"])
+def test_a_forged_release_is_refused_before_it_is_imported(name, version, tmp_path, monkeypatch):
+    about = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match=f"{name}: expected another release .* got {version}"):
+        refuse_forged(name)
+
+
+def test_other_releases_and_none_pass():
+    refuse_forged("pytorch-lightning")
+    refuse_forged("no-such-distribution")

@@ -89,7 +89,7 @@ def test_a_server_with_other_weights_is_found_out(served, tmp_path):
     after = deepcopy(model)
     with torch.no_grad():
         after.lm_head.weight *= 2
-    engine._post = lambda path, body, post=engine._post: (
+    engine._http.post = lambda path, body, post=engine._http.post: (
         {} if path == "/collective_rpc" else post(path, body)
     )
     with pytest.raises(EngineError, match="holds other weights than the trainer"):

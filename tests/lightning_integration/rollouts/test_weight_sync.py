@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 
 from insight_ext import ArgumentError, EngineError
 from lightning_integration.demo.model import load_model, make_model, make_tokenizer
-from lightning_integration.rollouts import Sampling
-from lightning_integration.rollouts.completions import Completion, collate, requests, tokenized
+from lightning_integration.rollouts import PromptFormat, Sampling
+from lightning_integration.rollouts.completions import asked_of_vllm, collate, requests, tokenized
+from lightning_integration.rollouts.engine import Completion
 from lightning_integration.rollouts.weight_sync import (
     PROBE_SAMPLING,
     LogprobCheck,
@@ -44,7 +45,7 @@ def answer_of(model, temperature=PROBE_SAMPLING.temperature):
                 logits = model(input_ids=torch.tensor([[*ids, *drawn]])).logits[0, -1]
                 drawn.append(int(logits.argmax()))
                 logprobs.append(float((logits / temperature).log_softmax(-1)[drawn[-1]]))
-            completions.append(Completion(drawn, logprobs, False))
+            completions.append(Completion(drawn, logprobs, "length"))
         return completions
 
     return answer
@@ -74,7 +75,7 @@ def test_the_coarser_format_sets_the_tolerance_unless_it_is_given():
 
     def a_little_off(prompts, sampling):
         return [
-            Completion(c.ids, [value + 0.05 for value in c.logprobs], False)
+            Completion(c.ids, [value + 0.05 for value in c.logprobs], "length")
             for c in answer_of(model)(prompts, sampling)
         ]
 
@@ -86,7 +87,7 @@ def test_the_coarser_format_sets_the_tolerance_unless_it_is_given():
 
 def test_what_is_no_number_does_not_pass():
     model = make_model(TOKENIZER)
-    nan = [Completion([1] * 8, [float("nan")] * 8, False)] * 4
+    nan = [Completion([1] * 8, [float("nan")] * 8, "length")] * 4
     with pytest.raises(EngineError, match="got nan"):
         check(model, lambda prompts, sampling: nan, torch.bfloat16)
 
@@ -106,16 +107,22 @@ def test_a_checkpoint_names_every_weight_and_its_own_head(tmp_path, tied):
 
 
 def test_requests_of_a_call_have_seeds_far_from_each_other():
-    asked = requests(8, Sampling(4, seed=3), 100, [1])
+    def of(sampling, prompts, stop=(1,)):
+        return requests(asked_of_vllm("vllm", prompts, 8, sampling, 14, stop), sampling)
+
+    asked = of(Sampling(4, seed=3), 100)
     seeds = sorted(each["seed"] for each in asked)
-    assert asked == requests(8, Sampling(4, seed=3), 100, [1])
+    assert asked == of(Sampling(4, seed=3), 100)
     assert min(b - a for a, b in pairwise(seeds)) > 8
     assert max(seeds) + 8 < 2**63
-    assert requests(8, Sampling(4, temperature=0.0), 1, [])[0]["n"] == 1
+    assert of(Sampling(4, temperature=0.0), 1)[0]["n"] == 1
+    assert not asked[0]["ignore_eos"]
+    assert of(Sampling(4), 1, stop=())[0]["ignore_eos"]
 
 
 def test_greedy_answers_are_repeated_and_rows_padded():
-    rollouts = collate([[2], [3, 4]], [[Completion([5, 1], [-1.0, -2.0], True)]] * 2, 2, TOKENIZER)
+    answer = Completion([5, 1], [-1.0, -2.0], "stop")
+    rollouts = collate([[2], [3, 4]], [[answer]] * 2, 2, TOKENIZER)
     assert rollouts.prompt_ids.tolist() == [[0, 2], [0, 2], [3, 4], [3, 4]]
     assert rollouts.prompt_mask.tolist() == [[False, True]] * 2 + [[True, True]] * 2
     assert rollouts.logprobs.tolist() == [[-1.0, -2.0]] * 4
@@ -123,6 +130,6 @@ def test_greedy_answers_are_repeated_and_rows_padded():
 
 
 def test_prompts_that_leave_no_room_are_refused():
-    assert tokenized(["12"], 1, Sampling(2), TOKENIZER, 4) == [[3, 4]]
+    assert tokenized(["12"], 1, Sampling(2), TOKENIZER, PromptFormat(), 4) == [[3, 4]]
     with pytest.raises(ArgumentError, match="expected room for a prompt of 3 tokens"):
-        tokenized(["12", "123"], 1, Sampling(2), TOKENIZER, 4)
+        tokenized(["12", "123"], 1, Sampling(2), TOKENIZER, PromptFormat(), 4)
