@@ -77,6 +77,7 @@ def make_trainer(
     reward_funcs: Any = correct,
     dataset: Any = None,
     base: Any = None,
+    config: Any = None,
     more: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Any:
@@ -86,14 +87,14 @@ def make_trainer(
         folder: `output_dir`.
         kind: "grpo" or "rloo".
         reward_funcs, dataset: as the trainer takes them; the task of this module.
-        base: a subclass to make instead of TRL's own.
+        base, config: classes to make instead of TRL's own.
         more: further arguments of the trainer.
         settings: of its config.
     """
     trainers = {"grpo": (GRPOTrainer, GRPOConfig), "rloo": (RLOOTrainer, RLOOConfig)}
-    own, config = trainers[kind]
+    own, own_config = trainers[kind]
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    args = config(
+    args = (config or own_config)(
         **{
             "output_dir": str(folder),
             "per_device_train_batch_size": 64 // processes,
