@@ -12,8 +12,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,41 +127,96 @@ def make_trainer(
     )
 
 
+class Watched:
+    """A loop's choices, the results that it is told, and how far each choice lags behind.
+
+    Attributes:
+        chosen: the prompts of each generation.
+        told: (group, rewards, where in the group) of each report.
+        lags: for each generation, those dealt before it whose results were not in the beliefs yet.
+    """
+
+    def __init__(self, loop: Any) -> None:
+        self.loop = loop
+        self.chosen: list[list[int]] = []
+        self.told: list[tuple[int, list[Any], dict[str, int]]] = []
+        self.lags: list[int] = []
+        deal, report, end_step = loop.deal, loop.report, loop.end_step
+        ended = 0  # generations
+
+        def noted_deal(k: int, **more: Any) -> Any:
+            self.lags.append(len(self.chosen) - ended)
+            dealt = deal(k, **more)
+            self.chosen.append([each.index for each in dealt])
+            return dealt
+
+        def noted_report(group: int, rewards: Any, **more: Any) -> Any:
+            self.told.append((group, list(rewards), more))
+            return report(group, rewards, **more)
+
+        def noted_end_step(*args: Any, **more: Any) -> Any:
+            nonlocal ended
+            ended = len(self.chosen)
+            return end_step(*args, **more)
+
+        loop.deal, loop.report, loop.end_step = noted_deal, noted_report, noted_end_step
+
+
 class Trace(TrainerCallback):
     """Writes a line a step, and ends the process at `kill_at` as a power cut would."""
 
-    def __init__(self, trainer: Any, loop: Any, folder: Path, kill_at: int | None) -> None:
-        self.trainer, self.loop, self.kill_at = trainer, loop, kill_at
+    def __init__(
+        self, trainer: Any, watched: Watched | None, folder: Path, kill_at: int | None
+    ) -> None:
+        self.watched, self.kill_at = watched, kill_at
         self.path = folder / f"trace-{trainer.args.process_index}.jsonl"
-        self.chosen: list[int] = []
-        if loop is not None:
-            deal = loop.deal
-
-            def noted(*args: Any, **kwargs: Any) -> Any:
-                dealt = deal(*args, **kwargs)
-                self.chosen += [each.index for each in dealt]
-                return dealt
-
-            loop.deal = noted
+        self.written = 0  # generations
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if "loss" not in logs:
             return
         line = {
             "step": state.global_step,
-            "chosen": self.chosen,
             "loss": logs["loss"],
-            "reward": logs["reward"],
-            "mixed": 1 - logs["frac_reward_zero_std"],
-            "beliefs": self.loop and digest(self.loop.selector.state_dict()),
+            "reward": logs.get("reward"),  # absent where rollouts are trained on again
+            "mixed": 1 - logs.get("frac_reward_zero_std", math.nan),
         }
-        self.chosen = []
+        if self.watched is not None:
+            line["chosen"] = self.watched.chosen[self.written :]
+            line["lags"] = self.watched.lags[self.written :]
+            line["beliefs"] = digest(self.watched.loop.selector.state_dict())
+            self.written = len(self.watched.chosen)
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_apart(
+    folder: Path, *options: str, processes: int = 1
+) -> tuple[subprocess.CompletedProcess[str], list[list[dict[str, Any]]]]:
+    """This program in processes of its own: how it ended, and the trace that each of them left."""
+    for old in folder.glob("trace-*.jsonl"):
+        old.unlink()
+    program = [sys.executable, "-m"]
+    if processes > 1:
+        program += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        program += ["-m"]
+    ended = subprocess.run(
+        [*program, "benchmarks.trl_run", str(folder), *options],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    traces = [
+        [json.loads(line) for line in path.read_text().splitlines()]
+        for path in sorted(folder.glob("trace-*.jsonl"))
+    ]
+    return ended, traces
 
 
 def main() -> None:
@@ -184,10 +242,10 @@ def main() -> None:
         **(saving if given.save_steps else {}),
         **given.settings,
     )
-    loop = None
+    watched = None
     if given.selector != "none":
-        loop = select_prompts(trainer, given.selector)
-    trainer.add_callback(Trace(trainer, loop, given.folder, given.kill_at))
+        watched = Watched(select_prompts(trainer, given.selector))
+    trainer.add_callback(Trace(trainer, watched, given.folder, given.kill_at))
     trainer.train(resume_from_checkpoint=given.resume or None)
 
 

@@ -12,7 +12,6 @@ Of the trainer it replaces what transformers documents for overriding or calls b
 from __future__ import annotations
 
 import inspect
-import pickle
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
 from itertools import groupby
@@ -305,7 +304,7 @@ def _read(path: Path) -> Any:
         )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # what a damaged file makes torch raise is not specified
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{path}: cannot read the beliefs: {reason}") from error
 

@@ -3,54 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("trl")
 
-from benchmarks.trl_run import make_trainer, tiny_dataset
+from benchmarks.trl_run import make_trainer, run_apart, tiny_dataset
 from transformers import TrainerCallback, TrainerState
 
 from insight_ext.adapters.trl import FILE, select_prompts
 from insight_ext.distributed.ranks import digest
 from insight_ext.errors import CheckpointError
 
-ROOT = Path(__file__).parent.parent.parent
 SAME = ("chosen", "reward", "loss", "beliefs")
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
-
-
-def run(folder, *options, processes=1):
-    """A run in processes of its own; returns its exit status and its trace, a list for each."""
-    for old in folder.glob("trace-*.jsonl"):
-        old.unlink()
-    program = [sys.executable, "-m"]
-    if processes > 1:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        program += ["torch.distributed.run", "--nproc-per-node", str(processes)]
-        program += ["--master-port", str(port), "-m"]
-    ended = subprocess.run(
-        [*program, "benchmarks.trl_run", str(folder), *options],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        timeout=300,
-    )
-    traces = [
-        [json.loads(line) for line in path.read_text().splitlines()]
-        for path in sorted(folder.glob("trace-*.jsonl"))
-    ]
-    return ended, traces
 
 
 def later(trace, step, keys=SAME):
@@ -69,13 +39,13 @@ def later(trace, step, keys=SAME):
 )
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(processes, settings, tmp_path):
     saving = ["--steps", "40", "--save-steps", "20", "--settings", json.dumps(settings)]
-    whole, expected = run(tmp_path / "whole", *saving, processes=processes)
-    assert whole.returncode == 0, whole.stderr.decode()
-    killed, traces = run(tmp_path / "cut", *saving, "--kill-at", "27", processes=processes)
+    whole, expected = run_apart(tmp_path / "whole", *saving, processes=processes)
+    assert whole.returncode == 0, whole.stderr
+    killed, traces = run_apart(tmp_path / "cut", *saving, "--kill-at", "27", processes=processes)
     assert killed.returncode == (-signal.SIGKILL if processes == 1 else 1)
     assert [len(trace) for trace in traces] == [27] * processes
-    resumed, traces = run(tmp_path / "cut", *saving, "--resume", processes=processes)
-    assert resumed.returncode == 0, resumed.stderr.decode()
+    resumed, traces = run_apart(tmp_path / "cut", *saving, "--resume", processes=processes)
+    assert resumed.returncode == 0, resumed.stderr
     for mine, all_ in zip(traces, expected, strict=True):
         assert len(mine) == 20
         assert later(mine, 0) == later(all_, 20)
@@ -83,11 +53,11 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(processes, settings, tm
 
 
 def test_two_processes_go_on_from_the_beliefs_of_one(tmp_path):
-    alone, (trace,) = run(tmp_path, "--steps", "8", "--save-steps", "4")
-    assert alone.returncode == 0, alone.stderr.decode()
+    alone, (trace,) = run_apart(tmp_path, "--steps", "8", "--save-steps", "4")
+    assert alone.returncode == 0, alone.stderr
     shutil.rmtree(tmp_path / "checkpoint-8")
-    both, traces = run(tmp_path, "--steps", "8", "--resume", processes=2)
-    assert both.returncode == 0, both.stderr.decode()
+    both, traces = run_apart(tmp_path, "--steps", "8", "--resume", processes=2)
+    assert both.returncode == 0, both.stderr
     assert later(traces[0], 0) == later(traces[1], 0)
     assert traces[0][0]["chosen"] == trace[4]["chosen"]
 
