@@ -13,12 +13,15 @@ LOCKED := --require-hashes --no-deps --requirement
 TORCH  ?= torch==2.13.0
 # vLLM wants other versions of some packages, so its tests have an environment of their own.
 VLLM   := .venv-vllm
+# TRL likewise.
+TRL    := .venv-trl
+TRL_PIP := $(TRL)/bin/python -m pip --quiet install --constraint constraints-trl.txt
 CONFIG ?= configs/addition.yaml
 SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
 FUZZ   ?= 60
 
-.PHONY: train test lint types tests test-vllm bench-vllm sanitize bench lock clean FORCE
+.PHONY: train test lint types tests test-vllm bench-vllm test-trl bench-trl sanitize bench lock clean FORCE
 
 train: $(VENV)/.built
 	$(BIN)/python -m lightning_integration.demo.experiment --config $(CONFIG)
@@ -41,6 +44,13 @@ test-vllm: $(VLLM)/.built
 
 bench-vllm: $(VLLM)/.built
 	$(VLLM)/bin/python -m benchmarks.bench_vllm
+
+# Chosen prompts in the real TRL, on the CPU.
+test-trl: $(TRL)/.built
+	$(TRL)/bin/python -m pytest tests/trl insight_ext/adapters
+
+bench-trl: $(TRL)/.built
+	$(TRL)/bin/python -m benchmarks.bench_trl
 
 # The CPU kernel alone, without Python: each sanitizer, a pool past 2^31, FUZZ seconds of random inputs.
 sanitize:
@@ -71,6 +81,12 @@ lock:
 	    uv pip compile --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
 	        --no-annotate --no-header $$file --output-file $$file || exit 1; done
 
+$(TRL)/.built: pyproject.toml constraints-trl.txt $(SOURCES)
+	test -x $(TRL)/bin/python || $(PYTHON) -m venv $(TRL)
+	$(TRL_PIP) torch setuptools pybind11 cmake ninja hypothesis pytest
+	$(TRL_PIP) --no-build-isolation --editable '.[trl]'
+	touch $@
+
 # The setting of the latest build, rewritten only when it changes.
 $(VENV)/.cuda: FORCE
 	@mkdir -p $(@D)
@@ -78,4 +94,4 @@ $(VENV)/.cuda: FORCE
 
 # What is removed here is built again by the next command.
 clean:
-	rm -rf build dist *.egg-info insight_ext/*.so $(VENV)/.built $(VLLM)/.built
+	rm -rf build dist *.egg-info insight_ext/*.so $(VENV)/.built $(VLLM)/.built $(TRL)/.built

@@ -1,0 +1,1 @@
+"""The loop inside trainers that people use: one file each, over `SelectionLoop`."""

@@ -1,0 +1,313 @@
+"""Prompt selection in TRL's GRPOTrainer and RLOOTrainer: one call before `trainer.train()`.
+
+    trainer = GRPOTrainer(model, reward_funcs=[accuracy, format], args=args, train_dataset=dataset)
+    select_prompts(trainer, "insight", outcome="accuracy")
+    trainer.train(resume_from_checkpoint=True)
+
+Of the trainer it replaces what transformers documents for overriding or calls by a public name:
+`get_train_dataloader` (the rows, dealt when the trainer asks for them), `log` (the metrics),
+`save_model` and `train` (the beliefs, in the checkpoint's folder), and one entry of `reward_funcs`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
+
+from insight_ext.adapters.dataset import pool_from_dataset
+from insight_ext.atomic_file import write_atomically
+from insight_ext.distributed.ranks import Ranks
+from insight_ext.errors import ArgumentError, CheckpointError
+from insight_ext.loop.selection_loop import SelectionLoop
+
+COLUMN = "insight_rollout"  # (group, number of the rollout in it): a row's way to the reward
+FILE = "insight_ext.pt"  # in each checkpoint's folder
+TRAINER = (
+    "accelerator add_callback args data_collator get_cp_size get_sp_size get_tp_size "
+    "get_train_dataloader log model reward_func_names reward_funcs save_model state train "
+    "train_dataset"
+).split()
+ARGS = (
+    "auto_find_batch_size generation_batch_size gradient_accumulation_steps ignore_data_skip n_gpu "
+    "num_generations num_iterations output_dir remove_unused_columns seed should_save "
+    "steps_per_generation"
+).split()
+
+
+def select_prompts(
+    trainer: Any,
+    selector: Any = "insight",
+    *,
+    outcome: str | Callable[..., Any] | None = None,
+    id_column: str | None = None,
+    **options: Any,
+) -> SelectionLoop:
+    """Have a GRPOTrainer, an RLOOTrainer or a subclass roll out the prompts that a selector chooses.
+
+    Beliefs move at the end of every optimiser step in which something was rolled out, and the next
+    generation's prompts are chosen from those: the lag is 0. They are saved in the trainer's own
+    checkpoints (`insight_ext.pt`) and restored by `trainer.train(resume_from_checkpoint=...)`.
+
+    Args:
+        trainer: not yet training.
+        selector: a name in `insight_ext.selectors.SELECTORS`, an import path, or an object.
+        outcome: the reward function that says whether an answer is correct, or its name in TRL's
+            log. Needed where there are several.
+        id_column: the column with each prompt's stable id; see `pool_from_dataset`.
+        options: of `SelectionLoop`, such as `success_threshold` and `selector_options`. Its seed
+            is the trainer's, its number of rollouts `num_generations`, its folder `output_dir`.
+
+    Returns:
+        The loop, for its beliefs and metrics.
+
+    Raises:
+        ArgumentError: a trainer without the needed names, a setting or a data set that cannot work.
+        PoolError: ids that are missing or repeat.
+
+    Determinism: a run that is killed and resumed from a checkpoint makes the choices of one that
+        was not, if TRL itself goes on as before, i.e. if the checkpoint was written when all
+        rollouts of a generation had been trained on. Elsewhere TRL rolls out anew, and so are
+        prompts chosen anew.
+
+    Cost: a generation's choice is one `SelectionLoop.deal`, its end one exchange over the processes.
+    """
+    _check(trainer)
+    at = _outcome(trainer, outcome)
+    args, accelerator = trainer.args, trainer.accelerator
+    loop = SelectionLoop(
+        pool_from_dataset(trainer.train_dataset, id_column),
+        selector,
+        rollouts=args.num_generations,
+        **{"seed": args.seed, "folder": args.output_dir, **options},
+        ranks=Ranks(accelerator.process_index, accelerator.num_processes, accelerator.device),
+    )
+    rows = _Rows(trainer, loop)
+    selection = _Selection(trainer, loop, rows)
+    trainer.reward_funcs[at] = _watched(trainer.reward_funcs[at], loop)
+    trainer.get_train_dataloader = partial(DataLoader, rows, batch_size=None, collate_fn=_as_is)
+    for name in ("log", "save_model", "train"):
+        setattr(trainer, name, getattr(selection, name))
+    trainer.add_callback(selection)
+    return loop
+
+
+class _Rows(IterableDataset[Any]):
+    """The micro-batches of an epoch, in the layout of TRL's sampler, dealt as they are asked for.
+
+    A generation is `repeats` micro-batches, of which TRL rolls out the first.
+    """
+
+    def __init__(self, trainer: Any, loop: SelectionLoop) -> None:
+        self.trainer, self.loop = trainer, loop
+        self.prompts, self.repeats = _prompts(trainer.args), _repeats(trainer.args)
+        self.asked = 0  # micro-batches in this process, as TRL counts its steps
+        self.rows: list[dict[str, Any]] = []  # of the latest generation, of this process
+        self.dealt = False  # anything in the present step
+
+    def __len__(self) -> int:
+        return len(self.trainer.train_dataset) // self.prompts * self.repeats
+
+    def __iter__(self) -> Iterator[Any]:
+        args, state = self.trainer.args, self.trainer.state
+        together = args.gradient_accumulation_steps
+        done = 0  # micro-batches of this epoch that were trained on before a resume
+        if not args.ignore_data_skip:
+            done = state.global_step % -(-len(self) // together) * together
+        yield from [None] * done  # skipped by the trainer
+        for _ in range(done, len(self)):
+            if self.asked % self.repeats == 0:
+                self.rows, self.dealt = self._deal(), True
+            self.asked += 1
+            yield self.trainer.data_collator([dict(row) for row in self.rows])
+
+    def _deal(self) -> list[dict[str, Any]]:
+        ranks, copies = self.loop.ranks, self.trainer.args.num_generations
+        rollouts = [
+            (dealt, number) for dealt in self.loop.deal(self.prompts) for number in range(copies)
+        ]
+        size = len(rollouts) // ranks.size
+        mine = rollouts[ranks.rank * size : (ranks.rank + 1) * size]
+        return [
+            {**self.trainer.train_dataset[dealt.index], COLUMN: (dealt.group, number)}
+            for dealt, number in mine
+        ]
+
+
+class _Selection(TrainerCallback):
+    """What becomes of the rewards: beliefs at the end of a step, in the log and in checkpoints."""
+
+    def __init__(self, trainer: Any, loop: SelectionLoop, rows: _Rows) -> None:
+        self.trainer, self.loop, self.rows = trainer, loop, rows
+        self._log, self._save_model, self._train = trainer.log, trainer.save_model, trainer.train
+        self._metrics: list[dict[str, float]] = []  # of the steps since the latest log
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        if self.rows.dealt:  # else the rollouts of an earlier step were trained on again
+            self._metrics.append(self.loop.end_step())
+            self.rows.dealt = False
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """The trainer's, with the means of the metrics over the steps since the latest log."""
+        if self.trainer.model.training:
+            for name in {name for metrics in self._metrics for name in metrics}:
+                logs[name] = fmean(each[name] for each in self._metrics if name in each)
+            self._metrics.clear()
+        self._log(logs, *args, **kwargs)
+
+    def save_model(self, output_dir: str | None = None, *args: Any, **kwargs: Any) -> None:
+        """The trainer's, and beside the weights of a checkpoint the beliefs, before the rest of it.
+
+        A checkpoint is complete when `trainer_state.json` is there, which is written last.
+        """
+        self._save_model(output_dir, *args, **kwargs)
+        checkpoint = f"{PREFIX_CHECKPOINT_DIR}-{self.trainer.state.global_step}"
+        if output_dir and Path(output_dir).name == checkpoint and self.trainer.args.should_save:
+            state = self.loop.state_dict()
+            write_atomically(Path(output_dir) / FILE, partial(torch.save, state))
+
+    def train(
+        self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """The trainer's, after the beliefs are restored."""
+        folder = resume_from_checkpoint
+        if folder is True:
+            folder = get_last_checkpoint(self.trainer.args.output_dir)
+        if folder:
+            self.loop.load_state_dict(_read(Path(folder) / FILE))
+        return self._train(resume_from_checkpoint, *args, **kwargs)
+
+
+def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[..., Any]:
+    """The reward function, of whose results the loop is told."""
+
+    def tell(rewards: Any, rollouts: list[tuple[int, int]] | None) -> Any:
+        # Rows of an evaluation were not dealt. That the counts differ is TRL's to say.
+        pairs = zip(rollouts or (), rewards, strict=False)
+        for group, part in groupby(pairs, key=lambda pair: pair[0][0]):
+            numbers, values = zip(*part, strict=True)
+            loop.report(group, values, first=numbers[0][1], of=loop.rollouts)
+        return rewards
+
+    plain = function
+    while isinstance(plain, partial):
+        plain = plain.func
+    if inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(plain.__call__):
+
+        @wraps(function)
+        async def watched(*args: Any, **kwargs: Any) -> Any:
+            return tell(await function(*args, **kwargs), kwargs.get(COLUMN))
+    else:
+
+        @wraps(function)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            return tell(function(*args, **kwargs), kwargs.get(COLUMN))
+
+    return watched
+
+
+def _outcome(trainer: Any, outcome: str | Callable[..., Any] | None) -> int:
+    """The position of the outcome among the trainer's rewards."""
+    functions, names = trainer.reward_funcs, trainer.reward_func_names
+    found = [
+        at
+        for at, (function, name) in enumerate(zip(functions, names, strict=True))
+        if outcome is function or outcome == name or (outcome is None and len(functions) == 1)
+    ]
+    if len(found) != 1:
+        raise ArgumentError(
+            f"outcome: expected the one reward function that says whether an answer is correct, "
+            f"one of {', '.join(names)}, got {outcome!r}; a function that is not to be trained on "
+            "can be among the trainer's with the reward weight 0"
+        )
+    if isinstance(functions[found[0]], torch.nn.Module):
+        raise ArgumentError(
+            f"outcome: expected a reward function, got the reward model {names[found[0]]}, which "
+            "TRL does not give the rows; wrap it in a function that returns its scores"
+        )
+    return found[0]
+
+
+def _check(trainer: Any) -> None:
+    """See that the trainer has the needed names, and that its settings and its data can work."""
+    missing = [name for name in TRAINER if not hasattr(trainer, name)]
+    if "args" not in missing:
+        missing += [f"args.{name}" for name in ARGS if not hasattr(trainer.args, name)]
+    if missing:
+        raise ArgumentError(
+            "trainer: expected a GRPOTrainer or an RLOOTrainer with the names that selection "
+            f"needs, got a {type(trainer).__name__} without {', '.join(missing)}; use a release "
+            "of TRL that docs/trainers.md lists"
+        )
+    args, dataset = trainer.args, trainer.train_dataset
+    owner = getattr(trainer.get_train_dataloader, "__module__", "")
+    if owner.partition(".")[0] != "trl":
+        raise ArgumentError(
+            f"trainer: expected TRL's own get_train_dataloader, got one of {owner}, which selection "
+            "would replace; call select_prompts once, on a trainer that leaves the loader to TRL"
+        )
+    unfit = {
+        "auto_find_batch_size": (args.auto_find_batch_size, False),
+        "remove_unused_columns": (args.remove_unused_columns, False),
+        "GPUs of one process": (max(args.n_gpu, 1), 1),
+        **{
+            f"{name} parallel size": (getattr(trainer, f"get_{kind}_size")(), 1)
+            for kind, name in (("cp", "context"), ("sp", "sequence"), ("tp", "tensor"))
+        },
+    }
+    for name, (got, expected) in unfit.items():
+        if got != expected:
+            raise ArgumentError(
+                f"{name}: expected {expected}, got {got}; with it TRL cuts the batches in another "
+                "way than the rows are dealt, so leave it at its default"
+            )
+    if not hasattr(dataset, "select_columns") or not hasattr(dataset, "__len__"):
+        raise ArgumentError(
+            f"train_dataset: expected a datasets.Dataset, whose rows can be looked up, got a "
+            f"{type(dataset).__name__}; load it without streaming"
+        )
+    if COLUMN in dataset.column_names:
+        raise ArgumentError(f"train_dataset: the column {COLUMN} is this adapter's; rename it")
+    needed = _prompts(args) * -(-args.gradient_accumulation_steps // _repeats(args))
+    if len(dataset) < needed:
+        raise ArgumentError(
+            f"train_dataset: expected {needed} prompts or more, which one optimiser step rolls "
+            f"out, got {len(dataset)}; set a smaller batch"
+        )
+
+
+def _prompts(args: Any) -> int:
+    """Prompts of a generation, over all processes."""
+    return int(args.generation_batch_size // args.num_generations)
+
+
+def _repeats(args: Any) -> int:
+    """Micro-batches that are trained on the rollouts of one generation."""
+    return int(args.num_iterations * args.steps_per_generation)
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: expected the beliefs of the run that wrote this checkpoint, got no file; to "
+            "go on from these weights with new beliefs, make the trainer with the folder as its "
+            "model and train without resume_from_checkpoint"
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what a damaged file makes torch raise is not specified
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: cannot read the beliefs: {reason}") from error
+
+
+def _as_is(rows: Any) -> Any:
+    return rows
