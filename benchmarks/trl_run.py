@@ -60,10 +60,7 @@ def tiny_model() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
 def tiny_dataset(prompts: int = PROMPTS) -> Dataset:
     """Sums, each with the chance that an answer to it counts as correct."""
     return Dataset.from_list(
-        [
-            {"prompt": f"{at}+{at}=", "chance": CHANCES[at % len(CHANCES)]}
-            for at in range(prompts)
-        ]
+        [{"prompt": f"{at}+{at}=", "chance": CHANCES[at % len(CHANCES)]} for at in range(prompts)]
     )
 
 

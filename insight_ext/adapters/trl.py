@@ -28,20 +28,42 @@ from insight_ext.adapters.dataset import pool_from_dataset
 from insight_ext.atomic_file import write_atomically
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.errors import ArgumentError, CheckpointError
-from insight_ext.loop.selection_loop import SelectionLoop
+from insight_ext.loop import SelectionLoop
 
 COLUMN = "insight_rollout"  # (group, number of the rollout in it): a row's way to the reward
 FILE = "insight_ext.pt"  # in each checkpoint's folder
-TRAINER = (
-    "accelerator add_callback args data_collator get_cp_size get_sp_size get_tp_size "
-    "get_train_dataloader log model reward_func_names reward_funcs save_model state train "
-    "train_dataset"
-).split()
-ARGS = (
-    "auto_find_batch_size generation_batch_size gradient_accumulation_steps ignore_data_skip n_gpu "
-    "num_generations num_iterations output_dir remove_unused_columns seed should_save "
-    "steps_per_generation"
-).split()
+TRAINER = [
+    "accelerator",
+    "add_callback",
+    "args",
+    "data_collator",
+    "get_cp_size",
+    "get_sp_size",
+    "get_tp_size",
+    "get_train_dataloader",
+    "log",
+    "model",
+    "reward_func_names",
+    "reward_funcs",
+    "save_model",
+    "state",
+    "train",
+    "train_dataset",
+]
+ARGS = [
+    "auto_find_batch_size",
+    "generation_batch_size",
+    "gradient_accumulation_steps",
+    "ignore_data_skip",
+    "n_gpu",
+    "num_generations",
+    "num_iterations",
+    "output_dir",
+    "remove_unused_columns",
+    "seed",
+    "should_save",
+    "steps_per_generation",
+]
 
 
 def select_prompts(
@@ -138,7 +160,7 @@ class _Rows(IterableDataset[Any]):
         size = len(rollouts) // ranks.size
         mine = rollouts[ranks.rank * size : (ranks.rank + 1) * size]
         return [
-            {**self.trainer.train_dataset[dealt.index], COLUMN: (dealt.group, number)}
+            {**self.trainer.train_dataset[dealt.position], COLUMN: (dealt.group, number)}
             for dealt, number in mine
         ]
 

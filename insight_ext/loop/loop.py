@@ -311,13 +311,17 @@ class SelectionLoop(Stateful):
 
     def record(self, folder: str | Path, every: int = 50) -> None:
         """Write the history there from now on, see `folder` and `history_every`."""
-        self.close()
+        self.close(finished=False)
         self.folder, self.history_every = Path(folder), every
 
-    def close(self) -> None:
-        """Look at the beliefs once more, write the rest of the history, and leave the folder."""
+    def close(self, *, finished: bool = True) -> None:
+        """Write the rest of the history and leave the folder to others.
+
+        Args:
+            finished: the run ends here, so the beliefs are looked at once more.
+        """
         if self._writer is not None:
-            if self._unseen is not None:
+            if finished and self._unseen is not None:
                 self._look(self._unseen)
             self._writer.close()
             self._writer = None
@@ -361,8 +365,8 @@ class SelectionLoop(Stateful):
         fitting = self._fitting(state)
         self._say_what_differs(state["told"])
         self._apply(fitting)
-        self._agreed, self._unseen = False, None
-        self.close()
+        self._agreed = False
+        self.close(finished=False)
         if in_flight == "again":
             lost = [flight for flight in self._flights if not flight.is_whole]
             for flight in lost:

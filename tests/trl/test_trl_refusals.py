@@ -9,11 +9,11 @@ import pytest
 pytest.importorskip("trl")
 
 import torch
-from benchmarks.trl_run import correct, make_trainer, tiny_dataset
 from transformers import LlamaConfig, LlamaForSequenceClassification
 from trl import GRPOTrainer
 from trl.experimental.async_grpo import AsyncGRPOTrainer
 
+from benchmarks.trl_run import correct, make_trainer, tiny_dataset
 from insight_ext import ArgumentError, PoolError
 from insight_ext.adapters.trl import ARGS, COLUMN, TRAINER, select_prompts
 

@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("trl")
 
-from benchmarks.trl_run import make_trainer, run_apart, tiny_dataset
 from transformers import TrainerCallback, TrainerState
 
+from benchmarks.trl_run import make_trainer, run_apart, tiny_dataset
 from insight_ext.adapters.trl import FILE, select_prompts
 from insight_ext.distributed.ranks import digest
 from insight_ext.errors import CheckpointError

@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip("trl")
 
-from benchmarks.trl_run import correct, make_trainer, tiny_dataset
 from trl import GRPOTrainer
 from trl.experimental.gmpo import GMPOConfig, GMPOTrainer
 
+from benchmarks.trl_run import correct, make_trainer, tiny_dataset
 from insight_ext.adapters.trl import COLUMN, select_prompts
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -167,9 +167,7 @@ def test_evaluation_in_between_changes_no_belief(tmp_path, watched):
 
 @pytest.mark.parametrize("base", [OwnTrainer, GMPOTrainer])
 def test_subclasses_are_served(base, tmp_path, watched):
-    trainer = make_trainer(
-        tmp_path, base=base, config=GMPOConfig if base is GMPOTrainer else None
-    )
+    trainer = make_trainer(tmp_path, base=base, config=GMPOConfig if base is GMPOTrainer else None)
     watch = watched(select_prompts(trainer))
     trainer.train()
     assert isinstance(trainer, base)
