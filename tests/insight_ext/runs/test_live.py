@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from insight_ext import ArgumentError, BetaPosteriors, Prompt
 from insight_ext.runs.live import RECENT, MetricsTail, RunFolder
-from lightning_integration import history
-from lightning_integration.history import MetricsFile, RunHistory
+from insight_ext.runs import writer
+from insight_ext.runs.writer import RunWriter
+from lightning_integration.metrics_file import MetricsFile
 
 PROMPTS = [Prompt("a", "", ""), Prompt("b", "", "")]
 
@@ -106,7 +107,7 @@ def test_what_is_no_metrics_file_is_refused(tmp_path, text, message):
 
 
 def test_a_folder_is_read_as_far_as_it_got(tmp_path):
-    run, written, beliefs = RunFolder(tmp_path), RunHistory(tmp_path), BetaPosteriors(4)
+    run, written, beliefs = RunFolder(tmp_path), RunWriter(tmp_path), BetaPosteriors(4)
     assert (run.step, run.beliefs, run.written) == (None, None, None)
     beliefs.observe([1], [8], 8)
     written.add_beliefs(0, beliefs)
@@ -126,7 +127,7 @@ def test_a_folder_is_read_as_far_as_it_got(tmp_path):
 
 
 def test_without_metrics_the_groups_tell_how_many_are_mixed(tmp_path):
-    written = RunHistory(tmp_path)
+    written = RunWriter(tmp_path)
     for step, successes in enumerate([(8, 0), (4, 8), (3, 5)]):
         add_groups(written, step, *successes)
     written.flush()
@@ -136,8 +137,8 @@ def test_without_metrics_the_groups_tell_how_many_are_mixed(tmp_path):
 
 
 def test_of_many_parts_the_last_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(history, "ROWS_PER_PART", 4)
-    written = RunHistory(tmp_path)
+    monkeypatch.setattr(writer, "ROWS_PER_PART", 4)
+    written = RunWriter(tmp_path)
     for step in range(7):
         add_groups(written, step, 4, 4)
     written.flush()
@@ -145,7 +146,7 @@ def test_of_many_parts_the_last_is_read(tmp_path, monkeypatch):
 
 
 def test_a_part_that_a_resumed_run_drops_does_no_harm(tmp_path, monkeypatch):
-    written = RunHistory(tmp_path)
+    written = RunWriter(tmp_path)
     add_groups(written, 0, 4, 4)
     written.flush()
     run = RunFolder(tmp_path)
