@@ -25,23 +25,45 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from insight_ext.adapters.dataset import pool_from_dataset
-from insight_ext.atomic_file import write_atomically
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.errors import ArgumentError, CheckpointError
-from insight_ext.loop.selection_loop import SelectionLoop
+from insight_ext.loop import SelectionLoop
+from insight_ext.runs.layout import TOTALS
 
 COLUMN = "insight_rollout"  # (group, number of the rollout in it): a row's way to the reward
 FILE = "insight_ext.pt"  # in each checkpoint's folder
-TRAINER = (
-    "accelerator add_callback args data_collator get_cp_size get_sp_size get_tp_size "
-    "get_train_dataloader log model reward_func_names reward_funcs save_model state train "
-    "train_dataset"
-).split()
-ARGS = (
-    "auto_find_batch_size generation_batch_size gradient_accumulation_steps ignore_data_skip n_gpu "
-    "num_generations num_iterations output_dir remove_unused_columns seed should_save "
-    "steps_per_generation"
-).split()
+TRAINER = [
+    "accelerator",
+    "add_callback",
+    "args",
+    "data_collator",
+    "get_cp_size",
+    "get_sp_size",
+    "get_tp_size",
+    "get_train_dataloader",
+    "log",
+    "model",
+    "reward_func_names",
+    "reward_funcs",
+    "save_model",
+    "state",
+    "train",
+    "train_dataset",
+]
+ARGS = [
+    "auto_find_batch_size",
+    "generation_batch_size",
+    "gradient_accumulation_steps",
+    "ignore_data_skip",
+    "n_gpu",
+    "num_generations",
+    "num_iterations",
+    "output_dir",
+    "remove_unused_columns",
+    "seed",
+    "should_save",
+    "steps_per_generation",
+]
 
 
 def select_prompts(
@@ -52,11 +74,13 @@ def select_prompts(
     id_column: str | None = None,
     **options: Any,
 ) -> SelectionLoop:
-    """Have a GRPOTrainer, an RLOOTrainer or a subclass roll out the prompts that a selector chooses.
+    """Have a GRPOTrainer or RLOOTrainer, or a subclass, roll out the prompts a selector chooses.
 
     Beliefs move at the end of every optimiser step in which something was rolled out, and the next
     generation's prompts are chosen from those: the lag is 0. They are saved in the trainer's own
     checkpoints (`insight_ext.pt`) and restored by `trainer.train(resume_from_checkpoint=...)`.
+    The loop's metrics are in the trainer's log, as `selection/NAME`; every group is recorded in
+    `groups.parquet` in the output folder.
 
     Args:
         trainer: not yet training.
@@ -79,7 +103,7 @@ def select_prompts(
         rollouts of a generation had been trained on. Elsewhere TRL rolls out anew, and so are
         prompts chosen anew.
 
-    Cost: a generation's choice is one `SelectionLoop.deal`, its end one exchange over the processes.
+    Cost: of a generation one `SelectionLoop.deal`, and one exchange over the processes.
     """
     _check(trainer)
     at = _outcome(trainer, outcome)
@@ -131,16 +155,19 @@ class _Rows(IterableDataset[Any]):
             yield self.trainer.data_collator([dict(row) for row in self.rows])
 
     def _deal(self) -> list[dict[str, Any]]:
-        ranks, copies = self.loop.ranks, self.trainer.args.num_generations
+        ranks, copies = self.loop.ranks, self.loop.rollouts
         rollouts = [
             (dealt, number) for dealt in self.loop.deal(self.prompts) for number in range(copies)
         ]
         size = len(rollouts) // ranks.size
         mine = rollouts[ranks.rank * size : (ranks.rank + 1) * size]
-        return [
-            {**self.trainer.train_dataset[dealt.index], COLUMN: (dealt.group, number)}
-            for dealt, number in mine
-        ]
+        positions = list(dict.fromkeys(dealt.position for dealt, _ in mine))
+        columns = self.trainer.train_dataset[positions]
+        rows = {
+            position: {name: column[at] for name, column in columns.items()}
+            for at, position in enumerate(positions)
+        }
+        return [{**rows[dealt.position], COLUMN: (dealt.group, number)} for dealt, number in mine]
 
 
 class _Selection(TrainerCallback):
@@ -156,11 +183,16 @@ class _Selection(TrainerCallback):
             self._metrics.append(self.loop.end_step())
             self.rows.dealt = False
 
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        self.loop.close()
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """The trainer's, with the means of the metrics over the steps since the latest log."""
+        """The trainer's, with the metrics of the steps since the latest log."""
         if self.trainer.model.training:
-            for name in {name for metrics in self._metrics for name in metrics}:
-                logs[name] = fmean(each[name] for each in self._metrics if name in each)
+            names = dict.fromkeys(name for metrics in self._metrics for name in metrics)
+            for name in names:
+                values = [each[name] for each in self._metrics if name in each]
+                logs[f"selection/{name}"] = values[-1] if name in TOTALS else fmean(values)
             self._metrics.clear()
         self._log(logs, *args, **kwargs)
 
@@ -172,8 +204,7 @@ class _Selection(TrainerCallback):
         self._save_model(output_dir, *args, **kwargs)
         checkpoint = f"{PREFIX_CHECKPOINT_DIR}-{self.trainer.state.global_step}"
         if output_dir and Path(output_dir).name == checkpoint and self.trainer.args.should_save:
-            state = self.loop.state_dict()
-            write_atomically(Path(output_dir) / FILE, partial(torch.save, state))
+            self.loop.save(Path(output_dir) / FILE)
 
     def train(
         self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any
@@ -183,8 +214,17 @@ class _Selection(TrainerCallback):
         if folder is True:
             folder = get_last_checkpoint(self.trainer.args.output_dir)
         if folder:
-            self.loop.load_state_dict(_read(Path(folder) / FILE))
+            self._load(Path(folder) / FILE)
         return self._train(resume_from_checkpoint, *args, **kwargs)
+
+    def _load(self, path: Path) -> None:
+        if not path.is_file():
+            raise CheckpointError(
+                f"{path}: expected the beliefs of the run that wrote this checkpoint, got no file; "
+                "to go on from these weights with new beliefs, make the trainer with the folder as "
+                "its model and train without resume_from_checkpoint"
+            )
+        self.loop.load(path)
 
 
 def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[..., Any]:
@@ -252,8 +292,8 @@ def _check(trainer: Any) -> None:
     owner = getattr(trainer.get_train_dataloader, "__module__", "")
     if owner.partition(".")[0] != "trl":
         raise ArgumentError(
-            f"trainer: expected TRL's own get_train_dataloader, got one of {owner}, which selection "
-            "would replace; call select_prompts once, on a trainer that leaves the loader to TRL"
+            f"trainer: expected TRL's own get_train_dataloader, got one of {owner}, which would be "
+            "replaced; call select_prompts once, on a trainer that leaves the loader to TRL"
         )
     unfit = {
         "auto_find_batch_size": (args.auto_find_batch_size, False),
@@ -293,20 +333,6 @@ def _prompts(args: Any) -> int:
 def _repeats(args: Any) -> int:
     """Micro-batches that are trained on the rollouts of one generation."""
     return int(args.num_iterations * args.steps_per_generation)
-
-
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: expected the beliefs of the run that wrote this checkpoint, got no file; to "
-            "go on from these weights with new beliefs, make the trainer with the folder as its "
-            "model and train without resume_from_checkpoint"
-        )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged file makes torch raise is not specified
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path}: cannot read the beliefs: {reason}") from error
 
 
 def _as_is(rows: Any) -> Any:
