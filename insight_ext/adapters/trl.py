@@ -212,7 +212,9 @@ class _Selection(TrainerCallback):
         """The trainer's, after the beliefs are restored."""
         folder = resume_from_checkpoint
         if folder is True:
-            folder = get_last_checkpoint(self.trainer.args.output_dir)
+            folder = get_last_checkpoint(  # type: ignore[no-untyped-call]
+                self.trainer.args.output_dir
+            )
         if folder:
             self._load(Path(folder) / FILE)
         return self._train(resume_from_checkpoint, *args, **kwargs)
@@ -238,7 +240,7 @@ def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[...,
             loop.report(group, values, first=numbers[0][1], of=loop.rollouts)
         return rewards
 
-    plain = function
+    plain: Any = function
     while isinstance(plain, partial):
         plain = plain.func
     if inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(plain.__call__):
