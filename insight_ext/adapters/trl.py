@@ -25,10 +25,10 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from insight_ext.adapters.dataset import pool_from_dataset
-from insight_ext.atomic_file import write_atomically
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.errors import ArgumentError, CheckpointError
 from insight_ext.loop import SelectionLoop
+from insight_ext.runs.layout import TOTALS
 
 COLUMN = "insight_rollout"  # (group, number of the rollout in it): a row's way to the reward
 FILE = "insight_ext.pt"  # in each checkpoint's folder
@@ -74,11 +74,13 @@ def select_prompts(
     id_column: str | None = None,
     **options: Any,
 ) -> SelectionLoop:
-    """Have a GRPOTrainer, an RLOOTrainer or a subclass roll out the prompts that a selector chooses.
+    """Have a GRPOTrainer or RLOOTrainer, or a subclass, roll out the prompts a selector chooses.
 
     Beliefs move at the end of every optimiser step in which something was rolled out, and the next
     generation's prompts are chosen from those: the lag is 0. They are saved in the trainer's own
     checkpoints (`insight_ext.pt`) and restored by `trainer.train(resume_from_checkpoint=...)`.
+    The loop's metrics are in the trainer's log, as `selection/NAME`; every group is recorded in
+    `groups.parquet` in the output folder.
 
     Args:
         trainer: not yet training.
@@ -101,7 +103,7 @@ def select_prompts(
         rollouts of a generation had been trained on. Elsewhere TRL rolls out anew, and so are
         prompts chosen anew.
 
-    Cost: a generation's choice is one `SelectionLoop.deal`, its end one exchange over the processes.
+    Cost: of a generation one `SelectionLoop.deal`, and one exchange over the processes.
     """
     _check(trainer)
     at = _outcome(trainer, outcome)
@@ -153,16 +155,19 @@ class _Rows(IterableDataset[Any]):
             yield self.trainer.data_collator([dict(row) for row in self.rows])
 
     def _deal(self) -> list[dict[str, Any]]:
-        ranks, copies = self.loop.ranks, self.trainer.args.num_generations
+        ranks, copies = self.loop.ranks, self.loop.rollouts
         rollouts = [
             (dealt, number) for dealt in self.loop.deal(self.prompts) for number in range(copies)
         ]
         size = len(rollouts) // ranks.size
         mine = rollouts[ranks.rank * size : (ranks.rank + 1) * size]
-        return [
-            {**self.trainer.train_dataset[dealt.position], COLUMN: (dealt.group, number)}
-            for dealt, number in mine
-        ]
+        positions = list(dict.fromkeys(dealt.position for dealt, _ in mine))
+        columns = self.trainer.train_dataset[positions]
+        rows = {
+            position: {name: column[at] for name, column in columns.items()}
+            for at, position in enumerate(positions)
+        }
+        return [{**rows[dealt.position], COLUMN: (dealt.group, number)} for dealt, number in mine]
 
 
 class _Selection(TrainerCallback):
@@ -178,11 +183,16 @@ class _Selection(TrainerCallback):
             self._metrics.append(self.loop.end_step())
             self.rows.dealt = False
 
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        self.loop.close()
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """The trainer's, with the means of the metrics over the steps since the latest log."""
+        """The trainer's, with the metrics of the steps since the latest log."""
         if self.trainer.model.training:
-            for name in {name for metrics in self._metrics for name in metrics}:
-                logs[name] = fmean(each[name] for each in self._metrics if name in each)
+            names = dict.fromkeys(name for metrics in self._metrics for name in metrics)
+            for name in names:
+                values = [each[name] for each in self._metrics if name in each]
+                logs[f"selection/{name}"] = values[-1] if name in TOTALS else fmean(values)
             self._metrics.clear()
         self._log(logs, *args, **kwargs)
 
@@ -194,8 +204,7 @@ class _Selection(TrainerCallback):
         self._save_model(output_dir, *args, **kwargs)
         checkpoint = f"{PREFIX_CHECKPOINT_DIR}-{self.trainer.state.global_step}"
         if output_dir and Path(output_dir).name == checkpoint and self.trainer.args.should_save:
-            state = self.loop.state_dict()
-            write_atomically(Path(output_dir) / FILE, partial(torch.save, state))
+            self.loop.save(Path(output_dir) / FILE)
 
     def train(
         self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any
@@ -203,10 +212,21 @@ class _Selection(TrainerCallback):
         """The trainer's, after the beliefs are restored."""
         folder = resume_from_checkpoint
         if folder is True:
-            folder = get_last_checkpoint(self.trainer.args.output_dir)
+            folder = get_last_checkpoint(  # type: ignore[no-untyped-call]
+                self.trainer.args.output_dir
+            )
         if folder:
-            self.loop.load_state_dict(_read(Path(folder) / FILE))
+            self._load(Path(folder) / FILE)
         return self._train(resume_from_checkpoint, *args, **kwargs)
+
+    def _load(self, path: Path) -> None:
+        if not path.is_file():
+            raise CheckpointError(
+                f"{path}: expected the beliefs of the run that wrote this checkpoint, got no file; "
+                "to go on from these weights with new beliefs, make the trainer with the folder as "
+                "its model and train without resume_from_checkpoint"
+            )
+        self.loop.load(path)
 
 
 def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[..., Any]:
@@ -220,7 +240,7 @@ def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[...,
             loop.report(group, values, first=numbers[0][1], of=loop.rollouts)
         return rewards
 
-    plain = function
+    plain: Any = function
     while isinstance(plain, partial):
         plain = plain.func
     if inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(plain.__call__):
@@ -274,8 +294,8 @@ def _check(trainer: Any) -> None:
     owner = getattr(trainer.get_train_dataloader, "__module__", "")
     if owner.partition(".")[0] != "trl":
         raise ArgumentError(
-            f"trainer: expected TRL's own get_train_dataloader, got one of {owner}, which selection "
-            "would replace; call select_prompts once, on a trainer that leaves the loader to TRL"
+            f"trainer: expected TRL's own get_train_dataloader, got one of {owner}, which would be "
+            "replaced; call select_prompts once, on a trainer that leaves the loader to TRL"
         )
     unfit = {
         "auto_find_batch_size": (args.auto_find_batch_size, False),
@@ -315,20 +335,6 @@ def _prompts(args: Any) -> int:
 def _repeats(args: Any) -> int:
     """Micro-batches that are trained on the rollouts of one generation."""
     return int(args.num_iterations * args.steps_per_generation)
-
-
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: expected the beliefs of the run that wrote this checkpoint, got no file; to "
-            "go on from these weights with new beliefs, make the trainer with the folder as its "
-            "model and train without resume_from_checkpoint"
-        )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged file makes torch raise is not specified
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path}: cannot read the beliefs: {reason}") from error
 
 
 def _as_is(rows: Any) -> Any:
