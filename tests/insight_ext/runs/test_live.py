@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_ext import ArgumentError, BetaPosteriors, Prompt
-from insight_ext.runs.live import RECENT, MetricsTail, RunFolder
 from insight_ext.runs import writer
+from insight_ext.runs.live import RECENT, MetricsTail, RunFolder
 from insight_ext.runs.writer import RunWriter
 from lightning_integration.metrics_file import MetricsFile
 
