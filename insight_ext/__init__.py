@@ -6,7 +6,6 @@ from insight_ext import selectors
 from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.beliefs.group import Group
 from insight_ext.beliefs.pool import Prompt, PromptPool
-from insight_ext.distributed.sharded_pool import ShardedPool
 from insight_ext.errors import (
     ArgumentError,
     BeliefError,
@@ -56,7 +55,6 @@ __all__ = [
     "Selection",
     "SelectionLoop",
     "Selector",
-    "ShardedPool",
     "Thompson",
     "WeightedInformation",
     "build_info",

@@ -195,7 +195,7 @@ def select_top_k(
         exclude: prompts not to choose (in flight, say), in either form; none if None.
         sorted: best first if true, by ascending index if not.
         first: the place in the whole pool of the first belief given, for a pool that is held in
-            parts (see `ShardedPool`). What goes in is told by places in `alpha`, what comes out by
+            parts. What goes in is told by places in `alpha`, what comes out by
             places in the whole pool: `first + i` for belief i.
 
     Returns:

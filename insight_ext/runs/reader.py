@@ -105,8 +105,8 @@ def read_experiment(folder: Path) -> Experiment:
             f"report: expected {METRICS_FILE} in {folder} or in folders ARM-seedS inside it, "
             "found none; give the folder that a training run wrote. The file is written by "
             "MetricsFile of lightning_integration.metrics_file, which python -m "
-            "lightning_integration uses, or by Lightning's CSVLogger, as a logger of the Trainer; TensorBoard's files are not "
-            "read"
+            "lightning_integration uses, or by Lightning's CSVLogger, as a logger of the Trainer; "
+            "TensorBoard's files are not read"
         )
     runs, notes = [], []
     for place in places:
