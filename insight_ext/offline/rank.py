@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from insight_ext.beliefs.beta import each_once
 from insight_ext.beliefs.pool import PromptPool
-from insight_ext.curators.curation import prompt_columns
 from insight_ext.errors import ArgumentError
 from insight_ext.offline.logs import Floats, GroupLog, Integers
-from insight_ext.offline.tables import write_columns
+from insight_ext.offline.tables import prompt_columns, write_columns
 from insight_ext.plugins import need
 from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
 from insight_ext.selectors.base import NONE
@@ -104,8 +103,8 @@ def rank(
     """The prompts that a strategy would choose next after what a log holds.
 
     The strategy observes the log step by step, then selects once. Every prompt is a candidate, also
-    where the strategy would draw some by default (`candidate_ratio`). Prompts of the log's pool that
-    were never visited count as unseen.
+    where the strategy would draw some by default (`candidate_ratio`). Prompts of the log's pool
+    that were never visited count as unseen.
 
     Args:
         log: the past, see `read_log`; read it with a pool to have unseen prompts ranked too.
