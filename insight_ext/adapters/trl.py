@@ -19,56 +19,25 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from insight_ext.adapters.dataset import pool_from_dataset
+from insight_ext.adapters.trl_checks import check, position_of, prompts_of, repeats_of
 from insight_ext.distributed.ranks import Ranks
-from insight_ext.errors import ArgumentError, CheckpointError
+from insight_ext.errors import CheckpointError
 from insight_ext.loop import SelectionLoop
 from insight_ext.runs.layout import TOTALS
+from insight_ext.selectors import Selector
 
 COLUMN = "insight_rollout"  # (group, number of the rollout in it): a row's way to the reward
 FILE = "insight_ext.pt"  # in each checkpoint's folder
-TRAINER = [
-    "accelerator",
-    "add_callback",
-    "args",
-    "data_collator",
-    "get_cp_size",
-    "get_sp_size",
-    "get_tp_size",
-    "get_train_dataloader",
-    "log",
-    "model",
-    "reward_func_names",
-    "reward_funcs",
-    "save_model",
-    "state",
-    "train",
-    "train_dataset",
-]
-ARGS = [
-    "auto_find_batch_size",
-    "generation_batch_size",
-    "gradient_accumulation_steps",
-    "ignore_data_skip",
-    "n_gpu",
-    "num_generations",
-    "num_iterations",
-    "output_dir",
-    "remove_unused_columns",
-    "seed",
-    "should_save",
-    "steps_per_generation",
-]
 
 
 def select_prompts(
     trainer: Any,
-    selector: Any = "insight",
+    selector: Selector | str = "insight",
     *,
     outcome: str | Callable[..., Any] | None = None,
     id_column: str | None = None,
@@ -105,8 +74,8 @@ def select_prompts(
 
     Cost: of a generation one `SelectionLoop.deal`, and one exchange over the processes.
     """
-    _check(trainer)
-    at = _outcome(trainer, outcome)
+    check(trainer, COLUMN)
+    at = position_of(outcome, trainer)
     args, accelerator = trainer.args, trainer.accelerator
     loop = SelectionLoop(
         pool_from_dataset(trainer.train_dataset, id_column),
@@ -133,7 +102,7 @@ class _Rows(IterableDataset[Any]):
 
     def __init__(self, trainer: Any, loop: SelectionLoop) -> None:
         self.trainer, self.loop = trainer, loop
-        self.prompts, self.repeats = _prompts(trainer.args), _repeats(trainer.args)
+        self.prompts, self.repeats = prompts_of(trainer.args), repeats_of(trainer.args)
         self.asked = 0  # micro-batches in this process, as TRL counts its steps
         self.rows: list[dict[str, Any]] = []  # of the latest generation, of this process
         self.dealt = False  # anything in the present step
@@ -255,86 +224,6 @@ def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[...,
             return tell(function(*args, **kwargs), kwargs.get(COLUMN))
 
     return watched
-
-
-def _outcome(trainer: Any, outcome: str | Callable[..., Any] | None) -> int:
-    """The position of the outcome among the trainer's rewards."""
-    functions, names = trainer.reward_funcs, trainer.reward_func_names
-    found = [
-        at
-        for at, (function, name) in enumerate(zip(functions, names, strict=True))
-        if outcome is function or outcome == name or (outcome is None and len(functions) == 1)
-    ]
-    if len(found) != 1:
-        raise ArgumentError(
-            f"outcome: expected the one reward function that says whether an answer is correct, "
-            f"one of {', '.join(names)}, got {outcome!r}; a function that is not to be trained on "
-            "can be among the trainer's with the reward weight 0"
-        )
-    if isinstance(functions[found[0]], torch.nn.Module):
-        raise ArgumentError(
-            f"outcome: expected a reward function, got the reward model {names[found[0]]}, which "
-            "TRL does not give the rows; wrap it in a function that returns its scores"
-        )
-    return found[0]
-
-
-def _check(trainer: Any) -> None:
-    """See that the trainer has the needed names, and that its settings and its data can work."""
-    missing = [name for name in TRAINER if not hasattr(trainer, name)]
-    if "args" not in missing:
-        missing += [f"args.{name}" for name in ARGS if not hasattr(trainer.args, name)]
-    if missing:
-        raise ArgumentError(
-            "trainer: expected a GRPOTrainer or an RLOOTrainer with the names that selection "
-            f"needs, got a {type(trainer).__name__} without {', '.join(missing)}; use a release "
-            "of TRL that docs/trainers.md lists"
-        )
-    args, dataset = trainer.args, trainer.train_dataset
-    owner = getattr(trainer.get_train_dataloader, "__module__", "")
-    if owner.partition(".")[0] != "trl":
-        raise ArgumentError(
-            f"trainer: expected TRL's own get_train_dataloader, got one of {owner}, which would be "
-            "replaced; call select_prompts once, on a trainer that leaves the loader to TRL"
-        )
-    unfit = {
-        "auto_find_batch_size": (args.auto_find_batch_size, False),
-        "remove_unused_columns": (args.remove_unused_columns, False),
-        "GPUs of one process": (max(args.n_gpu, 1), 1),
-        **{
-            f"{name} parallel size": (getattr(trainer, f"get_{kind}_size")(), 1)
-            for kind, name in (("cp", "context"), ("sp", "sequence"), ("tp", "tensor"))
-        },
-    }
-    for name, (got, expected) in unfit.items():
-        if got != expected:
-            raise ArgumentError(
-                f"{name}: expected {expected}, got {got}; with it TRL cuts the batches in another "
-                "way than the rows are dealt, so leave it at its default"
-            )
-    if not hasattr(dataset, "select_columns") or not hasattr(dataset, "__len__"):
-        raise ArgumentError(
-            f"train_dataset: expected a datasets.Dataset, whose rows can be looked up, got a "
-            f"{type(dataset).__name__}; load it without streaming"
-        )
-    if COLUMN in dataset.column_names:
-        raise ArgumentError(f"train_dataset: the column {COLUMN} is this adapter's; rename it")
-    needed = _prompts(args) * -(-args.gradient_accumulation_steps // _repeats(args))
-    if len(dataset) < needed:
-        raise ArgumentError(
-            f"train_dataset: expected {needed} prompts or more, which one optimiser step rolls "
-            f"out, got {len(dataset)}; set a smaller batch"
-        )
-
-
-def _prompts(args: Any) -> int:
-    """Prompts of a generation, over all processes."""
-    return int(args.generation_batch_size // args.num_generations)
-
-
-def _repeats(args: Any) -> int:
-    """Micro-batches that are trained on the rollouts of one generation."""
-    return int(args.num_iterations * args.steps_per_generation)
 
 
 def _as_is(rows: Any) -> Any:

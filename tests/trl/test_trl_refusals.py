@@ -15,7 +15,8 @@ from trl.experimental.async_grpo import AsyncGRPOTrainer
 
 from benchmarks.trl_run import correct, make_trainer, tiny_dataset
 from insight_ext import ArgumentError, PoolError
-from insight_ext.adapters.trl import ARGS, COLUMN, TRAINER, select_prompts
+from insight_ext.adapters.trl import COLUMN, select_prompts
+from insight_ext.adapters.trl_checks import ARGS, TRAINER
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
