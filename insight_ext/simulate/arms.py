@@ -8,7 +8,7 @@ from typing import Any
 from insight_ext.errors import ArgumentError
 from insight_ext.plugins import parsed_options
 from insight_ext.selectors import SELECTORS, check_selector, make_selector
-from insight_ext.simulate.learners import Learner
+from insight_ext.simulate.learner import Learner
 from insight_ext.simulate.trial import Chooser, Oracle
 
 RANDOM, ORACLE = "random", "oracle"
@@ -102,4 +102,4 @@ def selector_of(arm: str, learner: Learner, seed: int) -> Chooser:
         return Oracle(learner)
     if options.get("features") is True:
         options = {**options, "features": learner.features}
-    return make_selector(name, learner.settings.prompts, seed=seed, **options)
+    return make_selector(name, len(learner.visits), seed=seed, **options)

@@ -17,23 +17,23 @@ def test_equal_seeds_give_equal_learners(name):
     one, other = (make_learner(name, prompts=300, seed=5) for _ in range(2))
     for _ in range(3):
         assert torch.equal(one.train(torch.arange(64), 8), other.train(torch.arange(64), 8))
-    assert one.mean_skill == other.mean_skill
+    assert one.level == other.level
 
 
 def test_the_skill_grows_by_the_batchs_mean_of_4_p_1_minus_p():
     learner = make_learner("logistic", prompts=500, seed=1)
     p = learner.success_rate(np.arange(100))
     learner.train(torch.arange(100), 8)
-    assert learner.mean_skill == pytest.approx(-2.0 + 0.08 * float((4 * p * (1 - p)).mean()))
+    assert learner.level == pytest.approx(-2.0 + 0.08 * float((4 * p * (1 - p)).mean()))
 
 
 def test_each_further_visit_teaches_seven_tenths_of_the_one_before():
     learner = make_learner("logistic_novelty", prompts=1, rate=0.001, seed=1)
     gains = []
     for _ in range(4):
-        before = learner.mean_skill
+        before = learner.level
         learner.train(torch.tensor([0]), 8)
-        gains.append(learner.mean_skill - before)
+        gains.append(learner.level - before)
     ratios = [b / a for a, b in itertools.pairwise(gains)]
     assert ratios == pytest.approx([0.7] * 3, rel=5e-3)
 
@@ -53,7 +53,7 @@ def test_topics_grow_apart_and_share_what_transfers():
         learner.train(only, 8)
     assert (alone.skill > -2.0).tolist() == [True] + [False] * 7
     assert np.ptp(shared.skill) == 0.0
-    assert alone.mean_skill == pytest.approx(shared.mean_skill)
+    assert alone.level == pytest.approx(shared.level)
 
 
 def test_what_is_not_practised_is_forgotten():
@@ -78,7 +78,7 @@ def test_the_verifier_errs_as_often_as_it_should():
 def test_broken_prompts_teach_nothing():
     learner = make_learner("noisy_verifier", prompts=1000)
     learner.train(torch.from_numpy(np.flatnonzero(np.isinf(learner.difficulty))), 8)
-    assert learner.mean_skill == -2.0
+    assert learner.level == -2.0
 
 
 @pytest.mark.parametrize(
