@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from insight_ext.errors import ArgumentError
@@ -100,6 +100,14 @@ def selector_of(arm: str, learner: Learner, seed: int) -> Chooser:
     name, options = parse_arm(arm)
     if name == ORACLE:
         return Oracle(learner)
-    if options.get("features") is True:
-        options = {**options, "features": learner.features}
-    return make_selector(name, len(learner.visits), seed=seed, **options)
+    return selector_for(learner, name, options, seed)
+
+
+def selector_for(
+    learner: Learner, selector: str, options: Mapping[str, Any], seed: int
+) -> Chooser:
+    """A selector on this learner's pool; whatever `features` it is to have are the learner's."""
+    given = dict(options)
+    if given.get("features") is not None:
+        given["features"] = learner.features
+    return make_selector(selector, len(learner.visits), seed=seed, **given)
