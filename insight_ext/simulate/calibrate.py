@@ -1,9 +1,14 @@
-"""Fits the kinds learner to recorded runs, by penalised maximum likelihood.
+"""Fits the kinds learner to recorded runs.
 
-The skills' course follows from the recorded groups and the parameters alone, so two things are
-scored: the held-out answers of every evaluation, and every rollout. A prompt's difficulty is
-integrated out over all its visits in all runs of its seed; selection by past results, however
-sharp, is then no bias. Weak normal penalties hold what the runs say nothing about.
+The skills' course follows from the recorded groups and the parameters alone. Two fits, one after
+the other:
+
+1. How skills grow (`_fit`): penalised maximum likelihood of the held-out answers of all runs, and
+   of the groups of the runs that choose at random, which alone show how far the prompts of a kind
+   lie apart. Weak normal penalties hold what the runs say nothing about.
+2. What happens to a prompt by itself (`_own_course`): how fast its difficulty wanders, and what it
+   gains by its own groups. The likelihood of all groups, each prompt's difficulty filtered through
+   its visits; choosing by past results, however sharp, is no bias then.
 
 The intervals come from leaving out one run at a time: successive evaluations ask the same held-out
 prompts, so the curvature of the likelihood would claim far too much.
@@ -11,8 +16,9 @@ prompts, so the curvature of the likelihood would claim far too much.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from insight_ext.simulate.kinds_learner import (
-    FEWEST,
-    KindsSettings,
-    RunningShare,
-    group_signal,
-)
+from insight_ext.runs.reader import BASELINES
+from insight_ext.simulate.kinds_learner import FEWEST, KindsSettings, RunningShare, group_signal
 from insight_ext.simulate.recorded import RecordedRun, Recording
 
 Parameters = dict[str, Tensor]
@@ -38,8 +40,24 @@ LOG_WEIGHTS = (-0.5 * GRID**2).log_softmax(0)
 START_SD, LOG_SPREAD_SD, LOG_LEARNS_SD, LOG_TEACHES_SD, LOG_WEAR_SD = 5.0, 0.5, 0.5, 0.7, 1.0
 POWER, POWER_SD = 0.5, 0.25
 USUAL_SPREAD, USUAL_RATE, USUAL_WEAR, LITTLE_FADING = 1.5, 0.03, 10.0, 1e-3
-ITERATIONS = 60
+ITERATIONS = 250
 Z = 1.959964
+# Tried for a prompt's own course, in logits and per step.
+OWN = np.geomspace(0.01, 10.24, 6)
+WANDER = np.geomspace(1 / 2048, 1 / 16, 8)
+NODES = 32
+
+
+def _hermite() -> tuple[Floats, Floats, Floats]:
+    """Gauss-Hermite nodes and weights of the standard normal, and the orthonormal polynomials."""
+    points, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    rows = [np.ones(NODES), points]
+    for n in range(1, NODES - 1):
+        rows.append((points * rows[n] - np.sqrt(n) * rows[n - 1]) / np.sqrt(n + 1))
+    return points, weights / weights.sum(), np.array(rows).T
+
+
+POINTS, WEIGHTS, POLYNOMIALS = _hermite()
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,6 @@ class _Data:
         # All seeds, though a run is left out: a seed without data keeps its first guess.
         self.seeds = sorted({run.seed for run in recording.runs})
         self.seed_of_run = torch.tensor([self.seeds.index(run.seed) for run in runs])
-        size = sum(recording.counts)
         columns: dict[str, list[Floats]] = {}
 
         def add(**values: NDArray[np.generic]) -> None:
@@ -91,7 +108,6 @@ class _Data:
 
         for place, run in enumerate(runs):
             signal = group_signal(run.successes, run.rollouts)
-            lessons = _earlier(run.prompt, signal > 0.0)
             mixed, shares = RunningShare(), np.ones(self.steps)
             by_step = np.bincount(run.step, signal > 0.0, run.steps) / run.prompts_per_step
             for step, share in enumerate(by_step):
@@ -101,47 +117,52 @@ class _Data:
                 flat=flat,
                 kind=run.kind,
                 signal=signal / run.prompts_per_step,
-                lessons=lessons,
-                successes=run.successes,
-                rollouts=run.rollouts,
-                prompt=self.seeds.index(run.seed) * size + run.prompt,
+                lessons=_earlier(run.prompt, signal > 0.0),
                 shares=shares,
                 # After n updates: the skills that the next batch meets, or those at the end.
                 eval_flat=place * (self.steps + 1) + run.eval_step,
-                skill_flat=place * (self.steps + 1) + run.step,
                 eval_kind=run.eval_kind,
                 eval_right=run.eval_right,
                 eval_count=run.eval_count,
             )
-        joined = {name: torch.from_numpy(np.concatenate(parts)) for name, parts in columns.items()}
-        whole = ("flat", "kind", "eval_flat", "eval_kind", "skill_flat", "prompt")
-        for name in whole:
-            joined[name] = joined[name].long()
-        visited, joined["prompt"] = joined["prompt"].unique(return_inverse=True)
-        self.prompts, self.runs, self.columns = len(visited), len(runs), joined
+            if run.arm in BASELINES:
+                add(
+                    at_random=place * (self.steps + 1) + run.step,
+                    at_random_kind=run.kind,
+                    successes=run.successes,
+                    rollouts=run.rollouts,
+                )
+        self.columns = {name: torch.from_numpy(np.concatenate(v)) for name, v in columns.items()}
+        for name in ("flat", "kind", "eval_flat", "eval_kind", "at_random", "at_random_kind"):
+            self.columns[name] = self.columns[name].long()
+        self.runs = len(runs)
 
     def __getattr__(self, name: str) -> Tensor:
         return self.columns[name]
 
 
-def _earlier(prompt: NDArray[np.int64], lesson: NDArray[np.bool_]) -> Floats:
-    """How many lessons each group's prompt had given before it."""
+def _earlier(prompt: NDArray[np.int64], values: NDArray[Any]) -> Floats:
+    """The sum of the values of each group's prompt before it.
+
+    Example:
+        >>> _earlier(np.array([4, 7, 4, 4]), np.array([1.0, 5.0, 2.0, 3.0])).tolist()
+        [0.0, 0.0, 1.0, 3.0]
+    """
     order = np.argsort(prompt, kind="stable")
-    total = np.cumsum(lesson[order])
+    before = np.concatenate(([0.0], np.cumsum(values[order], dtype=np.float64)))[:-1]
     first = np.concatenate(([True], prompt[order][1:] != prompt[order][:-1]))
-    before = total - lesson[order]
-    start = np.maximum.accumulate(np.where(first, before, 0))
+    start = before[np.flatnonzero(first)[np.cumsum(first) - 1]]
     result = np.empty(len(prompt))
     result[order] = before - start
     return result
 
 
 def _first_guess(data: _Data) -> Parameters:
-    """Starts from the answers of the first tenth of the steps; the rest from what is usual."""
-    early = (data.flat % data.steps) < max(data.steps // 10, 1)
+    """Starts from the random runs' first tenth of the steps; the rest is what is usual."""
+    early = data.at_random % (data.steps + 1) < max(data.steps // 10, 1)
     right, tried = (
         torch.zeros(data.kinds, dtype=torch.float64).index_add_(
-            0, data.kind[early], values[early]
+            0, data.at_random_kind[early], values[early]
         )
         for values in (data.successes, data.rollouts)
     )
@@ -187,11 +208,10 @@ def _log_likelihood(data: _Data, p: Parameters) -> Tensor:
     logits = at[:, None] + spread[data.eval_kind][:, None] * GRID
     rate = (logits.sigmoid() @ LOG_WEIGHTS.exp()).clamp(1e-9, 1.0 - 1e-9)
     held = data.eval_right * rate.log() + (data.eval_count - data.eval_right) * (-rate).log1p()
-    logits = skills[data.skill_flat, data.kind][:, None] + spread[data.kind][:, None] * GRID
+    at, kind = skills[data.at_random, data.at_random_kind], data.at_random_kind
+    logits = at[:, None] + spread[kind][:, None] * GRID
     each = data.successes[:, None] * logits - data.rollouts[:, None] * F.softplus(logits)
-    by_prompt = torch.zeros(data.prompts, len(GRID), dtype=torch.float64)
-    by_prompt = by_prompt.index_add(0, data.prompt, each)
-    return held.sum() + (by_prompt + LOG_WEIGHTS).logsumexp(1).sum()
+    return held.sum() + (each + LOG_WEIGHTS).logsumexp(1).sum()
 
 
 def _penalty(p: Parameters, first: Parameters) -> Tensor:
@@ -228,6 +248,77 @@ def _fit(data: _Data, begin: Parameters, first: Parameters) -> tuple[Parameters,
         return {name: v.detach() for name, v in p.items()}, float(_log_likelihood(data, p))
 
 
+def _filtered(
+    run: RecordedRun, skills: Floats, spread: Floats, gains: Floats, wander: float
+) -> float:
+    """The log-likelihood of a run's groups, each prompt's difficulty filtered through its visits.
+
+    The density of a difficulty, relative to the normal one, is held at Gauss-Hermite nodes; as a
+    sum of Hermite polynomials it forgets by itself, the n-th as exp(-n wander) a step.
+
+    Args:
+        skills: of each group's kind at its step. spread: of its kind. gains: see `_gains`.
+    """
+    count = int(run.prompt.max()) + 1
+    density, last = np.ones((count, NODES)), np.zeros(count)
+    orders = np.arange(NODES)
+    total = 0.0
+    for visits in _by_visit(run.prompt):
+        prompt = run.prompt[visits]
+        passed = (run.step[visits] - last[prompt])[:, None]
+        coefficients = (density[prompt] * WEIGHTS) @ POLYNOMIALS
+        coefficients *= np.exp(-wander * passed * orders)
+        before = np.maximum(coefficients @ POLYNOMIALS.T, 1e-9)
+        logits = (skills + gains)[visits][:, None] - spread[visits][:, None] * POINTS
+        right, tried = run.successes[visits][:, None], run.rollouts[visits][:, None]
+        after = before * np.exp(right * logits - tried * np.logaddexp(0.0, logits))
+        chance = after @ WEIGHTS
+        total += float(np.log(chance).sum())
+        density[prompt], last[prompt] = after / chance[:, None], run.step[visits]
+    return total
+
+
+def _by_visit(prompt: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The groups that are their prompt's first visit, its second, and so on."""
+    before = _earlier(prompt, np.ones(len(prompt), dtype=np.bool_)).astype(np.int64)
+    order = np.argsort(before, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(before))[:-1])
+
+
+def _own_course(
+    recording: Recording, data: _Data, p: Parameters
+) -> NDArray[np.float64]:
+    """The log-likelihood of each run's groups over the grid OWN x WANDER, other parameters fixed.
+
+    Returns:
+        Shape (runs, len(OWN), len(WANDER)).
+    """
+    skills = _skills(data, p).numpy().reshape(data.runs, data.steps + 1, data.kinds)
+    spread, power = p["log_spread"].exp().numpy(), float(p["power"])
+    shares = data.shares.numpy().reshape(data.runs, data.steps)
+    result = np.empty((data.runs, len(OWN), len(WANDER)))
+    for at, run in enumerate(recording.runs):
+        signal = group_signal(run.successes, run.rollouts) / run.prompts_per_step
+        gains = _earlier(run.prompt, signal * shares[at, run.step] ** -power)
+        own_skills = skills[at, run.step, run.kind]
+        for i, own in enumerate(OWN):
+            for j, wander in enumerate(WANDER):
+                result[at, i, j] = _filtered(
+                    run, own_skills, spread[run.kind], own * gains, wander
+                )
+    return result
+
+
+def _summit(values: Floats, grid: Floats) -> float:
+    """Where a curve over a grid of logs is highest, by the parabola through its three best."""
+    at = int(np.clip(values.argmax(), 1, len(values) - 2))
+    left, top, right = values[at - 1 : at + 2]
+    bend = left - 2.0 * top + right
+    shift = 0.5 * (left - right) / bend if bend < 0.0 else float(np.sign(right - left))
+    step = np.log(grid[at + 1] / grid[at])
+    return float(np.log(grid[at]) + np.clip(shift, -1.0, 1.0) * step)
+
+
 def calibrate(
     recording: Recording, on_fit: Callable[[int, int], None] = lambda done, total: None
 ) -> Calibration:
@@ -243,20 +334,23 @@ def calibrate(
     first = _first_guess(everything)
     total = len(recording.runs) + 1
     fit, log_likelihood = _fit(everything, first, first)
+    course = _own_course(recording, everything, fit)
     on_fit(1, total)
-    whole = _named(recording, fit)
+    whole = _named(recording, fit, course.sum(0))
     without = []
     for left_out in range(len(recording.runs)):
         kept = recording.runs[:left_out] + recording.runs[left_out + 1 :]
-        p, _ = _fit(_Data(recording, kept), fit, first)
-        without.append(_named(recording, p))
+        p = fit
+        if any(run.arm in BASELINES for run in kept):
+            p, _ = _fit(_Data(recording, kept), fit, first)
+        without.append(_named(recording, p, np.delete(course, left_out, axis=0).sum(0)))
         on_fit(left_out + 2, total)
     errors = {name: _jackknife(np.array([other[name] for other in without])) for name in whole}
     estimates = dict(
         _estimate(name, value, errors[name], len(recording.runs)) for name, value in whole.items()
     )
     return Calibration(
-        _settings(recording, fit),
+        _settings(recording, fit, estimates),
         estimates,
         log_likelihood,
         len(recording.runs),
@@ -265,9 +359,12 @@ def calibrate(
     )
 
 
-def _named(recording: Recording, p: Parameters) -> dict[str, float]:
+def _named(recording: Recording, p: Parameters, course: Floats) -> dict[str, float]:
     """The parameters by the names of the report; what is positive as its log, until the end."""
-    values = {"log rate": float(p["log_rate"]), "log wear": float(p["log_wear"])}
+    values = {f"log {name}": float(p[f"log_{name}"]) for name in ("rate", "wear")}
+    best_own, best_wander = np.unravel_index(course.argmax(), course.shape)
+    values["log own"] = _summit(course[:, best_wander], OWN)
+    values["log wander"] = _summit(course[best_own], WANDER)
     values |= {"power": float(p["power"]), "share taught to all kinds": float(p["shared"].sigmoid())}
     for place, kind in enumerate(recording.kinds):
         values[f"start {kind}"] = float(p["start"][:, place].mean())
@@ -306,7 +403,9 @@ def _estimate(name: str, value: float, error: float, runs: int) -> tuple[str, Es
     return name, Estimate(*ends)
 
 
-def _settings(recording: Recording, p: Parameters) -> KindsSettings:
+def _settings(
+    recording: Recording, p: Parameters, estimates: Mapping[str, Estimate]
+) -> KindsSettings:
     start = p["start"]
     deviation = start.std(0).median() if len(start) > 1 else torch.tensor(0.0)
 
@@ -322,6 +421,8 @@ def _settings(recording: Recording, p: Parameters) -> KindsSettings:
         spread=rounded(p["log_spread"].exp()),
         transfer=[rounded(row) for row in _transfer(p)],
         fading=rounded(p["log_fading"].exp()),
+        own=float(f"{estimates['own'].value:.4g}"),
+        wander=float(f"{estimates['wander'].value:.4g}"),
         wear=float(f"{float(p['log_wear'].exp()):.4g}"),
         power=float(f"{float(p['power']):.4g}"),
         prompts_per_step=recording.runs[0].prompts_per_step,

@@ -2,9 +2,10 @@
 
 Skills and difficulties are in logits:
 
-    P(success on prompt i) = logistic(skill[kind[i]] - difficulty[i])
+    P(success on prompt i) = logistic(skill[kind[i]] + gained[i] - difficulty[i])
 
-A group with s of K answers right carries the signal of GRPO with standardised advantages,
+Difficulties wander, since every update jolts every prompt: normal, with a correlation that falls
+by exp(-wander) a step. A group with s of K answers right carries the signal of GRPO with standardised advantages,
 a = 2 sqrt(s (K - s)) / K, which is 0 for groups all right or all wrong. Prompt i's worth falls with
 the signals that it has given before, and AdamW divides a step by the root of the gradient's mean
 square, which is about the share M of mixed groups:
@@ -12,11 +13,13 @@ square, which is about the share M of mixed groups:
     worth[i]  = 1 / (1 + lessons[i] / wear)
     taught[k] = sum over the batch's groups of kind k of a worth / batch size / M^power
     skill    += transfer taught - fading
+    gained[i] += own a / batch size / M^power
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,6 +54,9 @@ class KindsSettings:
         transfer: rows learn from columns: logits per step if every group of the batch were of the
             column's kind and taught 1.
         fading: what a kind loses per step, in logits.
+        own: logits that a prompt's own part gains per step if every group of the batch were its
+            own and its signal 1.
+        wander: of the difficulties, per step; 0 keeps them.
         wear: lessons after which a prompt teaches half as much.
         power: of the share of mixed groups; 1/2 where noise dominates the gradient, 0 for plain
             gradient descent.
@@ -65,6 +71,8 @@ class KindsSettings:
     spread: Sequence[float]
     transfer: Sequence[Sequence[float]]
     fading: Sequence[float]
+    own: float
+    wander: float
     wear: float
     power: float
     prompts_per_step: int
@@ -82,8 +90,8 @@ class KindsSettings:
             raise ArgumentError(f"transfer: expected {count} rows of {count} numbers")
         if min(self.counts) < 1 or sum(self.held_out) < 1:
             raise ArgumentError("counts: expected at least one prompt of each kind and held out")
-        if self.wear <= 0.0 or min(self.spread) < 0.0:
-            raise ArgumentError("expected wear above 0 and no negative spread")
+        if self.wear <= 0.0 or min(self.wander, self.own, *self.spread) < 0.0:
+            raise ArgumentError("expected wear above 0, and no negative spread, own or wander")
 
     def write(self, path: Path) -> None:
         """Write the settings as JSON."""
@@ -114,16 +122,18 @@ class KindsLearner:
     Attributes:
         kind: int64, shape (prompts,). features: its one-hot columns, float32.
         skill: float64, shape (kinds,).
-        lessons: float64, shape (prompts,): the groups of each prompt that were mixed.
+        lessons: float64, shape (prompts,): the groups of each prompt that were mixed. gained: what
+            it has gained by them, in logits.
 
     Determinism: equal settings, seed and calls give equal answers.
-    Cost: O(batch + kinds^2) per step.
+    Cost: O(batch + kinds^2) per step; O(prompts) where difficulties wander.
 
     Example:
         >>> learner = KindsLearner(KindsSettings(
         ...     kinds=["sums", "products"], counts=[50, 50], held_out=[10, 10], start=[0.0, -1.0],
         ...     start_deviation=0.0, spread=[1.0, 1.0], transfer=[[0.1, 0.0], [0.0, 0.1]],
-        ...     fading=[0.0, 0.0], wear=8.0, power=0.5, prompts_per_step=32, steps=300))
+        ...     fading=[0.0, 0.0], own=1.0, wander=0.0, wear=8.0, power=0.5,
+        ...     prompts_per_step=32, steps=300))
         >>> before = learner.skill.copy()
         >>> successes = learner.train(torch.arange(32), rollouts=8)   # sums alone
         >>> (learner.skill > before).tolist()
@@ -150,6 +160,7 @@ class KindsLearner:
         self._weights = weights / weights.sum()
         self._squares = RunningShare()
         self.lessons: Floats = np.zeros(size)
+        self.gained: Floats = np.zeros(size)
         self.visits: NDArray[np.int32] = np.zeros(size, dtype=np.int32)
         self.features: Tensor = torch.eye(len(counts))[torch.from_numpy(self.kind)]
 
@@ -168,7 +179,7 @@ class KindsLearner:
     def success_rate(self, indices: NDArray[np.int64] | None = None) -> Floats:
         """The true P(right answer) of these prompts, or of all."""
         chosen = slice(None) if indices is None else indices
-        logit = self.skill[self.kind[chosen]] - self.difficulty[chosen]
+        logit = self.skill[self.kind[chosen]] + self.gained[chosen] - self.difficulty[chosen]
         rate: Floats = 1.0 / (1.0 + np.exp(-logit))
         return rate
 
@@ -181,8 +192,13 @@ class KindsLearner:
         taught = np.bincount(self.kind[chosen], signal * worth, len(self.skill)) / len(chosen)
         mixed = self._squares.after((signal > 0.0).mean(), FEWEST / len(chosen))
         self.skill += self._transfer @ (taught / mixed**s.power) - self._fading
+        self.gained[chosen] += s.own * signal / len(chosen) / mixed**s.power
         self.lessons[chosen] += signal > 0.0
         self.visits[chosen] += 1
+        if s.wander:
+            keep = math.exp(-s.wander)
+            jolts = self._spread[self.kind] * self._random.standard_normal(len(self.kind))
+            self.difficulty = keep * self.difficulty + math.sqrt(1.0 - keep * keep) * jolts
         return torch.from_numpy(successes)
 
 
