@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +20,8 @@ STRENGTH = 1.0
 MEMORY = 512.0
 # Rates stay this far from 0 and 1, so that a prior stays one.
 NEAREST = 1e-3
-# Groups over which the features are judged, and the share of the variance that is not nothing.
-JUDGED, LEAST_GAIN = 512, 0.02
+# Groups over which the features are judged.
+JUDGED = 1024
 # As many different rows are kinds by themselves; more are put into so many clusters.
 MOST_ROWS, CLUSTERS, ROUNDS = 64, 32, 10
 
@@ -36,8 +37,9 @@ class SharedPrior(Stateful):
 
     Attributes:
         right, tried: float32 of shape (n,): the faded counts of each prompt's kind.
-        gain: share of the variance of groups' success rates that their kinds foretold, over the
-            first 512 groups; None before. Nothing is gained at 0, and a warning says so.
+        gain: share of the variance of success rates that lies between kinds, over the first 1,024
+            groups, corrected for the number of kinds; None before. A warning says where it cannot
+            be told from 0.
 
     Determinism: equal calls give equal bits for equal thread counts.
 
@@ -54,7 +56,8 @@ class SharedPrior(Stateful):
 
     what = "shared prior"
     per_prompt: Names = ("right", "tried")
-    values: Names = ("gain", "_judged", "_errors")
+    positions = (("_first", "_first_rates"),)
+    values: Names = ("gain",)
 
     def __init__(self, kinds: Tensor) -> None:
         self.kinds = kinds
@@ -62,10 +65,8 @@ class SharedPrior(Stateful):
         self._right, self._tried = torch.zeros(self._count), torch.zeros(self._count)
         self.right, self.tried = self._right[kinds], self._tried[kinds]
         self.gain: float | None = None
-        self._judged = 0  # groups so far,
-        # and the squared errors of a kind's rate and of the mean of all: their sums, and that of
-        # the rates.
-        self._errors = [0.0, 0.0, 0.0]
+        # The prompts of the first groups and their success rates, until they are judged.
+        self._first, self._first_rates = torch.empty(0, dtype=torch.int64), torch.empty(0)
 
     @property
     def rates(self) -> Tensor:
@@ -82,7 +83,7 @@ class SharedPrior(Stateful):
         """Take in checked results of distinct prompts; see `BetaPosteriors.counted`."""
         kinds = self.kinds[visited]
         if self.gain is None:
-            self._judge(self.rates[visited], successes / rollouts)
+            self._judge(visited, successes / rollouts)
         tried = torch.bincount(kinds, rollouts.double(), self._count).float()
         right = torch.bincount(kinds, successes.double(), self._count).float()
         kept = torch.exp2(-tried / MEMORY)
@@ -90,23 +91,29 @@ class SharedPrior(Stateful):
         self._tried = kept * self._tried + tried
         self.right, self.tried = self._right[self.kinds], self._tried[self.kinds]
 
-    def _judge(self, foretold: Tensor, rates: Tensor) -> None:
-        """Compare what the kinds foretold with what the mean of all groups so far did."""
-        own, common, total = self._errors
-        mean = (total + 0.5) / (self._judged + 1)
-        own += float(((rates - foretold) ** 2).sum())
-        common += float(((rates - mean) ** 2).sum())
-        self._errors = [own, common, total + float(rates.sum())]
-        self._judged += len(rates)
-        if self._judged >= JUDGED:
-            self.gain = 1.0 - own / max(common, 1e-9)
-            if self.gain < LEAST_GAIN:
-                warnings.warn(
-                    f"features: the kinds that they make foretold {self.gain:.0%} of the variance "
-                    f"of the first {self._judged} groups' success rates, which is nothing; choose "
-                    "others (see features_of), or leave them out",
-                    stacklevel=2,
-                )
+    def _judge(self, visited: Tensor, rates: Tensor) -> None:
+        """Keep the first groups; of enough of them, work out the gain."""
+        self._first = torch.cat((self._first, visited))
+        self._first_rates = torch.cat((self._first_rates, rates))
+        count = len(self._first)
+        if count < JUDGED:
+            return
+        _, kinds = torch.unique(self.kinds[self._first], return_inverse=True)
+        different = int(kinds.max()) + 1
+        values = self._first_rates.double()
+        means = torch.bincount(kinds, values) / torch.bincount(kinds)
+        within = float(((values - means[kinds]) ** 2).sum()) / (count - different)
+        around = float(((values - values.mean()) ** 2).sum()) / (count - 1)
+        self.gain = 1.0 - within / around if around > 0.0 else 0.0
+        self._first, self._first_rates = self._first[:0], self._first_rates[:0]
+        # Its standard deviation where kinds tell nothing.
+        if self.gain < math.sqrt(2.0 * different) / count:
+            warnings.warn(
+                f"features: of the variance of the first {count:,} groups' success rates "
+                f"{self.gain:.1%} lies between the {different} kinds that they make, which cannot "
+                "be told from nothing; choose others (see features_of), or leave them out",
+                stacklevel=2,
+            )
 
     def _apply(self, state: Mapping[str, Any]) -> None:
         # Counts are saved with the prompts, since kinds are numbered anew where the pool changes;
@@ -124,8 +131,9 @@ class SharedPrior(Stateful):
 def kinds_of(features: Tensor) -> Tensor:
     """Which prompts are alike: those with equal features, or near ones where nearly all differ.
 
-    Up to 64 different rows are a kind each. Beyond, the standardised rows are put into 32 clusters
-    by k-means (Lloyd's algorithm, ten rounds from rows drawn at random).
+    Up to 64 different rows, half as many as prompts at most, are a kind each. Otherwise the
+    standardised rows are put into 32 clusters by k-means (Lloyd's algorithm, ten rounds from rows
+    drawn at random).
 
     Args:
         features: finite floats of shape (n, d).
@@ -134,37 +142,33 @@ def kinds_of(features: Tensor) -> Tensor:
         int64 of shape (n,), kinds from 0 on, none of them empty.
 
     Raises:
-        ArgumentError: a column that is the same for every prompt, or all kinds with one prompt.
+        ArgumentError: a column that is the same for every prompt.
 
     Determinism: k-means multiplies matrices, so its clusters are the same on one machine only.
 
     Cost: O(n d) for each of ten rounds and 32 clusters.
 
     Example:
-        >>> kinds_of(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])).tolist()
-        [1, 0, 1]
+        >>> kinds_of(torch.tensor([[2.0], [1.0], [2.0], [1.0]])).tolist()
+        [1, 0, 1, 0]
     """
     constant = (features == features[0]).all(0)
     if constant.any():
         raise ArgumentError(
-            f"features: column {int(constant.nonzero()[0])} is {float(features[0][constant][0]):g} "
-            "for every prompt and tells nothing; leave it out"
+            f"features: column {int(constant.nonzero()[0])} is "
+            f"{float(features[0][constant][0]):g} for every prompt and tells nothing; leave it out"
         )
     rows, own = torch.unique(features, dim=0, return_inverse=True)
-    if len(rows) <= MOST_ROWS:
-        if len(rows) == len(features):
-            raise ArgumentError(
-                f"features: each of the {len(rows)} prompts is a kind of its own, and a kind with "
-                "one prompt shares nothing; use a coarser field, or leave features out"
-            )
+    if len(rows) <= min(MOST_ROWS, len(features) // 2):
         return own
+    clusters = min(CLUSTERS, max(len(features) // 2, 1))
     x = features.float() - features.float().mean(0)
     x /= x.square().mean(0).sqrt()
-    first = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:CLUSTERS]
+    first = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:clusters]
     centres = x[first]
     for _ in range(ROUNDS):
         own = torch.cdist(x, centres).argmin(1)
         sums = torch.zeros_like(centres).index_add_(0, own, x)
-        counts = torch.bincount(own, minlength=CLUSTERS)[:, None]
+        counts = torch.bincount(own, minlength=clusters)[:, None]
         centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
     return torch.unique(torch.cdist(x, centres).argmin(1), return_inverse=True)[1]
