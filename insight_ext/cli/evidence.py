@@ -26,6 +26,7 @@ def add_agree_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--learner", default="kinds", help="a name, or a file that calibrate wrote (kinds)"
     )
+    command.add_argument("--strategies", help="only these, by semicolon")
     command.add_argument("--seeds", type=int, default=5, help="of the simulation (5)")
 
 
@@ -48,8 +49,9 @@ def run_agree(options: argparse.Namespace) -> None:
     need("agree", "pyarrow")
     from insight_ext.simulate.agreement import agreement, markdown
 
+    arms = None if options.strategies is None else options.strategies.split(";")
     seen = agreement(
-        options.folder, options.learner, simulations=options.seeds, on_trial=_progress
+        options.folder, options.learner, arms=arms, simulations=options.seeds, on_trial=_progress
     )
     print(markdown(seen))
 

@@ -13,6 +13,7 @@ import torch
 from insight_ext.errors import ArgumentError
 from insight_ext.report.curves import accuracy_curve
 from insight_ext.report.measures import Floats, final_value
+from insight_ext.plugins import named
 from insight_ext.runs.reader import Experiment, Run, read_experiment
 from insight_ext.simulate.arms import selector_for
 from insight_ext.simulate.learners import make_learner, usual_length
@@ -74,6 +75,7 @@ def agreement(
     folder: Path,
     learner: str,
     *,
+    arms: Sequence[str] | None = None,
     simulations: int = 5,
     on_trial: Callable[[int, int], None] = lambda done, total: None,
 ) -> Agreement:
@@ -82,6 +84,7 @@ def agreement(
     Args:
         folder: an experiment's, with experiment.json.
         learner: see `make_learner`.
+        arms: the strategies to compare; None: all that were recorded.
         simulations: seeds of the simulation, whose mean is compared.
         on_trial: called after each simulated run with the number done and their total.
 
@@ -92,14 +95,17 @@ def agreement(
     if simulations < 1:
         raise ArgumentError(f"simulations: expected at least 1, got {simulations}")
     experiment = read_experiment(folder)
-    arms = tuple(experiment.arms)
+    names = list(experiment.arms)
+    for arm in arms or ():
+        named(f"strategy of {folder}", dict.fromkeys(names), arm)
+    arms = tuple(arm for arm in names if arms is None or arm in arms)
     if len(arms) < FEWEST_ARMS:
         raise ArgumentError(
             f"{folder}: a ranking needs {FEWEST_ARMS} strategies or more, "
             f"got {', '.join(arms)}; record more of them"
         )
     options = {arm: _selector(experiment, arm) for arm in arms}
-    seeds = sorted({run.seed for run in experiment.runs})
+    seeds = sorted({run.seed for arm in arms for run in experiment.arms[arm]})
     finished = [s for s in seeds if all(s in {r.seed for r in experiment.arms[a]} for a in arms)]
     if not finished:
         raise ArgumentError(f"{folder}: expected a seed of which every strategy has a run")
