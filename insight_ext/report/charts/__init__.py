@@ -10,7 +10,7 @@ from insight_ext.report.charts.calibration import calibration_charts
 from insight_ext.report.charts.groups import outcome_charts, prompt_charts
 from insight_ext.report.charts.style import Chart, Omission
 from insight_ext.report.charts.time import time_charts
-from insight_ext.runs.reader import Experiment
+from insight_ext.report.experiment import Experiment
 
 SECTIONS: dict[str, Callable[[Experiment], list[Chart | Omission]]] = {
     "Does it learn faster?": accuracy_charts,

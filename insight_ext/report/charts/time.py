@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from functools import partial
+from math import log10
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from insight_ext.report.charts.style import (
+    FONT,
+    GRID,
+    INK,
+    LEFT,
+    WIDTH,
     Chart,
     Omission,
-    Theme,
-    name_arms,
+    colours_of,
     new_figure,
     style_axes,
 )
-from insight_ext.runs.reader import Experiment
+from insight_ext.report.experiment import Experiment
+from insight_ext.report.measures import Floats
+from insight_ext.runs.layout import Metric
 
-PARTS = {"step_ms": "step", "selection_ms": "selection", "observation_ms": "observation"}
+PARTS = {
+    Metric.STEP_MS: "step",
+    Metric.SELECTION_MS: "selection",
+    Metric.OBSERVATION_MS: "observation",
+}
 
 
 def time_charts(experiment: Experiment) -> list[Chart | Omission]:
@@ -35,27 +45,34 @@ def time_charts(experiment: Experiment) -> list[Chart | Omission]:
         "The dot is the median, the line covers 90 % of the steps; the axis is logarithmic, so "
         "each grid line further left is ten times less time."
     )
-    return [Chart("milliseconds", caption, partial(_figure, title, experiment, times))]
+    return [Chart("milliseconds", caption, _figure(title, experiment, times))]
 
 
-def _figure(
-    title: str,
-    experiment: Experiment,
-    times: dict[tuple[str, str], np.ndarray],
-    theme: Theme,
-) -> Figure:
-    colours = theme.colours(experiment.arms, experiment.baseline)
+def milliseconds(value: float) -> str:
+    """In at most three digits below 1,000, without an exponent.
+
+    Example:
+        >>> milliseconds(0.01234), milliseconds(12.0), milliseconds(1812.4)
+        ('0.0123 ms', '12 ms', '1,812 ms')
+    """
+    if value <= 0 or value >= 1000:
+        return f"{value:,.0f} ms"
+    decimals = max(2 - int(np.floor(log10(value))), 0)
+    text = f"{value:.{decimals}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + " ms"
+
+
+def _figure(title: str, experiment: Experiment, times: dict[tuple[str, str], Floats]) -> Figure:
+    colours = colours_of(experiment.arms, experiment.baseline)
     arms = list(dict.fromkeys(arm for arm, _ in times))
     height = 1.2 + 0.2 * len(PARTS) * (len(arms) + 1)
-    figure = new_figure(theme, title, height)
-    above = name_arms(figure, {arm: colours[arm] for arm in arms}) + 0.05
-    figure.subplots_adjust(left=0.19, top=1.0 - above / height)
+    figure = new_figure(title, height, {arm: colours[arm] for arm in arms})
+    figure.subplots_adjust(left=(LEFT + 0.3) / WIDTH)
     axes = figure.add_subplot()
-    style_axes(axes, theme, "milliseconds (log scale)")
+    style_axes(axes, "milliseconds (log scale)")
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(visible=False, axis="y")
-    axes.grid(axis="x", color=theme.grid, linewidth=0.8)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
     ticks = []
     for row, part in enumerate(PARTS):
         base = row * (len(arms) + 1)
@@ -63,22 +80,26 @@ def _figure(
         for place, arm in enumerate(arms):
             if (arm, part) not in times:
                 continue
-            values = times[arm, part]
-            low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
+            low, middle, high = np.quantile(times[arm, part], (0.05, 0.5, 0.95))
             axes.plot([low, high], [base + place] * 2, color=colours[arm], linewidth=2, alpha=0.5)
             axes.plot(middle, base + place, "o", color=colours[arm], markersize=6)
             axes.annotate(
-                f"{middle:.3g} ms",
+                milliseconds(middle),
                 (high, base + place),
                 xytext=(6, 0),
                 textcoords="offset points",
                 va="center",
                 color=colours[arm],
-                fontsize=8.5,
+                size=8.5,
+                family=FONT,
             )
     axes.set_yticks(ticks, list(PARTS.values()))
-    axes.tick_params(axis="y", length=0, labelcolor=theme.ink)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.invert_yaxis()
-    left, right = axes.get_xlim()
-    axes.set_xlim(left, right * (right / left) ** 0.2)
+    # Room for the longest text at the right, and never less than two grid lines.
+    left, right = (log10(end) for end in axes.get_xlim())
+    left, right = np.floor(left + 0.3), max(right, np.floor(left + 0.3) + 1)
+    axes.set_xlim(10**left, 10 ** (right + 0.25 * (right - left)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     return figure
