@@ -13,6 +13,7 @@ from insight_ext.runs.layout import Metric
 from insight_ext.runs.reader import VERSION, Run, read_runs
 
 BASELINES = ("random", "uniform")
+OF_ONE_RUN = ("trainer.default_root_dir", "ckpt_path")  # settings that set no arm apart
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class Experiment:
 
     def settings(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """By dotted names: the settings of all runs, and of each arm those that set it apart."""
-        flat = {run.name: dict(_leaves(run.settings)) for run in self.runs}
+        flat = {
+            run.name: {n: v for n, v in _leaves(run.settings) if n not in OF_ONE_RUN}
+            for run in self.runs
+        }
         shared = _common(list(flat.values()))
         own = {
             arm: {

@@ -42,11 +42,13 @@ def page_html(
     )
 
 
-def figure_html(caption: str, image: bytes) -> str:
+def figure_html(title: str, caption: str, image: bytes) -> str:
     """A figure with its caption."""
     url = "data:image/png;base64," + base64.b64encode(image).decode("ascii")
-    text = escape(caption)
-    return f'<figure><img src="{url}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    return (
+        f'<figure><img src="{url}" alt="{escape(title)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
 
 
 def omission_html(title: str, reason: str) -> str:

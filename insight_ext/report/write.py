@@ -69,7 +69,7 @@ def _part(chart: Chart | Omission, figures: Path) -> str:
         return omission_html(chart.title, chart.reason)
     image = png(chart.figure)
     (figures / f"{chart.name.replace('/', '-')}.png").write_bytes(image)
-    return figure_html(chart.caption, image)
+    return figure_html(chart.title, chart.caption, image)
 
 
 def _facts(experiment: Experiment, folder: Path) -> dict[str, str]:
@@ -85,7 +85,8 @@ def _facts(experiment: Experiment, folder: Path) -> dict[str, str]:
     groups = [run.groups for run in experiment.runs if run.groups is not None]
     rollouts = sum(int(g.rollouts.sum()) for g in groups)
     steps = max(run.steps for run in experiment.runs)
-    size = f"{experiment.pool_size:,}" if experiment.pool_size else ""
+    size = f"{experiment.pool_size:,} in the pool" if experiment.pool_size else ""
+    told["pool"] = ", ".join(filter(None, (_text(told.get("pool")), size)))
     return {
         "Started": min((f["started"] for f in known if "started" in f), default=""),
         "Written": datetime.fromtimestamp(latest, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
@@ -93,7 +94,6 @@ def _facts(experiment: Experiment, folder: Path) -> dict[str, str]:
         "Machine": shared.get("machine", ""),
         "Software": shared.get("software", ""),
         **{title: _text(told.get(name)) for name, title in TOLD.items()},
-        "Pool": size and f"{size} prompts",
         "Training": f"{steps:,} steps" + (f", {rollouts:,} rollouts" if rollouts else ""),
     }
 
@@ -106,7 +106,7 @@ def _arms(experiment: Experiment) -> list[str]:
     lines = []
     for arm, runs in experiment.arms.items():
         seeds = f"{len(runs)} seed{'s' * (len(runs) > 1)}"
-        options = ", ".join(f"{name} {_text(value)}" for name, value in own[arm].items())
+        options = ", ".join(f"{n} {v}" for n, v in own[arm].items() if v is not None)
         lines.append(f"{arm}, {seeds}" + (f": {options}" if options else ""))
     return lines
 

@@ -62,7 +62,7 @@ def accuracy_charts(experiment: Experiment) -> list[Chart | Omission]:
             level=level,
             points=200 if effort == "seconds" else None,
         )
-        charts.append(Chart(f"accuracy_{effort}", caption, figure))
+        charts.append(Chart(f"accuracy_{effort}", title, caption, figure))
     return [*charts, *_gain_charts(experiment)]
 
 
@@ -75,7 +75,8 @@ def kind_charts(experiment: Experiment) -> list[Chart | Omission]:
         "One panel per kind of task, on the same scale: a gain in one kind that is paid for by "
         "another kind shows here and not in the mean."
     )
-    return [Chart("accuracy_kinds", caption, _kinds_figure(experiment, kinds))]
+    title = "Held-out accuracy per kind of task"
+    return [Chart("accuracy_kinds", title, caption, _kinds_figure(title, experiment, kinds))]
 
 
 def _how_to_read(experiment: Experiment, level: float | None) -> str:
@@ -112,8 +113,9 @@ def _gain_charts(experiment: Experiment) -> list[Chart]:
         f"Above the dotted line an arm is ahead of {baseline}'s run of the same seed: comparing "
         "seed by seed takes out the differences between seeds that the other charts show."
     )
+    title = f"Points of accuracy above {baseline}'s, same seed"
     figure = line_figure(
-        f"Points of accuracy above {baseline}'s, same seed",
+        title,
         curves,
         experiment,
         AXES["steps"][0],
@@ -123,13 +125,13 @@ def _gain_charts(experiment: Experiment) -> list[Chart]:
         from_zero=False,
         level=0.0,
     )
-    return [Chart("accuracy_gain", caption, figure)]
+    return [Chart("accuracy_gain", title, caption, figure)]
 
 
-def _kinds_figure(experiment: Experiment, kinds: list[str]) -> Figure:
+def _kinds_figure(title: str, experiment: Experiment, kinds: list[str]) -> Figure:
     rows = ceil(len(kinds) / COLUMNS)
     colours = colours_of(experiment.arms, experiment.baseline)
-    figure = new_figure("Held-out accuracy per kind of task", 1.2 + 1.5 * rows, colours)
+    figure = new_figure(title, 1.2 + 1.5 * rows, colours)
     top = figure.subplotpars.top - 0.25 / figure.get_figheight()
     figure.subplots_adjust(top=top, hspace=0.6, wspace=0.12)
     panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()

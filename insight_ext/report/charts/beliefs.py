@@ -42,9 +42,10 @@ def belief_charts(experiment: Experiment) -> list[Chart | Omission]:
         elif len(run.beliefs.step) == 1:
             charts.append(Omission(title, "the run looked at its beliefs only once"))
         else:
-            seed = f" Seed {run.seed}." if len(runs) > 1 else ""
+            seed = f"Seed {run.seed}. " if len(runs) > 1 else ""
             figure = _heat_map(title, run.beliefs, densest)
-            charts.append(Chart(f"beliefs_{arm}", caption + seed, figure))
+            charts.append(Chart(f"beliefs_{arm}", title, seed + caption, figure))
+            caption = ""
     return charts
 
 
@@ -80,6 +81,7 @@ def _heat_map(title: str, beliefs: Beliefs, densest: float) -> Figure:
     bar = figure.colorbar(image, cax=beside, format=PERCENT)
     bar.set_label("share of the pool", color=INK, size=9, family=FONT)
     bar.ax.tick_params(colors=INK, labelsize=8.5, length=3, labelfontfamily=FONT)
+    bar.ax.set_facecolor("none")
     bar.outline.set_visible(False)
     return figure
 

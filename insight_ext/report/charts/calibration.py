@@ -25,20 +25,21 @@ def calibration_charts(experiment: Experiment) -> list[Chart | Omission]:
     """One chart per arm that predicts."""
     charts: list[Chart | Omission] = []
     colours = colours_of(experiment.arms, experiment.baseline)
+    caption = (
+        "On the dotted line the beliefs are right; above it prompts were easier than believed, for "
+        "instance because the policy improved since the last visit. Vertical bars are two standard "
+        "errors, hollow dots first visits, which do not count."
+    )
     for arm, runs in experiment.arms.items():
         title = f"Calibration: {arm}"
         calibration = calibration_of(runs)
         if calibration is None:
             charts.append(Omission(title, "no prediction was written for a prompt seen before"))
             continue
-        caption = (
-            f"Expected calibration error {calibration.error:.3f}. On the dotted line the beliefs "
-            "are right; above it prompts were easier than believed, for instance because the "
-            "policy improved since the last visit. Vertical bars are two standard errors, hollow "
-            "dots first visits, which do not count."
-        )
         figure = _figure(title, calibration, colours[arm])
-        charts.append(Chart(f"calibration_{arm}", caption, figure))
+        error = f"Expected calibration error {calibration.error:.3f}. "
+        charts.append(Chart(f"calibration_{arm}", title, error + caption, figure))
+        caption = ""
     return charts
 
 

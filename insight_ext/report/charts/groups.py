@@ -58,7 +58,7 @@ def outcome_charts(experiment: Experiment) -> list[Chart | Omission]:
             continue
         axes = ("training steps", "share of groups")
         figure = line_figure(title, curves, experiment, *axes, points=WINDOWS)
-        charts.append(Chart(f"groups_{outcome}", caption, figure))
+        charts.append(Chart(f"groups_{outcome}", title, caption, figure))
     return charts
 
 
@@ -73,7 +73,7 @@ def prompt_charts(experiment: Experiment) -> list[Chart | Omission]:
             continue
         axes = ("training steps", "prompts" if size is None else f"prompts, of {size:,}")
         figure = line_figure(title, curves, experiment, *axes, unit="counts")
-        charts.append(Chart(name, caption, figure))
+        charts.append(Chart(name, title, caption, figure))
     return charts
 
 

@@ -12,6 +12,7 @@ from insight_ext.report.charts.style import (
     DOTTED,
     INK,
     PERCENT,
+    POINTS,
     colours_of,
     counts_axis,
     new_figure,
@@ -20,7 +21,7 @@ from insight_ext.report.charts.style import (
 from insight_ext.report.curves import Curve, mean_band
 from insight_ext.report.experiment import Experiment
 
-FORMATS = {"shares": PERCENT, "points": "{x:+g}", "counts": COUNTS}
+FORMATS = {"shares": PERCENT, "points": POINTS, "counts": COUNTS}
 
 
 def line_figure(

@@ -33,12 +33,14 @@ HEAT = LinearSegmentedColormap.from_list("heat", [to_rgba(ARMS[0], 0.0), to_rgba
 DOTTED = (0, (2, 2))
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g}%")
 COUNTS = StrMethodFormatter("{x:,.0f}")
+POINTS = FuncFormatter(lambda points, _: f"{points:+g}" if points else "0")
 
 
 class Chart(NamedTuple):
-    """One figure: its file's name, one or two sentences on how to read it, and the figure."""
+    """One figure: its file's name, its title, how to read it (said once in a section)."""
 
     name: str
+    title: str
     caption: str
     figure: Figure
 
@@ -114,7 +116,7 @@ def percent_axis(axes: Axes, *, which: str = "y") -> None:
 
 def counts_axis(axes: Axes, most: int = 5) -> None:
     """Write large numbers of the horizontal axis with separators, and few of them."""
-    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(COUNTS)
 
 

@@ -45,7 +45,7 @@ def time_charts(experiment: Experiment) -> list[Chart | Omission]:
         "The dot is the median, the line covers 90 % of the steps; the axis is logarithmic, so "
         "each grid line further left is ten times less time."
     )
-    return [Chart("milliseconds", caption, _figure(title, experiment, times))]
+    return [Chart("milliseconds", title, caption, _figure(title, experiment, times))]
 
 
 def milliseconds(value: float) -> str:
@@ -95,7 +95,7 @@ def _figure(title: str, experiment: Experiment, times: dict[tuple[str, str], Flo
             )
     axes.set_yticks(ticks, list(PARTS.values()))
     axes.tick_params(axis="y", length=0, labelcolor=INK)
-    axes.invert_yaxis()
+    axes.set_ylim(len(PARTS) * (len(arms) + 1) - 1.4, -0.6)
     # Room for the longest text at the right, and never less than two grid lines.
     left, right = (log10(end) for end in axes.get_xlim())
     left, right = np.floor(left + 0.3), max(right, np.floor(left + 0.3) + 1)
