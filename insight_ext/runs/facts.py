@@ -7,20 +7,21 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
+from insight_ext.atomic_file import write_atomically
+from insight_ext.kernel.build_info import build_info
 from insight_ext.runs.layout import FACTS_FILE
 
 
-def write_facts(folder: Path) -> None:
-    """Write `run_facts` into a run's folder, unless it has them: a resumed run began before."""
+def write_facts(folder: Path, *, resumed: bool = False) -> None:
+    """Write `run_facts` into a run's folder; a resumed run keeps those of its beginning."""
     path = folder / FACTS_FILE
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(run_facts(), indent=2) + "\n", encoding="utf-8")
+    if not (resumed and path.exists()):
+        text = json.dumps(run_facts(), indent=2) + "\n"
+        write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def run_facts() -> dict[str, str]:
@@ -41,7 +42,7 @@ def run_facts() -> dict[str, str]:
         "machine": ", ".join([_processor(), f"{os.cpu_count()} cores", *devices]),
         "software": (
             f"Python {platform.python_version()}, torch {torch.__version__}, "
-            f"insight-ext {version('insight-ext')}"
+            f"insight-ext {build_info()['version']}"
         ),
     }
     commit = _commit()

@@ -30,6 +30,7 @@ from insight_ext.runs.layout import (
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+Recent = deque[tuple[int, float]]  # pairs of a step and a metric's value
 RECENT = 200  # values of a metric that `RunFolder` keeps
 VERSION = re.compile(r"version_(\d+)")  # Lightning's folders; a resumed run begins another one
 NAME = re.compile(r"(?P<arm>.+)-seed(?P<seed>\d+)")
@@ -180,7 +181,7 @@ def _found(folder: Path) -> dict[str, list[Path]]:
         raise ArgumentError(
             f"report: expected {METRICS_FILE} or {GROUPS_FILE} in {folder}, or in folders inside "
             "it, found none; give the folder that a training run wrote. metrics.csv is written by "
-            "MetricsFile of lightning_integration.history (python -m lightning_integration has it) "
+            "MetricsFile of lightning_integration (python -m lightning_integration has it) "
             "or by Lightning's CSVLogger, as a logger of the Trainer; TensorBoard's files are not "
             "read"
         )
@@ -245,7 +246,7 @@ class MetricsReader:
         self._begin()
 
     def _begin(self, head: bytes = b"", inode: int = 0) -> None:
-        self.series: dict[str, deque[tuple[int, float]]] = {}
+        self.series: dict[str, Recent] = {}
         self.step: int | None = None
         self._file = (inode, head)
         self._columns = next(csv.reader([head.decode()]), [])

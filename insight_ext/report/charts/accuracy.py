@@ -132,8 +132,6 @@ def _kinds_figure(title: str, experiment: Experiment, kinds: list[str]) -> Figur
     rows = ceil(len(kinds) / COLUMNS)
     colours = colours_of(experiment.arms, experiment.baseline)
     figure = new_figure(title, 1.2 + 1.5 * rows, colours)
-    top = figure.subplotpars.top - 0.25 / figure.get_figheight()
-    figure.subplots_adjust(top=top, hspace=0.6, wspace=0.12)
     panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, kind in zip(panels, kinds, strict=False):
         style_axes(axes)
@@ -145,6 +143,5 @@ def _kinds_figure(title: str, experiment: Experiment, kinds: list[str]) -> Figur
         axes.tick_params(labelbottom=True)
     for axes in panels[len(kinds) :]:
         axes.set_visible(False)
-    below = 0.06 / figure.get_figheight()
-    figure.supxlabel(AXES["steps"][0], y=below, color=INK, size=9.5, family=FONT)
+    figure.supxlabel(AXES["steps"][0], color=INK, size=9.5, family=FONT)
     return figure

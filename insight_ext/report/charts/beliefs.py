@@ -53,10 +53,7 @@ def _heat_map(title: str, beliefs: Beliefs, densest: float) -> Figure:
     steps, unseen = beliefs.step + 1, beliefs.unseen / beliefs.pool_size
     share, edges = _centred(beliefs.means / beliefs.pool_size)
     figure = new_figure(title, HEIGHT + 0.5)
-    figure.subplots_adjust(right=0.8)
-    above, axes = figure.subplots(
-        2, 1, sharex=True, height_ratios=(1, 3.2), gridspec_kw={"hspace": 0.18}
-    )
+    above, axes = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3.2))
     style_axes(above, y="unseen")
     above.fill_between(steps, unseen, color=BASELINE, alpha=0.25, linewidth=0)
     above.plot(steps, unseen, color=BASELINE, linewidth=2)
@@ -76,9 +73,7 @@ def _heat_map(title: str, beliefs: Beliefs, densest: float) -> Figure:
     axes.set_xlim(0, steps[-1])
     percent_axis(axes)
     counts_axis(axes)
-    place = axes.get_position()
-    beside = figure.add_axes((0.82, place.y0, 0.025, place.height))
-    bar = figure.colorbar(image, cax=beside, format=PERCENT)
+    bar = figure.colorbar(image, ax=axes, format=PERCENT, aspect=25)
     bar.set_label("share of the pool", color=INK, size=9, family=FONT)
     bar.ax.tick_params(colors=INK, labelsize=8.5, length=3, labelfontfamily=FONT)
     bar.ax.set_facecolor("none")

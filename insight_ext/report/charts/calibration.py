@@ -46,9 +46,7 @@ def calibration_charts(experiment: Experiment) -> list[Chart | Omission]:
 def _figure(title: str, calibration: Calibration, colour: str) -> Figure:
     curve, first = calibration.seen, calibration.first
     figure = new_figure(title, HEIGHT + 1.1)
-    axes, below = figure.subplots(
-        2, 1, sharex=True, height_ratios=(3.2, 1), gridspec_kw={"hspace": 0.12}
-    )
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     style_axes(axes, y="observed success rate")
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=DOTTED)
     axes.errorbar(

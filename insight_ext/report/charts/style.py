@@ -15,12 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, MaxNLocator, StrMethodFormatter
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so texts have one width everywhere
 WIDTH, HEIGHT = 4.8, 3.3  # inches
-LEFT, RIGHT, BELOW = 0.66, 0.25, 0.5  # room beside and below the axes, inches
+TITLE = 0.32  # room of the title, inches
 EDGE, GAP, LINE = 0.08, 0.15, 0.2  # around texts, between two of them, and to the next line, inches
 DPI = 160
 
@@ -77,12 +78,11 @@ def new_figure(
             x, lines = EDGE, lines + 1
         places.append((x, lines, text, colour))
         x += width + GAP
-    above = 0.42 + LINE * lines * bool(places)
-    height += LINE * lines * bool(places)
-    figure = Figure(figsize=(WIDTH, height), facecolor="none")
-    figure.subplots_adjust(
-        left=LEFT / WIDTH, right=1 - RIGHT / WIDTH, bottom=BELOW / height, top=1 - above / height
-    )
+    room = LINE * lines * bool(places)
+    height += room
+    below = (0, 0, 1, 1 - (TITLE + room) / height)
+    engine = ConstrainedLayoutEngine(rect=below, w_pad=EDGE, h_pad=EDGE)
+    figure = Figure(figsize=(WIDTH, height), facecolor="none", layout=engine)
 
     def write(x: float, y: float, text: str, colour: str, size: float) -> None:
         figure.text(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import log10
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -11,8 +9,6 @@ from insight_ext.report.charts.style import (
     FONT,
     GRID,
     INK,
-    LEFT,
-    WIDTH,
     Chart,
     Omission,
     colours_of,
@@ -48,26 +44,11 @@ def time_charts(experiment: Experiment) -> list[Chart | Omission]:
     return [Chart("milliseconds", title, caption, _figure(title, experiment, times))]
 
 
-def milliseconds(value: float) -> str:
-    """In at most three digits below 1,000, without an exponent.
-
-    Example:
-        >>> milliseconds(0.01234), milliseconds(12.0), milliseconds(1812.4)
-        ('0.0123 ms', '12 ms', '1,812 ms')
-    """
-    if value <= 0 or value >= 1000:
-        return f"{value:,.0f} ms"
-    decimals = max(2 - int(np.floor(log10(value))), 0)
-    text = f"{value:.{decimals}f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text) + " ms"
-
-
-def _figure(title: str, experiment: Experiment, times: dict[tuple[str, str], Floats]) -> Figure:
+def _figure(title: str, experiment: Experiment, times: dict[tuple[str, Metric], Floats]) -> Figure:
     colours = colours_of(experiment.arms, experiment.baseline)
     arms = list(dict.fromkeys(arm for arm, _ in times))
     height = 1.2 + 0.2 * len(PARTS) * (len(arms) + 1)
     figure = new_figure(title, height, {arm: colours[arm] for arm in arms})
-    figure.subplots_adjust(left=(LEFT + 0.3) / WIDTH)
     axes = figure.add_subplot()
     style_axes(axes, "milliseconds (log scale)")
     axes.set_xscale("log")
@@ -84,7 +65,7 @@ def _figure(title: str, experiment: Experiment, times: dict[tuple[str, str], Flo
             axes.plot([low, high], [base + place] * 2, color=colours[arm], linewidth=2, alpha=0.5)
             axes.plot(middle, base + place, "o", color=colours[arm], markersize=6)
             axes.annotate(
-                milliseconds(middle),
+                f"{middle:.3g} ms" if middle < 1000 else f"{middle:,.0f} ms",
                 (high, base + place),
                 xytext=(6, 0),
                 textcoords="offset points",
@@ -96,10 +77,8 @@ def _figure(title: str, experiment: Experiment, times: dict[tuple[str, str], Flo
     axes.set_yticks(ticks, list(PARTS.values()))
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.set_ylim(len(PARTS) * (len(arms) + 1) - 1.4, -0.6)
-    # Room for the longest text at the right, and never less than two grid lines.
-    left, right = (log10(end) for end in axes.get_xlim())
-    left, right = np.floor(left + 0.3), max(right, np.floor(left + 0.3) + 1)
-    axes.set_xlim(10**left, 10 ** (right + 0.25 * (right - left)))
+    left, right = axes.get_xlim()
+    axes.set_xlim(left, right * (right / left) ** 0.2)  # room for the last text
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
     return figure
