@@ -140,16 +140,20 @@ constexpr float kInvalid[] = {0.0f, -1.0f, std::numeric_limits<float>::infinity(
 constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
 constexpr int64_t kLargest = std::numeric_limits<int64_t>::max();
 
-// Mostly in the pool; if `faulty`, now and then far outside it.
-int64_t any_index(Random& random, int64_t size, bool faulty) {
+int64_t any_outside(Random& random, int64_t size) {
   const int64_t outside[] = {-1, size, size + 1, kLeast, kLargest, int64_t{40} << 30};
-  return faulty && below(random, size) == 0 ? outside[below(random, 6)] : below(random, size);
+  return outside[below(random, 6)];
 }
 
+// Mostly all in the pool; else some are outside, or all from somewhere on.
 std::vector<int64_t> any_list(Random& random, int64_t length, int64_t size) {
-  const bool faulty = below(random, 4) == 0;
   std::vector<int64_t> list;
-  for (int64_t i = 0; i < length; ++i) list.push_back(any_index(random, size, faulty));
+  for (int64_t i = 0; i < length; ++i) list.push_back(below(random, size));
+  if (length == 0 || below(random, 4)) return list;
+  const int64_t from = below(random, length), step = below(random, 2) ? 1 : 1 + below(random, length);
+  for (int64_t i = from; i < length; i += step) {
+    list[static_cast<size_t>(i)] = any_outside(random, size);
+  }
   return list;
 }
 
@@ -406,14 +410,16 @@ void check_index(uint64_t case_seed) {
   }
   for (int step = 0; step < 6; ++step) {
     if (below(random, 4) == 0) {  // everything changes, and the rebuild fails
-      const size_t bad = static_cast<size_t>(below(random, n));
       for (float& value : pool.alpha) value += static_cast<float>(below(random, 3));
-      const float mended = pool.beta[bad];
-      pool.beta[bad] = kInvalid[below(random, 5)];
+      const std::vector<float> mended = pool.beta;
+      const int64_t bad = below(random, n);
+      for (int64_t i = bad; i < n; i += 1 + below(random, n)) {
+        pool.beta[static_cast<size_t>(i)] = kInvalid[below(random, 5)];
+      }
       const Outcome outcome = index.rebuild();
-      require(outcome.code == Outcome::kBadBelief && outcome.where == int64_t(bad),
-              "a rebuild names the invalid belief", case_seed);
-      pool.beta[bad] = mended;
+      require(outcome.code == Outcome::kBadBelief && outcome.where == bad,
+              "a rebuild names the first invalid belief", case_seed);
+      std::copy(mended.begin(), mended.end(), pool.beta.begin());
     }
     const int64_t k = 1 + below(random, std::max<int64_t>(1, std::min<int64_t>(n, n / 400 + 1)));
     const std::vector<int64_t> excluded = any_list(random, below(random, 4), n);
@@ -447,7 +453,8 @@ void check_index(uint64_t case_seed) {
 // old or the new number; what may come of it is what is tested.
 template <class T>
 struct SharedArray {
-  T *here, *there;
+  T* here;
+  volatile T* there;
   size_t size, bytes;
 
   explicit SharedArray(size_t size) : size(size), bytes(size * sizeof(T)) {
@@ -459,7 +466,7 @@ struct SharedArray {
   }
   ~SharedArray() {
     munmap(here, bytes);
-    munmap(there, bytes);
+    munmap(const_cast<T*>(there), bytes);
   }
   SharedArray(const SharedArray&) = delete;
   SharedArray& operator=(const SharedArray&) = delete;
@@ -492,44 +499,50 @@ class Disturber {
   std::thread thread_;
 };
 
-void check_answer(const Outcome& outcome, const std::vector<int64_t>& indices, const Beliefs& pool,
-                  uint64_t case_seed) {
+void check_answer(const Outcome& outcome, const std::vector<int64_t>& indices,
+                  const std::vector<float>& scores, const Beliefs& pool, uint64_t case_seed) {
   ++inputs;
   if (outcome.code != Outcome::kDone) return;
-  for (const int64_t index : indices) {
-    require(index >= pool.first && index < pool.first + pool.size, "every index is in the pool",
-            case_seed);
+  for (size_t i = 0; i < indices.size(); ++i) {
+    require(indices[i] >= pool.first && indices[i] < pool.first + pool.size,
+            "every index is in the pool", case_seed);
+    require(scores[i] == scores[i], "every score is a number", case_seed);
   }
 }
 
-// Beliefs and lists that another thread changes, for better and worse.
+// Beliefs and lists that another thread changes, one of each between sound and unsound.
 void check_disturbed(uint64_t case_seed) {
   Random random(case_seed);
-  const Case made = any_case(random, 20000);
-  const int64_t n = made.beliefs().size;
+  const Case made = any_case(random, below(random, 4) ? 400 : 20000);
+  const int64_t n = made.beliefs().size, listed_most = 64;
   SharedArray<float> alpha(made.alpha.size()), beta(made.beta.size());
   std::copy(made.alpha.begin(), made.alpha.end(), alpha.there);
   std::copy(made.beta.begin(), made.beta.end(), beta.there);
   SharedArray<int64_t> listed(static_cast<size_t>(1 + below(random, 2 * n)));
   for (size_t i = 0; i < listed.size; ++i) listed.there[i] = below(random, n);
+  const int64_t listed_size = static_cast<int64_t>(listed.size);
   const Beliefs pool{alpha.here, beta.here, n, made.first};
   const AnyScore score = any_score(static_cast<int>(below(random, 8)), random);
-  const AnyScore steady = any_score(static_cast<int>(below(random, 2) ? 0 : 5 + below(random, 3)), random);
-  const int64_t share = 1 + below(random, 3);  // of invalid beliefs, half or fewer
-  const Disturber disturber([&, own = Random(case_seed)]() mutable {
-    const size_t i = static_cast<size_t>(below(own, n));
-    const float before = alpha.there[i];
-    alpha.there[i] = below(own, share) ? any_belief(own, 3) : kInvalid[below(own, 5)];
-    beta.there[i] = any_belief(own, 1);
-    if (below(own, 2)) alpha.there[i] = before > 0.0f && before < 1e30f ? before : 1.0f;
-    const size_t place = static_cast<size_t>(below(own, int64_t(listed.size)));
-    listed.there[place] = any_index(own, n, true);
-    if (below(own, 8)) listed.there[place] = below(own, n);
+  const AnyScore steady =
+      any_score(static_cast<int>(below(random, 2) ? 0 : 5 + below(random, 3)), random);
+  const Disturber disturber([&, own = Random(case_seed),
+                             spot = static_cast<size_t>(below(random, n)),
+                             place = static_cast<size_t>(
+                                 below(random, std::min(listed_size, listed_most)))]() mutable {
+    const float invalid = kInvalid[below(own, 5)], valid = any_belief(own, 3);
+    const int64_t outside = any_outside(own, n), inside = below(own, n);
+    for (int turn = 0; turn < 20; ++turn) {
+      alpha.there[spot] = invalid;
+      listed.there[place] = outside;
+      if (turn == 0) beta.there[static_cast<size_t>(inside)] = valid;
+      alpha.there[spot] = valid;
+      listed.there[place] = inside;
+    }
   });
   cpu::Settings settings = any_settings(random);
   cpu::PoolIndex index(steady, pool, 0, settings);
   std::vector<float> all(static_cast<size_t>(n));
-  for (int turn = 0; turn < 8; ++turn) {
+  for (int turn = 0; turn < 32; ++turn) {
     const int64_t k = 1 + below(random, turn % 2 ? n : std::min<int64_t>(n, 1 + n / 500));
     std::vector<int64_t> got(static_cast<size_t>(k));
     std::vector<float> scores(got.size());
@@ -538,18 +551,19 @@ void check_disturbed(uint64_t case_seed) {
     Eligible eligible;
     if (below(random, 2)) {
       eligible.candidates = listed.here;
-      eligible.candidates_size = int64_t(listed.size);
+      eligible.candidates_size = listed_size;
     }
     if (below(random, 3) == 0) {
       eligible.excluded = listed.here;
-      eligible.excluded_size = std::min<int64_t>(int64_t(listed.size), 9);
+      eligible.excluded_size = std::min<int64_t>(listed_size, 9);
     }
-    check_answer(cpu::select_top_k(score, pool, eligible, request, settings, selection), got, pool,
+    check_answer(cpu::select_top_k(score, pool, eligible, request, settings, selection), got,
+                 scores, pool, case_seed);
+    check_answer(index.select(k, request.sorted, nullptr, 0, selection), got, scores, pool,
                  case_seed);
-    check_answer(index.select(k, request.sorted, nullptr, 0, selection), got, pool, case_seed);
-    check_answer(index.update(listed.here, std::min<int64_t>(int64_t(listed.size), 64)), {}, pool,
-                 case_seed);
-    check_answer(cpu::score(score, pool, settings, all.data()), {}, pool, case_seed);
+    index.update(listed.here, std::min(listed_size, listed_most));
+    cpu::score(score, pool, settings, all.data());
+    inputs += 2;
   }
 }
 
