@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -173,9 +174,15 @@ def test_only_ops_and_its_neighbours_touch_the_extension(path):
 
 def test_importing_insight_ext_needs_no_extra():
     for path in python_files("insight_ext"):
-        if "report" not in path.parts and "simulate" not in path.parts:
+        if not {"report", "simulate", "data"} & set(path.parts):
             extras = roots(imported(path, top_level_only=True)) & REPORT_LIBRARIES
             assert not extras, f"{path} imports {extras} at its top level"
+
+
+@pytest.mark.parametrize("module", ["insight_ext", "insight_ext.cli.main"])
+def test_pyarrow_is_imported_when_it_is_used(module):
+    program = f"import sys, {module}; sys.exit('pyarrow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 def test_lightning_integration_uses_public_names_only():
