@@ -6,7 +6,7 @@ from insight_ext import selectors
 from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.beliefs.group import Group
 from insight_ext.beliefs.pool import PromptPool
-from insight_ext.beliefs.prompt import Prompt
+from insight_ext.data.prompt import Prompt
 from insight_ext.errors import (
     ArgumentError,
     BeliefError,

@@ -21,10 +21,12 @@ MAY_INCLUDE = {
     "order.h": r"portable\.h",
     "score/": FORMULAS,
     "top_k.h": FORMULAS,
-    "cpu/": rf"cpu/.*|top_k\.h|{FORMULAS}|immintrin\.h",
-    "cuda/": rf"cuda/.*|top_k\.h|{FORMULAS}|cuda_runtime\.h|cooperative_groups\.h",
-    "bindings.cpp": r"cpu/.*|pybind11/.*",
-    "cuda/bindings.cpp": r"cuda/.*|pybind11/.*",
+    "check.h": rf"top_k\.h|{FORMULAS}",
+    "cpu/": rf"cpu/.*|check\.h|top_k\.h|{FORMULAS}|immintrin\.h|pthread\.h",
+    "cuda/": rf"cuda/.*|check\.h|top_k\.h|{FORMULAS}|cuda_runtime\.h|cooperative_groups\.h",
+    "bindings.h": r"check\.h|top_k\.h|pybind11/.*",
+    "bindings.cpp": r"bindings\.h|cpu/.*|pybind11/.*",
+    "cuda/bindings.cpp": r"bindings\.h|cuda/.*|pybind11/.*",
 }
 ORACLE_LIBRARIES = {"__future__", "numpy", "torch"}
 REPORT_LIBRARIES = {"matplotlib", "pyarrow"}
@@ -103,6 +105,7 @@ ORDER = [
     {"errors"},
     {"plugins", "atomic_file"},
     {"kernel", "distributed", "state"},
+    {"data"},
     {"beliefs"},
     {"predictors", "filters"},
     {"selectors"},

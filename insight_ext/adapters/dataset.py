@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from insight_ext.beliefs.pool import Prompt, PromptPool
+from insight_ext.beliefs.pool import PromptPool
+from insight_ext.data.prompt import Prompt
 from insight_ext.errors import PoolError
 
 BATCH = 10_000  # rows read at once

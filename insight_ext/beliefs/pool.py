@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from insight_ext.beliefs.prompt import DIGEST, Prompt, PromptList, Prompts
 from insight_ext.data.json_text import write_jsonl
+from insight_ext.data.prompt import DIGEST, Prompt, PromptList, Prompts
 from insight_ext.errors import PoolError
 from insight_ext.plugins import need
 

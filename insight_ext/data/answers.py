@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator
 
-from insight_ext.beliefs.prompt import Prompt
+from insight_ext.data.prompt import Prompt
 from insight_ext.plugins import need
 
 NAMED = 3

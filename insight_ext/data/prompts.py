@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from insight_ext.beliefs.prompt import Prompt, Prompts, conversation_text, digest
 from insight_ext.data import fields
 from insight_ext.data.arrow_file import InMemory
 from insight_ext.data.files import POOL, Paths
+from insight_ext.data.prompt import Prompt, Prompts, conversation_text, digest
 from insight_ext.data.read import open_data
 from insight_ext.data.table import DataFile, Row, Table, holds, row_of, value_at
 from insight_ext.data.values import encodable, ids, number_text, texts_at_once

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from insight_ext.beliefs.group import Group, as_rewards
-from insight_ext.beliefs.pool import Prompt, PromptPool
+from insight_ext.beliefs.pool import PromptPool
 from insight_ext.beliefs.pool_change import PoolChange
+from insight_ext.data.prompt import Prompt
 from insight_ext.distributed.ranks import Ranks, digest
 from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
 from insight_ext.filters import Filter, given_filter
