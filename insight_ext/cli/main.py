@@ -13,10 +13,10 @@ from insight_ext.cli.compare import add_arguments as add_compare_arguments
 from insight_ext.cli.compare import add_reliability_arguments, run_reliability
 from insight_ext.cli.compare import run as compare
 from insight_ext.curators import CURATORS, curate
+from insight_ext.curators.rank import rank
 from insight_ext.errors import InsightError
 from insight_ext.kernel.build_info import build_info
 from insight_ext.offline.logs import GroupLog, read_log
-from insight_ext.offline.rank import rank
 from insight_ext.offline.tables import checked_ending
 from insight_ext.plugins import need, parsed_options
 
