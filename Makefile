@@ -35,7 +35,7 @@ types: $(VENV)/.built
 	$(BIN)/mypy
 
 tests: $(VENV)/.built
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # Rollouts by the real vLLM, in its build for CPUs.
 test-vllm: $(VLLM)/.built
@@ -51,9 +51,11 @@ test-trl: $(TRL)/.built
 bench-trl: $(TRL)/.built
 	$(TRL)/bin/python -m benchmarks.bench_trl
 
-# The CPU kernel alone, without Python: each sanitizer, a pool past 2^31, FUZZ seconds of random inputs.
+# The CPU kernel alone, without Python: each sanitizer, with FUZZ seconds of random inputs, and a pool
+# past 2^31.
 sanitize:
-	for kind in address undefined thread; do tests/csrc/run.sh $$kind brief || exit 1; done
+	for kind in address undefined thread; do \
+	    tests/csrc/run.sh $$kind brief && tests/csrc/run.sh $$kind fuzz $(FUZZ) || exit 1; done
 	tests/csrc/run.sh plain check
 	tests/csrc/run.sh plain fuzz $(FUZZ)
 
