@@ -15,7 +15,6 @@ TORCH  ?= torch==2.13.0
 VLLM   := .venv-vllm
 # TRL likewise.
 TRL    := .venv-trl
-TRL_PIP := $(TRL)/bin/python -m pip --quiet install --constraint constraints-trl.txt
 CONFIG ?= configs/addition.yaml
 SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
@@ -75,17 +74,18 @@ $(VLLM)/.built: pyproject.toml constraints-vllm.txt $(SOURCES)
 	$(VLLM)/bin/python $(PIP) --no-build-isolation --editable '.[lightning,reasoning-gym]'
 	touch $@
 
-# The hashes of every file of a release, after a version was changed. Needs uv.
-lock:
-	for file in constraints.txt constraints-vllm.txt; do \
-	    uv pip compile --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
-	        --no-annotate --no-header $$file --output-file $$file || exit 1; done
-
 $(TRL)/.built: pyproject.toml constraints-trl.txt $(SOURCES)
 	test -x $(TRL)/bin/python || $(PYTHON) -m venv $(TRL)
-	$(TRL_PIP) torch setuptools pybind11 cmake ninja hypothesis pytest
-	$(TRL_PIP) --no-build-isolation --editable '.[trl]'
+	$(TRL)/bin/python $(PIP) $(LOCKED) constraints-trl.txt
+	$(TRL)/bin/python $(PIP) $(TORCH)
+	$(TRL)/bin/python $(PIP) --no-build-isolation --editable '.[trl]'
 	touch $@
+
+# The hashes of every file of a release, after a version was changed. Needs uv.
+lock:
+	for file in constraints.txt constraints-vllm.txt constraints-trl.txt; do \
+	    uv pip compile --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
+	        --no-annotate --no-header $$file --output-file $$file || exit 1; done
 
 # The setting of the latest build, rewritten only when it changes.
 $(VENV)/.cuda: FORCE

@@ -77,7 +77,7 @@ def resumed(folder: Path, processes: int) -> dict[str, int]:
 
 
 def mixed(folder: Path, selector: str) -> dict[str, list[float]]:
-    """The share of groups with successes and failures, by seed: of 60 steps, of those from 25 on."""
+    """The share of groups with successes and failures, by seed."""
     shares = []
     for seed in range(SEEDS):
         (steps,) = trace(

@@ -144,7 +144,7 @@ class Watched:
         def noted_deal(k: int, **more: Any) -> Any:
             self.lags.append(len(self.chosen) - ended)
             dealt = deal(k, **more)
-            self.chosen.append([each.index for each in dealt])
+            self.chosen.append([each.position for each in dealt])
             return dealt
 
         def noted_report(group: int, rewards: Any, **more: Any) -> Any:

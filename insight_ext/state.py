@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from insight_ext.beliefs.pool_change import PoolChange
 
 Names = tuple[str, ...]
 SECTIONS = ("settings", "of_pool", "per_prompt", "positions", "values", "parts")

@@ -5,7 +5,8 @@
 //     = 1 - prod_{j<K} (a + j) / (n + j) - prod_{j<K} (b + j) / (n + j)
 //
 // Domain: finite a, b > 0; rollouts in [1, kMaxRollouts]. Accuracy: 1e-13 absolute, in double.
-// Source: the mixed-group probability (MaPP) of design page 1, section 7, from the Beta-binomial.
+// Source: eq. 15 of "MaPP: A Unified Marginalized Posterior-Predictive Framework for
+// Data-Efficient RLVR" (Ren et al.).
 #pragma once
 
 #include "upper.h"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from insight_ext.beliefs.empirical import fit_beta
 from insight_ext.errors import ArgumentError, BeliefError, ObservationError
 from insight_ext.state import Names, Stateful
 
@@ -28,7 +29,9 @@ class BetaPosteriors(Stateful):
     Args:
         n: number of prompts, at least 1.
         prior: (alpha, beta) of a prompt never visited, finite and positive: two numbers, or two
-            tensors of shape (n,) with a prior for each prompt.
+            tensors of shape (n,) with a prior for each prompt. "empirical": the Beta distribution
+            of first visits' success rates, see `fit_beta`; Beta(1, 1) up to the 64th first visit,
+            then fitted each time that their number has doubled, and all beliefs moved with it.
         decay: share of the old evidence that a visit keeps, in [0, 1]; 1 never forgets.
         device: where the beliefs live.
         half_life: steps after which half of the evidence is left; None: time changes nothing.
@@ -61,7 +64,7 @@ class BetaPosteriors(Stateful):
     def __init__(
         self,
         n: int,
-        prior: tuple[float, float] | tuple[Tensor, Tensor] = (1.0, 1.0),
+        prior: tuple[float, float] | tuple[Tensor, Tensor] | Literal["empirical"] = (1.0, 1.0),
         decay: float = 1.0,
         device: torch.device | str = "cpu",
         half_life: float | None = None,
@@ -79,8 +82,12 @@ class BetaPosteriors(Stateful):
                 f"device: expected one that this torch can use, such as 'cpu', got {device!r}: "
                 f"{error}"
             ) from error
-        self.prior = _checked_prior(prior, n, device)
-        if isinstance(self.prior[0], Tensor):
+        self.is_empirical = prior == "empirical" if isinstance(prior, str) else False
+        self.prior = _checked_prior((1.0, 1.0) if self.is_empirical else prior, n, device)
+        self.first_visits: dict[str, int] = {}  # how many had "successes/rollouts"
+        if self.is_empirical:
+            self.settings, self.values = ("is_empirical",), ("prior", "first_visits")
+        elif isinstance(self.prior[0], Tensor):
             self.of_pool = ("prior",)
         else:
             self.settings = ("prior",)
@@ -156,6 +163,7 @@ class BetaPosteriors(Stateful):
 
     def add(self, visited: Tensor, successes: Tensor, rollouts: Tensor) -> None:
         """`observe` what `counted` has checked."""
+        first = self.visits[visited] == 0 if self.is_empirical else None
         current, priors = self.current(visited), self._prior_at(visited)
         for belief, old, prior, count in zip(
             (self.alpha, self.beta), current, priors, (successes, rollouts - successes), strict=True
@@ -164,6 +172,27 @@ class BetaPosteriors(Stateful):
             belief.index_copy_(0, visited, new)
         self.visits.index_add_(0, visited, torch.ones_like(visited, dtype=torch.int32))
         self.latest.index_fill_(0, visited, self.step)
+        if first is not None and first.any():
+            self._fit_prior(successes[first].tolist(), rollouts[first].tolist())
+
+    def _fit_prior(self, successes: list[int], rollouts: list[int]) -> None:
+        """Count first visits; where their number has doubled, fit the prior, and move all beliefs.
+
+        A belief is its prior and evidence on top, whatever the decay.
+        """
+        before = sum(self.first_visits.values())
+        for result in zip(successes, rollouts, strict=True):
+            key = "{}/{}".format(*result)
+            self.first_visits[key] = self.first_visits.get(key, 0) + 1
+        if (before + len(successes)).bit_length() <= max(before.bit_length(), 6):
+            return
+        results = sorted(tuple(map(int, key.split("/"))) for key in self.first_visits)
+        counts = [self.first_visits[f"{won}/{tried}"] for won, tried in results]
+        columns = torch.tensor(results)
+        fitted = fit_beta(columns[:, 0], columns[:, 1], torch.tensor(counts))
+        for belief, new, old in zip((self.alpha, self.beta), fitted, self.prior, strict=True):
+            belief.add_(new - old).clamp_(min=new)
+        self.prior = fitted
 
     def counted(self, indices: Any, successes: Any, rollouts: Any) -> tuple[Tensor, Tensor, Tensor]:
         """(prompts, successes, rollouts) as `observe` counts them: checked, each prompt once.
@@ -259,8 +288,9 @@ def _checked_prior(prior: Any, n: int, device: torch.device | str) -> tuple[Any,
             first, second = float(first), float(second)
     except (TypeError, ValueError) as error:
         raise ArgumentError(
-            f"prior: expected two numbers (alpha, beta), or two tensors of shape ({n},), "
-            f"got {prior!r:.80}"
+            f"prior: expected two numbers (alpha, beta), two tensors of shape ({n},), or "
+            f"'empirical', got {prior!r:.80}; 'meta:FIELD' and 'log:FILE' need a pool, see "
+            "make_selector"
         ) from error
     if isinstance(first, float) and isinstance(second, float):
         if not all(math.isfinite(x) and x > 0 for x in (first, second)):

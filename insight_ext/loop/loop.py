@@ -128,6 +128,7 @@ class SelectionLoop(Stateful):
         self.rollouts, self.success_threshold = rollouts, success_threshold
         self.selector = given_selector(selector, selector_options, pool, seed)
         self.filter = given_filter(filter, filter_options)
+        self._made = {"selector": selector, "options": dict(selector_options or {})}
         take_over("selector", self.selector, "rollouts", rollouts)
         if self.filter is not None:
             take_over("filter", self.filter, "success_threshold", success_threshold)
@@ -341,7 +342,13 @@ class SelectionLoop(Stateful):
             )
         self.flush()
         state = super().state_dict()
-        state |= {"format": FORMAT, "pool": self.pool.state_dict(), "told": self._told()}
+        made = self._made if _is_plain(self._made) else None
+        state |= {
+            "format": FORMAT,
+            "pool": self.pool.state_dict(),
+            "told": self._told(),
+            "made": made,
+        }
         return {**state, "digest": digest(state)}
 
     def load_state_dict(
@@ -560,6 +567,15 @@ class SelectionLoop(Stateful):
             warnings.warn(f"the pool changed since the checkpoint: {change}", stacklevel=4)
         super().check_state(fitting)
         return fitting
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is text, numbers, lists and dicts of them: what a checkpoint can tell anybody."""
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _is_plain(each) for name, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (str, int, float, type(None)))
 
 
 def take_over(what: str, part: Any, name: str, value: Any) -> None:

@@ -8,25 +8,28 @@ from typing import Any
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError
 from insight_ext.plugins import find, make
-from insight_ext.predictors import features_of
 from insight_ext.selectors.adarft import AdaRft
 from insight_ext.selectors.base import BeliefSelector, Selector
 from insight_ext.selectors.bots import Bots
 from insight_ext.selectors.difficulty_pools import DifficultyPools
 from insight_ext.selectors.dps import Dps
 from insight_ext.selectors.expected_difficulty import ExpectedDifficulty
+from insight_ext.selectors.file_order import FileOrder
 from insight_ext.selectors.gps import Gps
 from insight_ext.selectors.greso import Greso
+from insight_ext.selectors.inputs import worked_out
 from insight_ext.selectors.insight import InSight
 from insight_ext.selectors.insight_prior import InSightPrior
 from insight_ext.selectors.inverse_evidence import InverseEvidence
 from insight_ext.selectors.mixed_group import MixedGroup
 from insight_ext.selectors.mopps import Mopps
 from insight_ext.selectors.prioritized import Prioritized
+from insight_ext.selectors.quota import Quota
 from insight_ext.selectors.uniform import Uniform
 
 SELECTORS: dict[str, type[BeliefSelector]] = {
     "uniform": Uniform,
+    "file_order": FileOrder,
     "insight": InSight,
     "insight_prior": InSightPrior,
     "mopps": Mopps,
@@ -50,6 +53,7 @@ __all__ = [
     "DifficultyPools",
     "Dps",
     "ExpectedDifficulty",
+    "FileOrder",
     "Gps",
     "Greso",
     "InSight",
@@ -58,6 +62,7 @@ __all__ = [
     "MixedGroup",
     "Mopps",
     "Prioritized",
+    "Quota",
     "Selector",
     "Uniform",
     "check_selector",
@@ -97,25 +102,20 @@ def make_selector(
 
     Args:
         name, pool_size, seed, options: see there.
-        pool: the prompts; with them the option `features` may be text, see
-            `insight_ext.predictors.features_of`: `"meta:digits"`, `"ngrams"`, `"vectors.npy"`.
+        pool: the prompts; with them options may name what they hold, as in a configuration:
+            `features`, `prior`, `difficulty`, `references`, `quota`, see
+            `insight_ext.selectors.inputs.worked_out`.
 
     Raises:
-        ArgumentError: see `check_selector`; features that cannot be worked out, or an option
-            outside its domain.
+        ArgumentError: see `check_selector`; an option that cannot be worked out, prompt and row
+            named, or one outside its domain.
 
     Example:
         >>> type(make_selector("insight", 100, decay=0.5)).__name__
         'InSight'
     """
     check_selector(name, options)
-    if isinstance(options.get("features"), str):
-        if pool is None:
-            raise ArgumentError(
-                f"selector {name!r}: features {options['features']!r} can only be worked out from "
-                "a pool; pass pool=..., or a tensor of features"
-            )
-        options["features"] = features_of(pool, options["features"])
+    options = worked_out(name, options, pool)
     selector: Selector = make(
         "selector", SELECTORS, Selector, name, pool_size, seed=seed, **options
     )

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
+from insight_ext.predictors.features import checksum
 from insight_ext.selectors.ranked import RankedSelector
 
 HARDEST = 100.0
@@ -20,9 +21,9 @@ class AdaRft(RankedSelector):
 
     Args:
         pool_size, seed, common: see `RankedSelector`.
-        difficulty: float tensor of shape (pool_size,), in [0, 100], known in advance; None takes
-            100 (1 - success rate) of the present belief (deviation: the paper has it from offline
-            rollouts of another model).
+        difficulty: float tensor of shape (pool_size,), in [0, 100], known in advance, as published;
+            `make_selector` takes `"meta:FIELD"`. None takes 100 (1 - success rate) of the present
+            belief (deviation).
         start: first target, in [0, 100].
         move, sensitivity, aim: see the formula.
 
@@ -38,7 +39,8 @@ class AdaRft(RankedSelector):
         (38.08, [1])
     """
 
-    settings = ("move", "sensitivity", "aim")
+    settings = ("start", "move", "sensitivity", "aim")
+    of_pool = ("difficulties",)
     values = ("target",)
 
     def __init__(
@@ -68,7 +70,8 @@ class AdaRft(RankedSelector):
                     f"difficulty[{at}]: expected in [0, 100], got {float(difficulty[at])}"
                 )
         self.difficulty = difficulty
-        self.target = start
+        self.difficulties = None if difficulty is None else checksum(difficulty)
+        self.start = self.target = start
         self.move, self.sensitivity, self.aim = move, sensitivity, aim
 
     def _scores(self, indices: Tensor | None) -> Tensor:

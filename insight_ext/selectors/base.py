@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.errors import ArgumentError
+from insight_ext.selectors.quota import Quota
 from insight_ext.state import Names, Stateful
 
 NONE = torch.empty(0, dtype=torch.int64)
@@ -21,7 +22,11 @@ def isin(prompts: Tensor, others: Tensor) -> Tensor:
     """Which of these prompts are among the others: bool of their shape; quick for a few."""
     if len(prompts) * len(others) <= 1 << 15:
         return (prompts[:, None] == others).any(1)
-    return torch.isin(prompts, others)
+    if len(others) <= 1 << 14:
+        return torch.isin(prompts, others)
+    marked = torch.zeros(int(max(prompts.max(), others.max())) + 1, dtype=torch.bool)
+    marked[others] = True
+    return marked[prompts]
 
 
 def without(places: Tensor, exclude: Tensor) -> Tensor:
@@ -38,6 +43,32 @@ def without(places: Tensor, exclude: Tensor) -> Tensor:
     # Of an excluded prompt: how many that are not come before it.
     before = exclude.sort().values - torch.arange(len(exclude))
     return places + torch.searchsorted(before, places, right=True)
+
+
+def prior_around(rates: Tensor, strength: float | Tensor) -> tuple[Tensor, Tensor]:
+    """(alpha, beta) of Beta(1, 1) and so many answers with these success rates on top.
+
+    Args:
+        rates: shape (n,), in [0, 1].
+        strength: answers, at least 0: one number, or shape (n,).
+
+    Raises:
+        ArgumentError: a rate or a strength outside its domain, the first bad rate named.
+
+    Example:
+        >>> alpha, beta = prior_around(torch.tensor([0.25, 1.0]), 8)
+        >>> alpha.tolist(), beta.tolist()
+        ([3.0, 9.0], [7.0, 1.0])
+    """
+    bad = ~((rates >= 0.0) & (rates <= 1.0))
+    if bad.any():
+        at = int(bad.nonzero()[0])
+        raise ArgumentError(f"prior[{at}]: expected a success rate in [0, 1], got {rates[at]:g}")
+    answers = torch.as_tensor(strength, dtype=torch.float32)
+    if not bool((answers >= 0.0).all()) or not bool(torch.isfinite(answers).all()):
+        raise ArgumentError(f"prior_strength: expected 0 or more answers, got {strength}")
+    rates = rates.to(torch.float32)
+    return 1.0 + answers * rates, 1.0 + answers * (1.0 - rates)
 
 
 def next_of(queue: Tensor, k: int, exclude: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,28 +183,45 @@ class BeliefSelector(Selector):
     Args:
         pool_size, seed: see `Selector`. A draw depends on the seed and the step alone, so that a
             resumed run draws what the uninterrupted one would have.
-        prior, decay, half_life: of the beliefs, see `BetaPosteriors`.
+        prior, decay, half_life: of the beliefs, see `BetaPosteriors`. A prior may also be a tensor
+            of success rates, shape (pool_size,), in [0, 1]: those of another model, or of an
+            earlier run. `make_selector` works it out from `"meta:FIELD"` (a field of the prompts: a
+            rate, or a text "k/n") or `"log:FILE"` (see `read_log`).
+        prior_strength: answers that these success rates are worth, on top of Beta(1, 1); of a log
+            at most, and no more than it has.
         exploration: share of every step that is drawn uniformly, whatever the strategy says, in
             [0, 1]: each place of the step at which the share of those before adds up to a prompt.
+        quota: shares of the pool's domains in every step, refills included, see `Quota`;
+            `make_selector` takes `{"meta": FIELD, "shares": {VALUE: SHARE, ...}}`.
     """
 
     settings: Names = ("exploration",)
     values: Names = ("_step", "_dealt", "_before", "_unseen", "_metrics")
-    parts: Names = ("posterior",)
+    parts: Names = ("posterior", "quota")
 
     def __init__(
         self,
         pool_size: int,
         *,
         seed: int = 0,
-        prior: tuple[float, float] | tuple[Tensor, Tensor] = (1.0, 1.0),
+        prior: tuple[float, float] | tuple[Tensor, Tensor] | Tensor | Literal["empirical"] = (1, 1),
+        prior_strength: float = 8.0,
         decay: float = 1.0,
         half_life: float | None = None,
         exploration: float = 0.0,
+        quota: Quota | None = None,
     ) -> None:
         super().__init__(pool_size, seed=seed)
         if not 0.0 <= exploration <= 1.0:
             raise ArgumentError(f"exploration: expected a share in [0, 1], got {exploration}")
+        if quota is not None and len(quota.domains) != pool_size:
+            raise ArgumentError(
+                f"quota: expected a domain for each of the {pool_size} prompts, got "
+                f"{len(quota.domains)}"
+            )
+        self.quota = quota
+        if isinstance(prior, Tensor):
+            prior = prior_around(prior, prior_strength)
         self.posterior = BetaPosteriors(pool_size, prior, decay, half_life=half_life)
         self.exploration = exploration
         self._step = 0  # the latest step that asked,
@@ -200,13 +248,21 @@ class BeliefSelector(Selector):
             self._step, self._dealt, self._unseen = step, 0, 0
             self._metrics = {}
             self.posterior.step = step
+            if self.quota is not None:
+                self.quota.begin()
             self._begin()
         chosen = NONE
         while len(chosen) < k:
             self._asked = k - len(chosen)
             taken = torch.cat((exclude, chosen)) if len(chosen) else exclude
             run = self._until_explored(self._asked)
-            part = self._choose(run, taken) if run else self._explore(taken)
+            count = max(run, 1)
+            if self.quota is not None:
+                count, taken = self.quota.due(count, taken)
+                self._asked = count
+            part = self._choose(count, taken) if run else self._explore(taken)
+            if self.quota is not None:
+                self.quota.deal(part)
             self._dealt += len(part)
             self._unseen += self.posterior.visits[part].tolist().count(0)
             self._deal(part)
@@ -261,9 +317,9 @@ class BeliefSelector(Selector):
         """`frac_unseen`: share of the step's prompts never visited before; and the strategy's."""
         return {"frac_unseen": self._unseen / max(self._dealt, 1), **self._metrics}
 
-    def predict(self, indices: Tensor) -> Tensor:
-        """The expected success rate of these prompts, float32, shape of `indices`."""
-        alpha, beta = self.posterior.current(indices)
+    def predict(self, indices: Any) -> Tensor:
+        """The expected success rate of these prompts, by position: float32, shape of `indices`."""
+        alpha, beta = self.posterior.current(torch.as_tensor(indices, dtype=torch.int64))
         return alpha / (alpha + beta)
 
     def explain(self, indices: Any) -> dict[str, Tensor]:

@@ -11,6 +11,8 @@ from insight_ext.errors import ArgumentError
 from insight_ext.selectors.base import NONE, BeliefSelector, isin
 
 MINIMUM = 0.01
+# Of a base probability.
+BOUNDS = 0.05, 0.95
 # Whole epochs without a full batch before the rest is taken as it comes.
 PATIENCE = 100
 
@@ -29,18 +31,20 @@ class Greso(BeliefSelector):
     """Deal prompts from shuffled epochs, each kept with a probability that falls with its streak.
 
     A streak counts the latest visits in a row without mixed answers. All-right and all-wrong
-    streaks have a base probability each, which a step lowers where its share of such groups was
-    above the target and raises where it was below.
+    streaks have a base probability each, in [0.05, 0.95], which a step of the second epoch or a
+    later one lowers where its share of such groups reached the target and raises where it did not.
 
     Args:
         pool_size, seed, common: see `BeliefSelector`.
-        base: both base probabilities at the start, in (0, 1].
+        base: both base probabilities at the start, in [0.05, 0.95].
         easy_target, hard_target: wanted share of all-right and of all-wrong groups.
         adjustment: change of a base probability per step.
 
-    Source: arXiv 2506.02177, eq. 4 and section 4.2; a quarter of the groups, one third of them
-    easy, is the paper's target. Deviation: the batch is filled from the walk itself, not by
-    refilling after rollouts.
+    As published, with these defaults: a quarter of the groups, one third of them easy, is the
+    target. What follows the rollouts there, refilling where too few groups are mixed, is the filter
+    `dynamic_sampling`.
+
+    Source: arXiv 2506.02177, eq. 4 and section 4.2; its code for the bounds and the first epoch.
 
     Example:
         >>> sorted(Greso(4).select(4, step=0).tolist())
@@ -50,7 +54,7 @@ class Greso(BeliefSelector):
     settings = ("adjustment", "easy_target", "hard_target")
     per_prompt = ("streak", "side")
     positions = ("_queue",)
-    values = ("bases",)
+    values = ("bases", "_epochs")
 
     def __init__(
         self,
@@ -64,8 +68,9 @@ class Greso(BeliefSelector):
         **common: Any,
     ) -> None:
         super().__init__(pool_size, seed=seed, **common)
-        if not 0.0 < base <= 1.0:
-            raise ArgumentError(f"base: expected a probability in (0, 1], got {base}")
+        low, high = BOUNDS
+        if not low <= base <= high:
+            raise ArgumentError(f"base: expected a probability in [{low}, {high}], got {base}")
         self.easy_target, self.hard_target = easy_target, hard_target
         self.targets = torch.tensor([hard_target, easy_target])
         self.adjustment = adjustment
@@ -73,16 +78,18 @@ class Greso(BeliefSelector):
         self.streak = torch.zeros(pool_size, dtype=torch.int32)
         self.side = torch.zeros(pool_size, dtype=torch.int8)  # 1 where the streak is all right
         self._queue = NONE
+        self._epochs = 0  # begun
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        random, chosen, epochs = self._generator(0, self._dealt), NONE, 0
+        random, chosen, before = self._generator(0, self._dealt), NONE, self._epochs
         while len(chosen) < k:
             if not len(self._queue):
                 self._queue = torch.from_numpy(random.permutation(self.pool_size))
-                epochs += 1
+                self._epochs += 1
+            is_patient = self._epochs - before <= PATIENCE
             walked = self._queue[: 2 * k]
             lot = torch.from_numpy(random.random(len(walked), dtype="f4"))
-            kept = (lot < self._keep(walked)) if epochs <= PATIENCE else torch.ones_like(lot).bool()
+            kept = (lot < self._keep(walked)) if is_patient else torch.ones_like(lot).bool()
             kept &= ~isin(walked, torch.cat((exclude, chosen)))
             places = kept.nonzero()[: k - len(chosen), 0]
             chosen = torch.cat((chosen, walked[places]))
@@ -104,9 +111,10 @@ class Greso(BeliefSelector):
             goes_on, self.streak[visited] + 1, uniform.to(torch.int32)
         )
         self.side[visited] = right.to(torch.int8)
-        share = torch.stack((wrong.float().mean(), right.float().mean()))
-        self.bases += torch.where(share > self.targets, -self.adjustment, self.adjustment)
-        self.bases.clamp_(MINIMUM, 1.0)
+        if self._epochs > 1:
+            share = torch.stack((wrong.float().mean(), right.float().mean()))
+            self.bases += torch.where(share >= self.targets, -self.adjustment, self.adjustment)
+            self.bases.clamp_(*BOUNDS)
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
         return {"streak": self.streak[indices], "keep": self._keep(indices)}

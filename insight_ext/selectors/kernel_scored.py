@@ -79,9 +79,12 @@ class KernelScoredSelector(RankedSelector):
         return self._index
 
     def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
+        prior = self.posterior.prior
         super()._learn(visited, wins, tries)
-        if self._index is not None:
+        if self._index is not None and self.posterior.prior is prior:
             self._index.update(visited)
+        else:
+            self._index = None
 
     def _apply(self, state: Mapping[str, Any]) -> None:
         super()._apply(state)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.kernel.ops import select_top_k, top_k
+from insight_ext.kernel.ops import score, select_top_k, top_k
 from insight_ext.kernel.scores import Thompson
 from insight_ext.selectors.kernel_scored import KernelScoredSelector
 from insight_ext.state import Names
-
-INTERVAL = (0.3, 0.7)
 
 
 class Mopps(KernelScoredSelector):
     """Thompson sampling towards a target success rate: draw g ~ Beta(alpha, beta), compare with it.
 
-    `top_k` takes the smallest (g - target)^2. `threshold` takes candidates with g in [0.3, 0.7] by
+    `top_k` takes the smallest (g - target)^2. `threshold` takes candidates with g in an interval by
     lot, and the nearest to that interval if there are too few.
 
     Args:
@@ -28,10 +27,12 @@ class Mopps(KernelScoredSelector):
         candidate_ratio: see `KernelScoredSelector`; the paper takes 8 or 16.
         target: success rate to draw near to, in [0, 1].
         rule: "top_k" or "threshold".
+        interval: of `threshold`, two success rates.
 
-    The informative start of the paper, alpha = 3 s + 1 and beta = 3 (K - s) + 1 from offline
-    rollouts, is a `prior` of two tensors. Deviation: the draws are seeded, and beliefs are part of
-    the checkpoint.
+    As published, with these defaults. The informative start, alpha = 3 s + 1 and
+    beta = 3 (k - s) + 1 from s of k offline answers, is a prior of success rates (see
+    `BeliefSelector`) with `prior_strength` 3 k. Draws are seeded, and beliefs are part of the
+    checkpoint.
 
     Source: arXiv 2507.04632, eq. 6, 7 and algorithm 1.
 
@@ -42,7 +43,7 @@ class Mopps(KernelScoredSelector):
         [1]
     """
 
-    settings: Names = ("rule", "target")
+    settings: Names = ("rule", "target", "interval")
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Mopps(KernelScoredSelector):
         candidate_ratio: int | None = 16,
         target: float = 0.5,
         rule: str = "top_k",
+        interval: Sequence[float] = (0.3, 0.7),
         **common: Any,
     ) -> None:
         super().__init__(
@@ -60,7 +62,11 @@ class Mopps(KernelScoredSelector):
         )
         if rule not in ("top_k", "threshold"):
             raise ArgumentError(f"rule: expected 'top_k' or 'threshold', got {rule!r}")
-        self.rule = rule
+        if len(interval) != 2 or not 0.0 <= interval[0] <= interval[1] <= 1.0:
+            raise ArgumentError(
+                f"interval: expected two success rates, the smaller first, got {interval!r}"
+            )
+        self.rule, self.interval = rule, tuple(interval)
         self.target = target
         Thompson(target)
 
@@ -72,17 +78,19 @@ class Mopps(KernelScoredSelector):
     def _best(self, k: int, candidates: Tensor | None, exclude: Tensor) -> Tensor:
         if self.rule == "top_k":
             return super()._best(k, candidates, exclude)
-        low, high = INTERVAL
-        middle = Thompson((low + high) / 2.0, seed=self.seed, draw=self._step)
-        available = self.pool_size - len(exclude) if candidates is None else len(candidates)
+        low, high = self.interval
+        drawn, distances = self._distances((low + high) / 2.0, candidates)
+        outside = (distances - (high - low) / 2.0).clamp(min=0.0)
+        out = exclude if candidates is None else None
+        return top_k(-outside, k, seed=self._tie_seed, indices=drawn, exclude=out)
+
+    def _distances(self, target: float, candidates: Tensor | None) -> tuple[Tensor | None, Tensor]:
+        """The draws of the step: the prompts (None: all) and |g - target| of each."""
+        beliefs = self.posterior.current()
+        thompson = Thompson(target, seed=self.seed, draw=self._step)
+        if candidates is None:
+            return None, score(*beliefs, thompson).neg_()
         drawn = select_top_k(
-            *self.posterior.current(),
-            available,
-            middle,
-            candidates=candidates,
-            exclude=exclude if candidates is None else None,
-            sorted=False,
+            *beliefs, len(candidates), thompson, candidates=candidates, sorted=False
         )
-        # A score is minus the squared distance of the draw to the middle of the interval.
-        outside = (drawn.scores.neg().sqrt() - (high - low) / 2.0).clamp(min=0.0)
-        return top_k(-outside, k, seed=self._tie_seed, indices=drawn.indices)
+        return drawn.indices, drawn.scores.neg()

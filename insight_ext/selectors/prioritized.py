@@ -13,8 +13,8 @@ class Prioritized(RankedSelector):
     Args:
         pool_size, seed, common: see `RankedSelector`.
 
-    Deviation: the success rate is the posterior mean, so a prompt that
-    was never failed keeps a small chance.
+    The success rate is the posterior mean, so a prompt that was never failed keeps a small chance.
+    As published: `prior=(1e-6, 1e-6)`, the share of all its answers that were right.
 
     Source: Kimi k1.5 (arXiv 2501.12599), section 2.3.4.
 
@@ -27,7 +27,7 @@ class Prioritized(RankedSelector):
 
     def _scores(self, indices: Tensor | None) -> Tensor:
         alpha, beta = self.posterior.current(indices)
-        return self._race(beta / (alpha + beta), indices)
+        return self._race((beta / (alpha + beta)).log(), indices)
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
         alpha, beta = self.posterior.current(indices)

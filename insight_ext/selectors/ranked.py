@@ -88,14 +88,15 @@ class RankedSelector(BeliefSelector):
         drawn = draw_distinct(free, count, self.seed, self._step + STEPS * self._dealt)
         return without(drawn, exclude)
 
-    def _race(self, weights: Tensor, indices: Tensor | None) -> Tensor:
+    def _race(self, log_weights: Tensor, indices: Tensor | None) -> Tensor:
         """Scores whose k largest are k prompts drawn without replacement, by these weights.
 
-        The smallest of Exponential(1) / weight, and so on (Efraimidis and Spirakis, 2006).
+        They come in the order of Exponential(1) / weight, the smallest first (Efraimidis and
+        Spirakis, 2006).
         """
         drawn = self._generator(3) if indices is None else self._generator(3, self._dealt)
-        race = drawn.standard_exponential(len(weights), dtype="f4")
-        return -torch.from_numpy(race) / weights
+        race = drawn.standard_exponential(len(log_weights), dtype="f4")
+        return log_weights - torch.from_numpy(race).log_()
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:
         return {"score": self._scores(indices)}

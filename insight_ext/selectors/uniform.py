@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insight_ext.selectors.base import NONE, BeliefSelector, next_of
+from insight_ext.selectors.base import NONE, BeliefSelector, isin, next_of
 
 
 class Uniform(BeliefSelector):
     """Every prompt once an epoch, in an order shuffled anew each epoch.
 
-    Prompts left over at the end of an epoch are dealt first, and wait until the end of the new one,
-    so that no batch holds a prompt twice. So do prompts in flight when an epoch begins. Beliefs are
-    kept for the reports and play no part in the choice.
+    What an epoch has yet to deal comes before the next one, and prompts that are in flight when an
+    epoch begins come at its end. Beliefs are kept for the reports and play no part in the choice.
 
     Args:
         pool_size, seed, common: see `BeliefSelector`.
@@ -38,10 +37,14 @@ class Uniform(BeliefSelector):
         chosen, self._queue = next_of(self._queue, k, exclude)
         if len(chosen) < k:
             out = torch.cat((exclude, chosen))
-            shuffled = torch.from_numpy(self._generator(0, self._dealt).permutation(self.pool_size))
-            late = torch.isin(shuffled, out)
-            # What the last epoch has yet to deal is in flight: it waits in this one, once.
-            self._queue = torch.cat((shuffled[~late], shuffled[late]))
+            epoch = self._epoch(out)
+            self._queue = torch.cat((self._queue, epoch[~isin(epoch, self._queue)]))
             more, self._queue = next_of(self._queue, k - len(chosen), out)
             chosen = torch.cat((chosen, more))
         return chosen
+
+    def _epoch(self, out: Tensor) -> Tensor:
+        """The order of a new epoch, where these prompts are in flight."""
+        order = torch.from_numpy(self._generator(0, self._dealt).permutation(self.pool_size))
+        late = isin(order, out)
+        return torch.cat((order[~late], order[late]))

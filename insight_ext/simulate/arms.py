@@ -27,13 +27,29 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "expected_difficulty": ("expected_difficulty", {"decay": 0.5}),
     "inverse_evidence": ("inverse_evidence", {}),
     "mixed_group": ("mixed_group", {}),
+    "mixed_group (paper)": ("mixed_group", {"rule": "proportional", "candidate_ratio": 8}),
     "gps": ("gps", {"features": True}),
     "dps": ("dps", {}),
+    "dps (paper)": (
+        "dps",
+        {
+            "shared": False,
+            "persistence": 1.0,
+            "memory": 0.5,
+            "error": 0.0,
+            "first_visit": True,
+            "candidate_ratio": 8,
+        },
+    ),
     "bots": ("bots", {}),
     "greso": ("greso", {}),
     "adarft": ("adarft", {"decay": 0.5}),
     "prioritized": ("prioritized", {"decay": 0.5}),
     "difficulty_pools": ("difficulty_pools", {}),
+    "difficulty_pools (paper)": (
+        "difficulty_pools",
+        {"easy": 0.8, "hard": 0.2, "easy_share": 0.0, "hard_share": 0.0},
+    ),
 }
 
 

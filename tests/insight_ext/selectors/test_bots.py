@@ -13,7 +13,9 @@ def test_every_belief_moves_by_the_rule_by_hand():
     shared = 0.2 * 8 * 6.5 / 9
     assert float(selector.posterior.alpha[1]) == pytest.approx(1.0 + shared)
     assert float(selector.posterior.beta[1]) == pytest.approx(1.0 + 0.2 * 8 - shared)
-    assert float(selector.posterior.alpha[0]) == pytest.approx(1.0 + shared + 0.8 * 6)
+    # Of a prompt that was drawn its own results count, and nothing else.
+    assert float(selector.posterior.alpha[0]) == pytest.approx(1.0 + 6)
+    assert float(selector.posterior.beta[0]) == pytest.approx(1.0 + 2)
 
 
 def test_without_sharing_or_forgetting_beliefs_are_counts():

@@ -30,8 +30,18 @@ def test_streaks_grow_turn_and_end():
 
 def test_base_probabilities_move_towards_the_targets():
     selector = Greso(4, base=0.5)
-    selector.observe([0, 1, 2, 3], [8, 8, 8, 4], 8, step=0)  # too many easy, no hard
-    assert selector.bases.tolist() == pytest.approx([0.51, 0.49])
+    for step, bases in enumerate(([0.5, 0.5], [0.51, 0.49])):
+        selector.select(4, step=step)
+        selector.observe([0, 1, 2, 3], [8, 8, 8, 4], 8, step=step)  # too many easy, no hard
+        assert selector.bases.tolist() == pytest.approx(bases)
+
+
+def test_base_probabilities_stay_within_their_bounds():
+    selector = Greso(4, base=0.5, adjustment=0.2)
+    for step in range(9):
+        selector.select(4, step=step)
+        selector.observe([0, 1, 2, 3], [8, 8, 8, 4], 8, step=step)
+    assert selector.bases.tolist() == pytest.approx([0.95, 0.05])
 
 
 def test_prompts_with_streaks_come_less_often():
@@ -44,7 +54,7 @@ def test_prompts_with_streaks_come_less_often():
 
 
 def test_a_batch_is_filled_even_if_everything_is_skipped():
-    selector = Greso(10, base=0.01, adjustment=0.0)
+    selector = Greso(10, base=0.05, adjustment=0.0)
     for step in range(5):
         selector.observe(list(range(10)), [0] * 10, 8, step=step)
     assert sorted(selector.select(10, step=5).tolist()) == list(range(10))

@@ -123,7 +123,8 @@ def test_the_index_of_the_pool_answers_as_the_pass_over_it_does(name, monkeypatc
 def test_equal_seeds_choose_equally_and_others_do_not(name):
     one, same, other = (make(name, 1000, seed=s) for s in (1, 1, 2))
     chosen = [run(selector, 16, steps=5) for selector in (one, same, other)]
-    assert chosen[0] == chosen[1] != chosen[2]
+    assert chosen[0] == chosen[1]
+    assert name == "file_order" or chosen[0] != chosen[2]
 
 
 @NAMES
@@ -383,7 +384,7 @@ def test_a_state_of_another_strategy_is_refused():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ArgumentError, match=r"unknown selector 'magic'.*uniform, insight"):
+    with pytest.raises(ArgumentError, match=r"unknown selector 'magic'.*uniform, file_order"):
         make_selector("magic", 10)
 
 

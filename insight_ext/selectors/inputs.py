@@ -1,0 +1,151 @@
+"""What a configuration names instead of a tensor: fields of the prompts, files, features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from insight_ext.beliefs.pool import PromptPool
+from insight_ext.errors import ArgumentError
+from insight_ext.offline.logs import read_log
+from insight_ext.predictors.features import features_of
+from insight_ext.selectors.base import prior_around
+from insight_ext.selectors.quota import Quota
+
+EMPIRICAL = "empirical"
+
+
+def worked_out(
+    selector: str, options: Mapping[str, Any], pool: PromptPool | None
+) -> dict[str, Any]:
+    """The options of a selector, those that name something of the pool as what they name.
+
+    Args:
+        selector: for messages.
+        options: `features`, see `features_of`; `prior`: `"meta:FIELD"` or `"log:FILE"`, with
+            `prior_strength`; `difficulty`: `"meta:FIELD"` of numbers in [0, 100]; `references`:
+            `"meta:WEAKER,STRONGER"`, two fields of success rates; `quota`: `{"meta": FIELD,
+            "shares": {...}}`. Others, and those that are tensors already, are as they were.
+        pool: the prompts.
+
+    Raises:
+        ArgumentError: no pool, a field that a prompt lacks, or a value outside its domain: prompt
+            and row are named.
+    """
+    found = dict(options)
+    for name, value in options.items():
+        work = WORK.get(name)
+        if work is None or not isinstance(value, (str, Mapping)) or value == EMPIRICAL:
+            continue
+        if pool is None:
+            raise ArgumentError(
+                f"selector {selector!r}: {name} {value!r} can only be worked out from a pool; pass "
+                "pool=..., or a tensor"
+            )
+        found[name] = work(pool, value, options)
+    return found
+
+
+def _field(pool: PromptPool, option: str, name: str, reads: Callable[[Any], Any]) -> list[Any]:
+    """A field of every prompt, as `reads` makes it; None means that it is not what it should be."""
+    values = []
+    for row, prompt in enumerate(pool):
+        if name not in prompt.meta:
+            raise ArgumentError(
+                f"{option}: expected every prompt to have a field {name!r}, prompt {prompt.id!r} "
+                f"(row {row}) has {', '.join(prompt.meta) or 'none'}"
+            )
+        value = reads(prompt.meta[name])
+        if value is None:
+            raise ArgumentError(
+                f"{option}: expected {reads.__doc__} in the field {name!r}, got "
+                f"{prompt.meta[name]!r} of prompt {prompt.id!r} (row {row})"
+            )
+        values.append(value)
+    return values
+
+
+def _rate(value: Any) -> float | None:
+    """a success rate in [0, 1], or a text such as '3/8',"""
+    if isinstance(value, str):
+        won, _, tried = value.partition("/")
+        if not (won.strip().isdecimal() and tried.strip().isdecimal() and int(tried)):
+            return None
+        value = int(won) / int(tried)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0.0 <= value <= 1.0 else None
+
+
+def _difficulty(value: Any) -> float | None:
+    """a difficulty in [0, 100]"""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0.0 <= value <= 100.0 else None
+
+
+def _name(value: Any) -> str | None:
+    """a text or a number"""
+    is_finite = not isinstance(value, float) or math.isfinite(value)
+    return str(value) if isinstance(value, (str, int, float)) and is_finite else None
+
+
+def _named(option: str, source: str, expected: str) -> str:
+    """What follows `meta:`."""
+    kind, _, rest = source.partition(":")
+    if kind != "meta" or not rest:
+        raise ArgumentError(f"{option}: expected {expected}, got {source!r}")
+    return rest
+
+
+def _prior(pool: PromptPool, source: str, options: Mapping[str, Any]) -> Any:
+    kind, _, path = source.partition(":")
+    if kind != "log" or not path:
+        field = _named("prior", source, "meta:FIELD, log:FILE or empirical")
+        return torch.tensor(_field(pool, "prior", field, _rate))
+    log = read_log(path, pool=pool)
+    wins, tries = (
+        torch.from_numpy(np.bincount(log.prompt, weights=counts, minlength=len(pool)))
+        for counts in (log.successes, log.rollouts)
+    )
+    strength = float(options.get("prior_strength", 8.0))
+    return prior_around(wins / tries.clamp(min=1.0), tries.clamp(max=strength).float())
+
+
+def _difficulties(pool: PromptPool, source: str, options: Mapping[str, Any]) -> Tensor:
+    field = _named("difficulty", source, "meta:FIELD")
+    return torch.tensor(_field(pool, "difficulty", field, _difficulty))
+
+
+def _references(pool: PromptPool, source: str, options: Mapping[str, Any]) -> Tensor:
+    fields = _named("references", source, "meta:WEAKER,STRONGER").split(",")
+    if len(fields) != 2:
+        raise ArgumentError(f"references: expected two fields, got {source!r}")
+    rates = [_field(pool, "references", field, _rate) for field in fields]
+    return torch.tensor(rates).T.contiguous()
+
+
+def _quota(pool: PromptPool, given: Mapping[str, Any], options: Mapping[str, Any]) -> Quota:
+    shares = given.get("shares") if isinstance(given, Mapping) else None
+    if not isinstance(shares, Mapping) or given.keys() != {"meta", "shares"}:
+        raise ArgumentError(
+            "quota: expected {meta: FIELD, shares: {VALUE: SHARE, ...}}, got " + f"{given!r:.120}"
+        )
+    names = {str(name): share for name, share in shares.items()}
+    return Quota(_field(pool, "quota", given["meta"], _name), names)
+
+
+def _features(pool: PromptPool, source: str, options: Mapping[str, Any]) -> Tensor:
+    return features_of(pool, source)
+
+
+WORK: dict[str, Callable[[PromptPool, Any, Mapping[str, Any]], Any]] = {
+    "features": _features,
+    "prior": _prior,
+    "difficulty": _difficulties,
+    "references": _references,
+    "quota": _quota,
+}
