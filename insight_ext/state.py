@@ -108,7 +108,8 @@ with the settings of the run that wrote it
             part, saved = getattr(self, name), state["parts"][_key(name)]
             if (part is None) != (saved is None):
                 held = None if part is None else type(part).__name__
-                self._expect(_key(name), held, None if saved is None else "another part")
+                found = saved.get("kind", "another part") if isinstance(saved, Mapping) else saved
+                self._expect(_key(name), held, found)
             if part is not None:
                 part.check_state(saved)
         for name, rows in own["per_prompt"].items():

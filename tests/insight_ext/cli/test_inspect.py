@@ -111,7 +111,8 @@ def test_the_filter_and_its_memory_are_told(tmp_path, capsys):
     chosen.judge([batch], target=2, refillable=False)
     facts, _ = shown(tmp_path / "c.ckpt", content(trained(filter=chosen)), capsys)
     assert facts["filter"] == (
-        "VCRL (success_threshold 1.0, early 0.3, late 0.5, warmup 20, momentum 0.9), "
+        "VCRL (success_threshold 1.0, oversample 1.0, early 0.3, late 0.5, warmup 20, "
+        "momentum 0.9, max_replays 2), "
         "1 steps, 4 rollouts, 2 prompts remembered"
     )
 
