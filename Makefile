@@ -15,7 +15,6 @@ TORCH  ?= torch==2.13.0
 VLLM   := .venv-vllm
 # TRL likewise.
 TRL    := .venv-trl
-TRL_PIP := $(TRL)/bin/python -m pip --quiet install --constraint constraints-trl.txt
 CONFIG ?= configs/addition.yaml
 SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
@@ -36,7 +35,7 @@ types: $(VENV)/.built
 	$(BIN)/mypy
 
 tests: $(VENV)/.built
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # Rollouts by the real vLLM, in its build for CPUs.
 test-vllm: $(VLLM)/.built
@@ -52,9 +51,11 @@ test-trl: $(TRL)/.built
 bench-trl: $(TRL)/.built
 	$(TRL)/bin/python -m benchmarks.bench_trl
 
-# The CPU kernel alone, without Python: each sanitizer, a pool past 2^31, FUZZ seconds of random inputs.
+# The CPU kernel alone, without Python: each sanitizer, with FUZZ seconds of random inputs, and a pool
+# past 2^31.
 sanitize:
-	for kind in address undefined thread; do tests/csrc/run.sh $$kind brief || exit 1; done
+	for kind in address undefined thread; do \
+	    tests/csrc/run.sh $$kind brief && tests/csrc/run.sh $$kind fuzz $(FUZZ) || exit 1; done
 	tests/csrc/run.sh plain check
 	tests/csrc/run.sh plain fuzz $(FUZZ)
 
@@ -75,17 +76,18 @@ $(VLLM)/.built: pyproject.toml constraints-vllm.txt $(SOURCES)
 	$(VLLM)/bin/python $(PIP) --no-build-isolation --editable '.[lightning,reasoning-gym]'
 	touch $@
 
-# The hashes of every file of a release, after a version was changed. Needs uv.
-lock:
-	for file in constraints.txt constraints-vllm.txt; do \
-	    uv pip compile --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
-	        --no-annotate --no-header $$file --output-file $$file || exit 1; done
-
 $(TRL)/.built: pyproject.toml constraints-trl.txt $(SOURCES)
 	test -x $(TRL)/bin/python || $(PYTHON) -m venv $(TRL)
-	$(TRL_PIP) torch setuptools pybind11 cmake ninja hypothesis pytest
-	$(TRL_PIP) --no-build-isolation --editable '.[trl]'
+	$(TRL)/bin/python $(PIP) $(LOCKED) constraints-trl.txt
+	$(TRL)/bin/python $(PIP) $(TORCH)
+	$(TRL)/bin/python $(PIP) --no-build-isolation --editable '.[trl]'
 	touch $@
+
+# The hashes of every file of a release, after a version was changed. Needs uv.
+lock:
+	for file in constraints.txt constraints-vllm.txt constraints-trl.txt; do \
+	    uv pip compile --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
+	        --no-annotate --no-header $$file --output-file $$file || exit 1; done
 
 # The setting of the latest build, rewritten only when it changes.
 $(VENV)/.cuda: FORCE

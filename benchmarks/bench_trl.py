@@ -19,7 +19,7 @@ import torch
 from datasets import Dataset
 
 from benchmarks.timing import RESULTS, processor
-from benchmarks.trl_run import make_trainer, run_apart, tiny_dataset
+from benchmarks.trl_run import make_trainer, run_apart
 from insight_ext.adapters.trl import select_prompts
 
 SEEDS = 5
@@ -50,9 +50,7 @@ def lags(folder: Path) -> dict[str, list[int]]:
     found = {}
     for at, (name, settings) in enumerate(SETTINGS.items()):
         settings = {"per_device_train_batch_size": 16, **settings}
-        (steps,) = trace(
-            folder / f"lags-{at}", "--steps", "12", "--settings", json.dumps(settings)
-        )
+        (steps,) = trace(folder / f"lags-{at}", "--steps", "12", "--settings", json.dumps(settings))
         found[name] = sorted({lag for step in steps for lag in step["lags"]})
     return found
 
@@ -68,7 +66,10 @@ def resumed(folder: Path, processes: int) -> dict[str, int]:
     later = trace(cut, *options, "--resume", processes=processes)
     return {
         what: sum(
-            all(mine[at][what] == all_[20 + at][what] for mine, all_ in zip(later, whole, strict=True))
+            all(
+                mine[at][what] == all_[20 + at][what]
+                for mine, all_ in zip(later, whole, strict=True)
+            )
             for at in range(20)
         )
         for what in ("chosen", "beliefs", "reward", "loss")
@@ -76,7 +77,7 @@ def resumed(folder: Path, processes: int) -> dict[str, int]:
 
 
 def mixed(folder: Path, selector: str) -> dict[str, list[float]]:
-    """The share of groups with successes and failures, by seed: of 60 steps, of those from 25 on."""
+    """The share of groups with successes and failures, by seed."""
     shares = []
     for seed in range(SEEDS):
         (steps,) = trace(

@@ -60,10 +60,7 @@ def tiny_model() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
 def tiny_dataset(prompts: int = PROMPTS) -> Dataset:
     """Sums, each with the chance that an answer to it counts as correct."""
     return Dataset.from_list(
-        [
-            {"prompt": f"{at}+{at}=", "chance": CHANCES[at % len(CHANCES)]}
-            for at in range(prompts)
-        ]
+        [{"prompt": f"{at}+{at}=", "chance": CHANCES[at % len(CHANCES)]} for at in range(prompts)]
     )
 
 
@@ -147,7 +144,7 @@ class Watched:
         def noted_deal(k: int, **more: Any) -> Any:
             self.lags.append(len(self.chosen) - ended)
             dealt = deal(k, **more)
-            self.chosen.append([each.index for each in dealt])
+            self.chosen.append([each.position for each in dealt])
             return dealt
 
         def noted_report(group: int, rewards: Any, **more: Any) -> Any:

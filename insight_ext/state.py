@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from insight_ext.beliefs.pool_change import PoolChange
 
 Names = tuple[str, ...]
 SECTIONS = ("settings", "of_pool", "per_prompt", "positions", "values", "parts")
@@ -106,7 +108,8 @@ with the settings of the run that wrote it
             part, saved = getattr(self, name), state["parts"][_key(name)]
             if (part is None) != (saved is None):
                 held = None if part is None else type(part).__name__
-                self._expect(_key(name), held, None if saved is None else "another part")
+                found = saved.get("kind", "another part") if isinstance(saved, Mapping) else saved
+                self._expect(_key(name), held, found)
             if part is not None:
                 part.check_state(saved)
         for name, rows in own["per_prompt"].items():

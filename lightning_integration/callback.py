@@ -176,7 +176,7 @@ class PromptSelectionCallback(Callback):
         """Write the rest of the history; Lightning calls no `teardown` now."""
         self.teardown(trainer, pl_module, "fit")
         if self._loop is not None:
-            self._loop.flush()
+            self._loop.close(finished=False)
 
     def state_dict(self) -> dict[str, Any]:
         """The loop's state, and the seconds trained."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +39,20 @@ def test_a_reference_has_type_title_and_named_authors():
 def test_the_changelog_names_every_strategy():
     text = (ROOT / "CHANGELOG.md").read_text()
     assert not {name for name in (*SELECTORS, *CURATORS) if f"`{name}`" not in text}
+
+
+@pytest.mark.parametrize("page", ["docs/trainers.md"])
+def test_a_program_in_the_guide_runs(page, tmp_path):
+    programs = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    # What needs a trainer of its own is run beside that trainer's tests.
+    plain = [program for program in programs if "insight_ext.adapters" not in program]
+    assert plain
+    for program in plain:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,18 +21,22 @@ MAY_INCLUDE = {
     "order.h": r"portable\.h",
     "score/": FORMULAS,
     "top_k.h": FORMULAS,
-    "cpu/": rf"cpu/.*|top_k\.h|{FORMULAS}|immintrin\.h",
-    "cuda/": rf"cuda/.*|top_k\.h|{FORMULAS}|cuda_runtime\.h|cooperative_groups\.h",
-    "bindings.cpp": r"cpu/.*|pybind11/.*",
-    "cuda/bindings.cpp": r"cuda/.*|pybind11/.*",
+    "check.h": rf"top_k\.h|{FORMULAS}",
+    "cpu/": rf"cpu/.*|check\.h|top_k\.h|{FORMULAS}|immintrin\.h|pthread\.h",
+    "cuda/": rf"cuda/.*|check\.h|top_k\.h|{FORMULAS}|cuda_runtime\.h|cooperative_groups\.h",
+    "bindings.h": r"check\.h|top_k\.h|pybind11/.*",
+    "bindings.cpp": r"bindings\.h|cpu/.*|pybind11/.*",
+    "cuda/bindings.cpp": r"bindings\.h|cuda/.*|pybind11/.*",
 }
 ORACLE_LIBRARIES = {"__future__", "numpy", "torch"}
 REPORT_LIBRARIES = {"matplotlib", "pyarrow"}
 
 
-def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
+def imported(path: Path, *, top_level_only: bool = False, typing_too: bool = True) -> set[str]:
     """The modules that a file imports, as dotted names."""
     tree = ast.parse(path.read_text())
+    if not typing_too:
+        tree.body = [node for node in tree.body if not is_typing(node)]
     nodes = tree.body if top_level_only else ast.walk(tree)
     names: set[str] = set()
     for node in nodes:
@@ -42,6 +47,15 @@ def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
             module = node.module or ""
             names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
     return names
+
+
+def is_typing(node: ast.stmt) -> bool:
+    """Whether this is `if TYPE_CHECKING:`."""
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
 
 
 def roots(names: set[str]) -> set[str]:
@@ -80,8 +94,69 @@ def may_include(path: Path, name: str) -> bool:
 @pytest.mark.parametrize(
     "path", python_files("insight_ext"), ids=lambda p: str(p.relative_to(ROOT))
 )
-def test_insight_ext_knows_no_trainer(path):
+def test_insight_ext_knows_no_trainer_but_in_its_adapter(path):
+    if path.parent.name == "adapters":
+        return
     assert not roots(imported(path)) & (TRAINER_LIBRARIES | {"lightning_integration"})
+
+
+# The rooms of insight_ext, each of which may import those before it.
+ORDER = [
+    {"errors"},
+    {"plugins", "atomic_file"},
+    {"kernel", "distributed", "state"},
+    {"data"},
+    {"beliefs"},
+    {"predictors", "filters", "offline"},
+    {"selectors"},
+    {"runs"},
+    {"loop"},
+    {"curators"},
+    {"report"},
+    {"simulate"},
+    {"adapters"},
+    {"cli"},
+    {"__main__"},
+]
+# The measures are formulas that those who draw and those who judge share.
+BACK_UP = {("runs", "report")}
+
+
+def level(room: str) -> int:
+    return next(at for at, rooms in enumerate(ORDER) if room in rooms)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "insight_ext").parts[0].removesuffix(".py")
+
+
+def test_no_room_of_insight_ext_imports_one_above_it():
+    for path in python_files("insight_ext"):
+        own = room_of(path)
+        if own == "__init__":
+            continue
+        for name in imported(path, typing_too=False):
+            parts = name.split(".")
+            if parts[0] != "insight_ext" or len(parts) < 2 or parts[1] == "_C":
+                continue
+            if not any((ROOT / "insight_ext" / f"{parts[1]}{end}").exists() for end in ("", ".py")):
+                continue
+            if parts[1] != own and (own, parts[1]) not in BACK_UP:
+                assert level(parts[1]) < level(own), f"{path}: {own} imports {parts[1]}"
+
+
+def test_the_files_of_lightning_integration_form_no_circle():
+    graph = {}
+    for path in python_files("lightning_integration"):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        graph[module] = imported(path, typing_too=False)
+    graph = {module: names & graph.keys() for module, names in graph.items()}
+    packages = {name for name in graph if any(other.startswith(f"{name}.") for other in graph)}
+    left = {name: names - packages for name, names in graph.items() if name not in packages}
+    while left:
+        free = {name for name, names in left.items() if not names & left.keys()}
+        assert free, f"a circle among {sorted(left)}"
+        left = {name: names for name, names in left.items() if name not in free}
 
 
 def test_the_oracle_does_not_know_what_it_judges():
@@ -101,9 +176,15 @@ def test_only_ops_and_its_neighbours_touch_the_extension(path):
 
 def test_importing_insight_ext_needs_no_extra():
     for path in python_files("insight_ext"):
-        if "report" not in path.parts and "simulate" not in path.parts:
+        if not {"report", "simulate", "data"} & set(path.parts):
             extras = roots(imported(path, top_level_only=True)) & REPORT_LIBRARIES
             assert not extras, f"{path} imports {extras} at its top level"
+
+
+@pytest.mark.parametrize("module", ["insight_ext", "insight_ext.cli.main"])
+def test_pyarrow_is_imported_when_it_is_used(module):
+    program = f"import sys, {module}; sys.exit('pyarrow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 def test_lightning_integration_uses_public_names_only():

@@ -3,10 +3,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
-#include <string>
 #include <vector>
 
+#include "../bindings.h"
 #include "cuda.h"
 
 namespace py = pybind11;
@@ -14,22 +13,11 @@ using namespace insight;
 
 namespace {
 
-template <class T>
-T* at(uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
-
-AnyScore any_score(int kind, const std::vector<double>& parameters, uint64_t seed, uint64_t draw) {
-  AnyScore score{static_cast<ScoreKind>(kind), {}, seed, draw};
-  std::copy_n(parameters.begin(), std::min<size_t>(parameters.size(), kMaxParameters),
-              score.parameters);
-  return score;
-}
-
 // What tests change to reach every path; nothing else does.
 cuda::Tuning tuning_of(const std::vector<int64_t>& values) {
   cuda::Tuning tuning;
-  if (values.size() == 3) {
+  expect(values.empty() || values.size() == 3, "tuning", "3 numbers", values.size());
+  if (!values.empty()) {
     tuning.unsampled = values[0];
     tuning.sample_rank = values[1];
     tuning.capacity = values[2];

@@ -23,6 +23,24 @@ enum class ScoreKind : int {
 
 constexpr int kMaxParameters = 6;
 
+// How many of them a score reads.
+constexpr int parameter_count(ScoreKind kind) {
+  switch (kind) {
+    case ScoreKind::kWeightedInformation:
+    case ScoreKind::kWeightAlone:
+    case ScoreKind::kInformationAlone:
+    case ScoreKind::kDrawnWeightInformation:
+      return 3;
+    case ScoreKind::kThompson:
+    case ScoreKind::kExpectedDifficulty:
+    case ScoreKind::kMixedGroup:
+      return 1;
+    case ScoreKind::kInverseEvidence:
+      break;
+  }
+  return 0;
+}
+
 struct AnyScore {
   ScoreKind kind;
   double parameters[kMaxParameters];

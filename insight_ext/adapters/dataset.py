@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from insight_ext.beliefs.pool import Prompt, PromptPool
+from insight_ext.beliefs.pool import PromptPool
+from insight_ext.data.prompt import Prompt
 from insight_ext.errors import PoolError
 
 BATCH = 10_000  # rows read at once
@@ -39,7 +40,7 @@ def pool_from_dataset(
         ...     def select_columns(self, names): return self
         ...     def iter(self, batch_size): yield {"prompt": [row["prompt"] for row in rows]}
         >>> pool_from_dataset(Rows()).ids
-        ('3957e0b1cf20d6a3', 'a9151c2d5c37ab44')
+        ('477d64453f163442', 'f982bc51c1585df3')
     """
     columns = [prompt_column] if id_column is None else [prompt_column, id_column]
     missing = [name for name in columns if name not in dataset.column_names]

@@ -19,44 +19,37 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from insight_ext.adapters.dataset import pool_from_dataset
-from insight_ext.atomic_file import write_atomically
+from insight_ext.adapters.trl_checks import check, position_of, prompts_of, repeats_of
 from insight_ext.distributed.ranks import Ranks
-from insight_ext.errors import ArgumentError, CheckpointError
-from insight_ext.loop.selection_loop import SelectionLoop
+from insight_ext.errors import CheckpointError
+from insight_ext.loop import SelectionLoop
+from insight_ext.runs.layout import TOTALS
+from insight_ext.selectors import Selector
 
 COLUMN = "insight_rollout"  # (group, number of the rollout in it): a row's way to the reward
 FILE = "insight_ext.pt"  # in each checkpoint's folder
-TRAINER = (
-    "accelerator add_callback args data_collator get_cp_size get_sp_size get_tp_size "
-    "get_train_dataloader log model reward_func_names reward_funcs save_model state train "
-    "train_dataset"
-).split()
-ARGS = (
-    "auto_find_batch_size generation_batch_size gradient_accumulation_steps ignore_data_skip n_gpu "
-    "num_generations num_iterations output_dir remove_unused_columns seed should_save "
-    "steps_per_generation"
-).split()
 
 
 def select_prompts(
     trainer: Any,
-    selector: Any = "insight",
+    selector: Selector | str = "insight",
     *,
     outcome: str | Callable[..., Any] | None = None,
     id_column: str | None = None,
     **options: Any,
 ) -> SelectionLoop:
-    """Have a GRPOTrainer, an RLOOTrainer or a subclass roll out the prompts that a selector chooses.
+    """Have a GRPOTrainer or RLOOTrainer, or a subclass, roll out the prompts a selector chooses.
 
     Beliefs move at the end of every optimiser step in which something was rolled out, and the next
     generation's prompts are chosen from those: the lag is 0. They are saved in the trainer's own
     checkpoints (`insight_ext.pt`) and restored by `trainer.train(resume_from_checkpoint=...)`.
+    The loop's metrics are in the trainer's log, as `selection/NAME`; every group is recorded in
+    `groups.parquet` in the output folder.
 
     Args:
         trainer: not yet training.
@@ -79,10 +72,10 @@ def select_prompts(
         rollouts of a generation had been trained on. Elsewhere TRL rolls out anew, and so are
         prompts chosen anew.
 
-    Cost: a generation's choice is one `SelectionLoop.deal`, its end one exchange over the processes.
+    Cost: of a generation one `SelectionLoop.deal`, and one exchange over the processes.
     """
-    _check(trainer)
-    at = _outcome(trainer, outcome)
+    check(trainer, COLUMN)
+    at = position_of(outcome, trainer)
     args, accelerator = trainer.args, trainer.accelerator
     loop = SelectionLoop(
         pool_from_dataset(trainer.train_dataset, id_column),
@@ -109,7 +102,7 @@ class _Rows(IterableDataset[Any]):
 
     def __init__(self, trainer: Any, loop: SelectionLoop) -> None:
         self.trainer, self.loop = trainer, loop
-        self.prompts, self.repeats = _prompts(trainer.args), _repeats(trainer.args)
+        self.prompts, self.repeats = prompts_of(trainer.args), repeats_of(trainer.args)
         self.asked = 0  # micro-batches in this process, as TRL counts its steps
         self.rows: list[dict[str, Any]] = []  # of the latest generation, of this process
         self.dealt = False  # anything in the present step
@@ -131,16 +124,19 @@ class _Rows(IterableDataset[Any]):
             yield self.trainer.data_collator([dict(row) for row in self.rows])
 
     def _deal(self) -> list[dict[str, Any]]:
-        ranks, copies = self.loop.ranks, self.trainer.args.num_generations
+        ranks, copies = self.loop.ranks, self.loop.rollouts
         rollouts = [
             (dealt, number) for dealt in self.loop.deal(self.prompts) for number in range(copies)
         ]
         size = len(rollouts) // ranks.size
         mine = rollouts[ranks.rank * size : (ranks.rank + 1) * size]
-        return [
-            {**self.trainer.train_dataset[dealt.index], COLUMN: (dealt.group, number)}
-            for dealt, number in mine
-        ]
+        positions = list(dict.fromkeys(dealt.position for dealt, _ in mine))
+        columns = self.trainer.train_dataset[positions]
+        rows = {
+            position: {name: column[at] for name, column in columns.items()}
+            for at, position in enumerate(positions)
+        }
+        return [{**rows[dealt.position], COLUMN: (dealt.group, number)} for dealt, number in mine]
 
 
 class _Selection(TrainerCallback):
@@ -156,11 +152,16 @@ class _Selection(TrainerCallback):
             self._metrics.append(self.loop.end_step())
             self.rows.dealt = False
 
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        self.loop.close()
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """The trainer's, with the means of the metrics over the steps since the latest log."""
+        """The trainer's, with the metrics of the steps since the latest log."""
         if self.trainer.model.training:
-            for name in {name for metrics in self._metrics for name in metrics}:
-                logs[name] = fmean(each[name] for each in self._metrics if name in each)
+            names = dict.fromkeys(name for metrics in self._metrics for name in metrics)
+            for name in names:
+                values = [each[name] for each in self._metrics if name in each]
+                logs[f"selection/{name}"] = values[-1] if name in TOTALS else fmean(values)
             self._metrics.clear()
         self._log(logs, *args, **kwargs)
 
@@ -172,8 +173,7 @@ class _Selection(TrainerCallback):
         self._save_model(output_dir, *args, **kwargs)
         checkpoint = f"{PREFIX_CHECKPOINT_DIR}-{self.trainer.state.global_step}"
         if output_dir and Path(output_dir).name == checkpoint and self.trainer.args.should_save:
-            state = self.loop.state_dict()
-            write_atomically(Path(output_dir) / FILE, partial(torch.save, state))
+            self.loop.save(Path(output_dir) / FILE)
 
     def train(
         self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any
@@ -181,10 +181,21 @@ class _Selection(TrainerCallback):
         """The trainer's, after the beliefs are restored."""
         folder = resume_from_checkpoint
         if folder is True:
-            folder = get_last_checkpoint(self.trainer.args.output_dir)
+            folder = get_last_checkpoint(  # type: ignore[no-untyped-call]
+                self.trainer.args.output_dir
+            )
         if folder:
-            self.loop.load_state_dict(_read(Path(folder) / FILE))
+            self._load(Path(folder) / FILE)
         return self._train(resume_from_checkpoint, *args, **kwargs)
+
+    def _load(self, path: Path) -> None:
+        if not path.is_file():
+            raise CheckpointError(
+                f"{path}: expected the beliefs of the run that wrote this checkpoint, got no file; "
+                "to go on from these weights with new beliefs, make the trainer with the folder as "
+                "its model and train without resume_from_checkpoint"
+            )
+        self.loop.load(path)
 
 
 def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[..., Any]:
@@ -198,7 +209,7 @@ def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[...,
             loop.report(group, values, first=numbers[0][1], of=loop.rollouts)
         return rewards
 
-    plain = function
+    plain: Any = function
     while isinstance(plain, partial):
         plain = plain.func
     if inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(plain.__call__):
@@ -213,100 +224,6 @@ def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[...,
             return tell(function(*args, **kwargs), kwargs.get(COLUMN))
 
     return watched
-
-
-def _outcome(trainer: Any, outcome: str | Callable[..., Any] | None) -> int:
-    """The position of the outcome among the trainer's rewards."""
-    functions, names = trainer.reward_funcs, trainer.reward_func_names
-    found = [
-        at
-        for at, (function, name) in enumerate(zip(functions, names, strict=True))
-        if outcome is function or outcome == name or (outcome is None and len(functions) == 1)
-    ]
-    if len(found) != 1:
-        raise ArgumentError(
-            f"outcome: expected the one reward function that says whether an answer is correct, "
-            f"one of {', '.join(names)}, got {outcome!r}; a function that is not to be trained on "
-            "can be among the trainer's with the reward weight 0"
-        )
-    if isinstance(functions[found[0]], torch.nn.Module):
-        raise ArgumentError(
-            f"outcome: expected a reward function, got the reward model {names[found[0]]}, which "
-            "TRL does not give the rows; wrap it in a function that returns its scores"
-        )
-    return found[0]
-
-
-def _check(trainer: Any) -> None:
-    """See that the trainer has the needed names, and that its settings and its data can work."""
-    missing = [name for name in TRAINER if not hasattr(trainer, name)]
-    if "args" not in missing:
-        missing += [f"args.{name}" for name in ARGS if not hasattr(trainer.args, name)]
-    if missing:
-        raise ArgumentError(
-            "trainer: expected a GRPOTrainer or an RLOOTrainer with the names that selection "
-            f"needs, got a {type(trainer).__name__} without {', '.join(missing)}; use a release "
-            "of TRL that docs/trainers.md lists"
-        )
-    args, dataset = trainer.args, trainer.train_dataset
-    owner = getattr(trainer.get_train_dataloader, "__module__", "")
-    if owner.partition(".")[0] != "trl":
-        raise ArgumentError(
-            f"trainer: expected TRL's own get_train_dataloader, got one of {owner}, which selection "
-            "would replace; call select_prompts once, on a trainer that leaves the loader to TRL"
-        )
-    unfit = {
-        "auto_find_batch_size": (args.auto_find_batch_size, False),
-        "remove_unused_columns": (args.remove_unused_columns, False),
-        "GPUs of one process": (max(args.n_gpu, 1), 1),
-        **{
-            f"{name} parallel size": (getattr(trainer, f"get_{kind}_size")(), 1)
-            for kind, name in (("cp", "context"), ("sp", "sequence"), ("tp", "tensor"))
-        },
-    }
-    for name, (got, expected) in unfit.items():
-        if got != expected:
-            raise ArgumentError(
-                f"{name}: expected {expected}, got {got}; with it TRL cuts the batches in another "
-                "way than the rows are dealt, so leave it at its default"
-            )
-    if not hasattr(dataset, "select_columns") or not hasattr(dataset, "__len__"):
-        raise ArgumentError(
-            f"train_dataset: expected a datasets.Dataset, whose rows can be looked up, got a "
-            f"{type(dataset).__name__}; load it without streaming"
-        )
-    if COLUMN in dataset.column_names:
-        raise ArgumentError(f"train_dataset: the column {COLUMN} is this adapter's; rename it")
-    needed = _prompts(args) * -(-args.gradient_accumulation_steps // _repeats(args))
-    if len(dataset) < needed:
-        raise ArgumentError(
-            f"train_dataset: expected {needed} prompts or more, which one optimiser step rolls "
-            f"out, got {len(dataset)}; set a smaller batch"
-        )
-
-
-def _prompts(args: Any) -> int:
-    """Prompts of a generation, over all processes."""
-    return int(args.generation_batch_size // args.num_generations)
-
-
-def _repeats(args: Any) -> int:
-    """Micro-batches that are trained on the rollouts of one generation."""
-    return int(args.num_iterations * args.steps_per_generation)
-
-
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: expected the beliefs of the run that wrote this checkpoint, got no file; to "
-            "go on from these weights with new beliefs, make the trainer with the folder as its "
-            "model and train without resume_from_checkpoint"
-        )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged file makes torch raise is not specified
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path}: cannot read the beliefs: {reason}") from error
 
 
 def _as_is(rows: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import torch
@@ -16,12 +17,13 @@ from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.beliefs.pool_change import saved_pool
 from insight_ext.cli.drawing import beliefs_text
 from insight_ext.errors import ArgumentError, CheckpointError, InsightError
-from insight_ext.loop.checkpoint import read_checkpoint, selection_in
+from insight_ext.loop.checkpoint import read_selection
 
 BINS = 20
+WIDTH = 80
 NAMED = 5  # prompts that a line lists
-# Entries of a strategy's state that are told in words.
-TOLD = {"strategy", "seed", "selections", "pending", "posterior"}
+# Entries of a strategy's state that say nothing to a reader.
+TOLD = {"step", "dealt", "unseen", "ranking", "before", "metrics"}
 
 
 def inspect(path: Path, rows: int = 5, console: Console | None = None) -> None:
@@ -39,12 +41,11 @@ def inspect(path: Path, rows: int = 5, console: Console | None = None) -> None:
     """
     if rows < 0:
         raise ArgumentError(f"rows: expected 0 or more, got {rows}")
-    content = read_checkpoint(path)
-    state = selection_in(content, path)
+    content, state = read_selection(path)
     try:
         ids, _ = saved_pool(state["pool"])
         facts = dict(_facts(content, state, ids))
-        beliefs = _beliefs(state["selector"])
+        beliefs = _beliefs(state["parts"]["selector"])
     except InsightError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError) as error:
@@ -55,7 +56,10 @@ def inspect(path: Path, rows: int = 5, console: Console | None = None) -> None:
     console.print(Text(str(path), style="bold"))
     width = max(map(len, facts))
     for name, text in facts.items():
-        console.print(Text(f"{name:{width}}  {text}"), soft_wrap=True)
+        head, indent = f"{name:{width}}  ", " " * (width + 2)
+        lines = wrap(text, WIDTH - width - 2, break_long_words=False, break_on_hyphens=False)
+        for at, line in enumerate(lines):
+            console.print(Text((indent if at else head) + line), soft_wrap=True)
     if beliefs is None:
         console.print(Text("the strategy keeps no beliefs"))
         return
@@ -72,47 +76,49 @@ def _facts(
     content: dict[str, Any], state: dict[str, Any], ids: list[str]
 ) -> Iterator[tuple[str, str]]:
     """Pairs of a name and what there is to say."""
-    selector, loader = state["selector"], state["loader"]
-    version = content["pytorch-lightning_version"]
-    at = f"epoch {content.get('epoch', '?')}, step {content.get('global_step', 0):,}"
-    yield "checkpoint", f"{at}, of Lightning {version}; selection in format {state['format']}"
+    parts, totals = state["parts"], state["parts"]["totals"]["values"]
+    if "pytorch-lightning_version" in content:
+        at = f"epoch {content.get('epoch', '?')}, step {content.get('global_step', 0):,}"
+        version = content["pytorch-lightning_version"]
+        yield "checkpoint", f"{at}, of Lightning {version}; selection in format {state['format']}"
+    else:
+        yield "checkpoint", f"of a SelectionLoop, in format {state['format']}"
     yield "pool", f"{len(ids):,} prompts, fingerprint {state['pool']['fingerprint']}"
-    yield "strategy", ", ".join([str(selector.get("strategy", "an own one")), *_settings(selector)])
-    dealt = f"{loader['drawn']:,} batches dealt, {loader['observed']:,} observed"
-    if "selections" in selector:
-        dealt = f"{selector['selections']:,}; {dealt}"
-    yield "selections", dealt
-    if "rollouts_generated" in state:
-        seconds = f" in {state['train_seconds']:,.0f} seconds of training"
-        yield "rollouts", f"{state['rollouts_generated']:,} generated{seconds}"
-    pending = [ids[i] for selection in selector.get("pending", ()) for i in selection.tolist()]
-    yield "in flight", _listed(pending, "prompts")
-    yield "groups out", _ledger(state["ledger"], ids)
-    yield "filter", _filter(state["filter"])
+    yield "strategy", ", ".join([parts["selector"]["kind"], *_settings(parts["selector"])])
+    yield "loop", ", ".join(f"{name} {value}" for name, value in state["settings"].items())
+    yield "steps", f"{state['values']['step']:,}"
+    seconds = content.get("train_seconds")
+    spent = "" if seconds is None else f" in {seconds:,.0f} seconds of training"
+    unscored = f", {totals['unscored']:,} of them not scored" if totals["unscored"] else ""
+    yield "rollouts", f"{totals['rollouts']:,} generated{spent}{unscored}"
+    yield "in flight", _in_flight(parts["flights"], ids)
+    yield "filter", _filter(parts["filter"])
 
 
 def _settings(selector: dict[str, Any]) -> Iterator[str]:
     """What the strategy's state says about its settings, and what else it keeps."""
-    if "seed" in selector:
-        yield f"seed {selector['seed']}"
-    posterior = selector.get("posterior")
+    saved = dict(selector["settings"])
+    yield f"seed {saved.pop('seed', 'none')}"
+    posterior = selector["parts"].get("posterior")
     if posterior is not None:
-        own = any(isinstance(side, Tensor) for side in posterior["prior"])
-        yield "a prior for each prompt" if own else f"prior {tuple(posterior['prior'])}"
-        yield f"decay {posterior['decay']}"
-        yield f"half-life {posterior['half_life'] or 'none'}"
-    for name in sorted(selector.keys() - TOLD):
-        yield f"{name} {_short(selector[name])}"
+        own = posterior["of_pool"].get("prior") is not None
+        yield "a prior for each prompt" if own else f"prior {tuple(posterior['settings']['prior'])}"
+        saved |= {name: v for name, v in posterior["settings"].items() if name != "prior"}
+    for name, value in saved.items():
+        yield f"{name.replace('_', ' ')} {_short(value)}"
+    for section in ("per_prompt", "positions", "values"):
+        for name, value in selector[section].items():
+            if name not in TOLD:
+                yield f"{name} {_short(value[0] if section == 'positions' else value)}"
 
 
-def _ledger(ledger: dict[str, Any] | None, ids: list[str]) -> str:
-    if ledger is None:
-        return "none: results come with their step"
-    out = _listed([ids[row[1]] for row in ledger["open"]], "prompts")
-    steps = sorted({row[2] for row in ledger["open"]})
+def _in_flight(saved: dict[str, Any], ids: list[str]) -> str:
+    rows = saved["positions"]["rows"][0].tolist()
+    steps = sorted({row[2] for row in rows})
     dealt = f", dealt in steps {steps[0]:,} to {steps[-1]:,}" if steps else ""
-    counts = f"{ledger['incomplete']:,} closed incomplete, {ledger['duplicates']:,} duplicates"
-    return f"{out}{dealt}; {counts}"
+    counts = saved["values"]
+    told = f"{counts['incomplete']:,} closed incomplete, {counts['duplicates']:,} duplicates"
+    return f"{_listed([ids[row[0]] for row in rows], 'groups')}{dealt}; {told}"
 
 
 def _filter(saved: dict[str, Any] | None) -> str:
@@ -120,10 +126,10 @@ def _filter(saved: dict[str, Any] | None) -> str:
         return "none"
     settings = ", ".join(f"{name} {value}" for name, value in saved["settings"].items())
     text = f"{saved['kind']} ({settings})" if settings else str(saved["kind"])
-    values, positions = saved["values"], saved["positions"]
+    values = saved["values"]
     text += f", {values['steps']:,} steps, {values['rollouts_spent']:,} rollouts"
-    remembered = [f", {len(columns[0]):,} prompts remembered" for columns in positions.values()]
-    return text + "".join(remembered)
+    memory = saved["positions"].get("prompts")
+    return text if memory is None else f"{text}, {len(memory[0]):,} prompts remembered"
 
 
 def _short(value: Any) -> str:
@@ -143,13 +149,13 @@ def _listed(names: list[str], what: str) -> str:
 
 
 def _beliefs(selector: dict[str, Any]) -> BetaPosteriors | None:
-    saved = selector.get("posterior")
+    saved = selector["parts"].get("posterior")
     if saved is None:
         return None
-    first, second = saved["prior"]
-    beliefs = BetaPosteriors(
-        len(saved["alpha"]), (first, second), saved["decay"], half_life=saved["half_life"]
-    )
+    settings = saved["settings"]
+    prior = saved["of_pool"].get("prior") or settings["prior"]
+    size = len(saved["per_prompt"]["alpha"])
+    beliefs = BetaPosteriors(size, tuple(prior), settings["decay"], half_life=settings["half_life"])
     beliefs.load_state_dict(saved)
     return beliefs
 

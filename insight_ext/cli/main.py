@@ -13,10 +13,10 @@ from insight_ext.cli.compare import add_arguments as add_compare_arguments
 from insight_ext.cli.compare import add_reliability_arguments, run_reliability
 from insight_ext.cli.compare import run as compare
 from insight_ext.curators import CURATORS, curate
+from insight_ext.curators.rank import rank
 from insight_ext.errors import InsightError
 from insight_ext.kernel.build_info import build_info
 from insight_ext.offline.logs import GroupLog, read_log
-from insight_ext.offline.rank import rank
 from insight_ext.offline.tables import checked_ending
 from insight_ext.plugins import need, parsed_options
 
@@ -87,6 +87,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_reliability_arguments(reliable)
     reliable.set_defaults(run=run_reliability)
+
+    allocating = commands.add_parser(
+        "allocate", help="answers for held-out prompts, by what gps predicts of them"
+    )
+    allocating.add_argument("--checkpoint", type=Path, required=True, help="of a run with gps")
+    allocating.add_argument("--pool", type=Path, required=True, help="the prompts of that run")
+    allocating.add_argument("--prompts", type=Path, required=True, help="the held-out prompts")
+    allocating.add_argument("--budget", type=int, required=True, help="answers to deal")
+    allocating.add_argument("--output", type=Path, help="where to write: .parquet, .jsonl or .csv")
+    allocating.set_defaults(run=_allocate)
 
     build = commands.add_parser("build-info", help="how this build was made and what it found")
     build.set_defaults(run=_build_info)
@@ -162,6 +172,17 @@ def _rank(options: argparse.Namespace) -> None:
     if options.output:
         ranking.write(options.output, pool)
     ranking.show()
+
+
+def _allocate(options: argparse.Namespace) -> None:
+    from insight_ext.cli.allocate import allocate
+
+    if options.output:
+        checked_ending(options.output)
+    pool, prompts = (PromptPool.from_file(path) for path in (options.pool, options.prompts))
+    columns = allocate(options.checkpoint, pool, prompts, options.budget, options.output)
+    for row in list(zip(*columns.values(), strict=True))[:20]:
+        print("{}  {:.2f}  {}".format(*row))
 
 
 def _build_info(options: argparse.Namespace) -> None:

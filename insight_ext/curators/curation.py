@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insight_ext.beliefs.pool import PromptPool
-from insight_ext.errors import ArgumentError
 from insight_ext.offline.logs import Floats, Integers
-from insight_ext.offline.tables import write_columns
+from insight_ext.offline.tables import prompt_columns, write_columns
 
 BINS = 10
 BAR = 40
@@ -68,22 +67,6 @@ class Curation:
             columns = prompt_columns(pool, self.kept_ids)
         columns |= {"id": self.kept_ids, "score": self.scores[self.kept].tolist()}
         write_columns(path, columns)
-
-
-def prompt_columns(pool: PromptPool, ids: list[str]) -> dict[str, list[Any]]:
-    """id, prompt, answer and the further fields of these prompts; None where one lacks a field."""
-    unknown = set(ids) - set(pool.ids)
-    if unknown:
-        raise ArgumentError(
-            f"expected the pool to hold every prompt of the log, {len(unknown)} are missing, "
-            f"among them {min(unknown)!r}; give the pool that the log was written with"
-        )
-    prompts = [pool[pool.position(name)] for name in ids]
-    names = dict.fromkeys(name for prompt in prompts for name in prompt.meta)
-    columns: dict[str, list[Any]] = {
-        name: [getattr(prompt, name) for prompt in prompts] for name in ("id", "prompt", "answer")
-    }
-    return {**{name: [p.meta.get(name) for p in prompts] for name in names}, **columns}
 
 
 def histogram(values: NDArray[np.float64]) -> list[str]:

@@ -16,7 +16,8 @@ def point_biserial(
 
     Uncertainty is the perplexity of an answer, or its mean entropy. A prompt whose right answers
     are the certain ones has a correlation near -1: uncertainty is consistent there. This saves
-    backward passes and labels, not rollouts: the paper draws 64 answers to each prompt first.
+    the training on the other prompts: the paper draws 64 answers to each prompt first, and the
+    correctness of every one is needed.
 
     Args:
         log: one row per answer (`rollouts` 1), with its `uncertainty`.

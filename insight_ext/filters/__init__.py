@@ -9,14 +9,16 @@ from insight_ext.errors import ArgumentError
 from insight_ext.filters.dynamic_sampling import DynamicSampling
 from insight_ext.filters.filter import Filter, RolledOut, Verdict
 from insight_ext.filters.learnability import Learnability
+from insight_ext.filters.pilot_commit import PilotCommit
 from insight_ext.filters.speed import Speed
-from insight_ext.filters.uncertainty_consistency import UncertaintyConsistency, perplexity
+from insight_ext.filters.uncertainty_consistency import UncertaintyConsistency, entropy, perplexity
 from insight_ext.filters.vcrl import VCRL
 from insight_ext.plugins import make
 
 FILTERS: dict[str, type[Filter]] = {
     "dynamic_sampling": DynamicSampling,
     "learnability": Learnability,
+    "pilot_commit": PilotCommit,
     "speed": Speed,
     "uncertainty_consistency": UncertaintyConsistency,
     "vcrl": VCRL,
@@ -28,10 +30,12 @@ __all__ = [
     "DynamicSampling",
     "Filter",
     "Learnability",
+    "PilotCommit",
     "RolledOut",
     "Speed",
     "UncertaintyConsistency",
     "Verdict",
+    "entropy",
     "given_filter",
     "make_filter",
     "perplexity",

@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from insight_ext.beliefs.group import Group
 from insight_ext.errors import ArgumentError, ObservationError
@@ -22,6 +22,7 @@ class RolledOut:
         groups: those that can be trained on: every prompt once, each with a scored answer.
         target: groups that the step would like to train on.
         batches: generation batches so far.
+        batch_of: for each of the groups, in which of these it was generated, from 0.
         prompts: all that were rolled out so far, whether they can be trained on or not: positions
             in the pool, in the order of generation, those given up last.
         abandoned: groups of the prompts that screening gave up, with the answers they cost.
@@ -30,6 +31,7 @@ class RolledOut:
     groups: Sequence[Group]
     target: int
     batches: int
+    batch_of: Sequence[int]
     prompts: Sequence[int]
     abandoned: Sequence[Group] = ()
 
@@ -72,9 +74,11 @@ class Filter(Stateful, ABC):
 
     Args:
         success_threshold: the smallest reward of a success; None takes the loop's.
+        oversample: prompts in the first generation batch for each group that the step trains on,
+            at least 1.
 
     Attributes:
-        needs_uncertainty: whether `Group.uncertainty` has to be there.
+        needs_uncertainty: what `Group.uncertainty` has to hold; None: nothing.
         refills: whether the filter rolls out until it has as many groups as the step wants.
         screening: answers after which `passes` decides about a prompt; None: all at once.
         steps, rollouts_spent: settled steps and all the rollouts they cost, since the beginning.
@@ -92,18 +96,24 @@ class Filter(Stateful, ABC):
     """
 
     what = "filter"
-    settings: Names = ("success_threshold",)
+    settings: Names = ("success_threshold", "oversample")
     values: Names = ("steps", "rollouts_spent")
 
-    needs_uncertainty: ClassVar[bool] = False
+    needs_uncertainty: Literal["perplexity", "entropy"] | None = None
     refills: ClassVar[bool] = False
     screening: int | None = None
 
-    def __init__(self, success_threshold: float | None = None) -> None:
-        self.success_threshold = success_threshold
+    def __init__(self, success_threshold: float | None = None, oversample: float = 1.0) -> None:
+        if not (math.isfinite(oversample) and oversample >= 1.0):
+            raise ArgumentError(f"oversample: expected 1 or more, got {oversample}")
+        self.success_threshold, self.oversample = success_threshold, oversample
         self.steps = 0
         self.rollouts_spent = 0
         self._metrics: dict[str, float] = {}
+
+    def first_batch(self, target: int) -> int:
+        """How many prompts the trainer rolls out first, in a step that trains on `target`."""
+        return math.ceil(self.oversample * target)
 
     def passes(self, group: Group) -> bool:
         """Whether a prompt, `screening` answers of which are there, gets the rest of its group."""
@@ -148,11 +158,13 @@ class Filter(Stateful, ABC):
         every = [group for batch in batches for group in batch]
         if self.needs_uncertainty:
             self._check_uncertainty(every)
+        batch_of = [at for at, batch in enumerate(batches) for _ in batch]
         places = _trainable(every)
         rolled = RolledOut(
             [every[place] for place in places],
             target,
             len(batches),
+            [batch_of[place] for place in places],
             [group.prompt for group in (*every, *abandoned)],
             abandoned,
         )
@@ -226,8 +238,9 @@ class Filter(Stateful, ABC):
         for group in groups:
             if group.uncertainty is None:
                 raise ArgumentError(
-                    f"{type(self).__name__}: expected groups with uncertainty, such as "
-                    f"perplexity(logprobs, mask); got none for prompt {group.prompt}"
+                    f"{type(self).__name__}: expected groups with the {self.needs_uncertainty} of "
+                    f"each answer as uncertainty, see insight_ext.filters."
+                    f"{self.needs_uncertainty}; got none for prompt {group.prompt}"
                 )
             where = f"{type(self).__name__}, prompt {group.prompt}"
             if len(group.uncertainty) != len(group.rewards):

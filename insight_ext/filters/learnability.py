@@ -14,15 +14,22 @@ class Learnability(Filter):
     Args:
         keep: the share of the groups to keep, in (0, 1]; at least one is kept.
         success_threshold: see `Filter`.
+        oversample: see `Filter`.
 
-    Source: arXiv 2502.12272 (LILO). There the share is taken from a larger candidate batch that
-    was rolled out anew; here from the batch of the step. The paper gives no share: 0.5 is ours.
+    Source: arXiv 2502.12272 (LILO). There the share is taken from a larger batch of candidates, as
+    with `oversample=4, keep=0.25`; the defaults take it from the batch of the step. The paper gives
+    no share: 0.5 is ours.
     """
 
     settings: Names = ("keep",)
 
-    def __init__(self, keep: float = 0.5, success_threshold: float | None = None) -> None:
-        super().__init__(success_threshold)
+    def __init__(
+        self,
+        keep: float = 0.5,
+        success_threshold: float | None = None,
+        oversample: float = 1.0,
+    ) -> None:
+        super().__init__(success_threshold, oversample)
         self.keep = check_share("keep", keep)
 
     def decide(self, rolled: RolledOut) -> Verdict:

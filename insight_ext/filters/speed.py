@@ -16,7 +16,7 @@ class Speed(DynamicSampling):
 
     Args:
         screening: rollouts before the decision, at least 2.
-        success_threshold, max_batches, refill: see `DynamicSampling`.
+        success_threshold, max_batches, refill, oversample: see `DynamicSampling`.
 
     Source: SPEED (arXiv 2506.09016), the screening phase. Version 3 of March 2026 withdraws the
     paper; versions 1 and 2 can still be read. Deviation: there the continuation of one batch runs
@@ -38,8 +38,9 @@ class Speed(DynamicSampling):
         success_threshold: float | None = None,
         max_batches: int = 10,
         refill: int | None = None,
+        oversample: float = 1.0,
     ) -> None:
-        super().__init__(success_threshold, max_batches, refill)
+        super().__init__(success_threshold, max_batches, refill, oversample)
         if screening < 2:
             raise ArgumentError(f"screening: expected at least 2 rollouts, got {screening}")
         self.screening = screening

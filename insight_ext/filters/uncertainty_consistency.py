@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import fsum, sqrt
-from typing import ClassVar
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,26 +18,36 @@ from insight_ext.state import Names
 class UncertaintyConsistency(Filter):
     """Keep the share of the batch with the largest consistency r_on; the loss is unchanged.
 
-    Groups whose rewards do not vary are never kept. Saves backward passes and labels, not
-    rollouts: every group was generated to be judged.
+    Groups whose rewards do not vary are never kept. Saves backward passes only: every group was
+    generated, and the correctness of every answer is needed, to be judged.
 
     Args:
         keep: the share of the batch to keep, in (0, 1]; at least one group is kept.
         gamma: weight of the wrong answers, at least 0.
-        success_threshold: not needed; see `Filter`.
+        uncertainty: of an answer: its "perplexity", or the mean "entropy" of its tokens' choices.
+        success_threshold: not needed, since rewards are standardised; see `Filter`.
+        oversample: see `Filter`.
 
-    Source: arXiv 2601.22595, online selection; keep 0.3 and gamma 0.1 are the paper's.
+    Source: arXiv 2601.22595, online selection; keep 0.3 and gamma 0.1 are the paper's, entropy its
+    alternative to perplexity.
     """
 
-    needs_uncertainty: ClassVar[bool] = True
-    settings: Names = ("keep", "gamma")
+    settings: Names = ("keep", "gamma", "needs_uncertainty")
 
     def __init__(
-        self, keep: float = 0.3, gamma: float = 0.1, success_threshold: float | None = None
+        self,
+        keep: float = 0.3,
+        gamma: float = 0.1,
+        uncertainty: Literal["perplexity", "entropy"] = "perplexity",
+        success_threshold: float | None = None,
+        oversample: float = 1.0,
     ) -> None:
-        super().__init__(success_threshold)
+        super().__init__(success_threshold, oversample)
         if not gamma >= 0.0:
             raise ArgumentError(f"gamma: expected 0 or more, got {gamma}")
+        if uncertainty not in ("perplexity", "entropy"):
+            raise ArgumentError(f"uncertainty: expected perplexity or entropy, got {uncertainty!r}")
+        self.needs_uncertainty = uncertainty
         self.keep = check_share("keep", keep)
         self.gamma = gamma
 
@@ -105,8 +115,37 @@ def perplexity(logprobs: Tensor, mask: Tensor) -> Tensor:
         >>> float(perplexity(logprobs, torch.tensor([True, True, False])).round(decimals=6))
         4.0
     """
+    return torch.exp(-_mean_over_tokens("perplexity", logprobs, mask))
+
+
+def entropy(logits: Tensor, mask: Tensor) -> Tensor:
+    """The mean entropy of each answer's tokens, in nats: how open the model's choices were.
+
+    Args:
+        logits: shape (..., T, V), of the policy before each token.
+        mask: bool of shape (..., T), True where there is a token; at least one in each answer.
+
+    Returns:
+        float64 of shape (...), at least 0; 0 only where the policy has no choice, and then it
+        cannot serve as an uncertainty.
+
+    Raises:
+        ObservationError: an answer without a token.
+
+    Cost: one pass over the logits, and their memory in float64.
+
+    Example:
+        >>> logits = torch.tensor([[0.0, 0.0], [0.0, 0.0], [9.0, -9.0]])
+        >>> float(entropy(logits, torch.tensor([True, True, False])).round(decimals=4))
+        0.6931
+    """
+    logprobs = logits.double().log_softmax(dim=-1)
+    each = torch.special.entr(logprobs.exp()).sum(dim=-1)
+    return _mean_over_tokens("entropy", each, mask)
+
+
+def _mean_over_tokens(what: str, values: Tensor, mask: Tensor) -> Tensor:
     tokens = mask.sum(dim=-1)
     if (tokens == 0).any():
-        raise ObservationError("perplexity: expected at least one token in each answer, got none")
-    total = torch.where(mask, logprobs.double(), 0.0).sum(dim=-1)
-    return torch.exp(-total / tokens)
+        raise ObservationError(f"{what}: expected at least one token in each answer, got none")
+    return torch.where(mask, values.double(), 0.0).sum(dim=-1) / tokens

@@ -16,7 +16,8 @@ class VCRL(Filter):
 
     The prompts of groups that pass enter the memory. If a batch leaves places free, as many
     remembered prompts as places are rolled out anew, those of the highest priority first; a
-    recalled prompt whose variance no longer passes is forgotten.
+    recalled prompt whose variance no longer passes is forgotten, and so is one that was recalled
+    `max_replays` times since the selector last dealt it.
 
     The priority of a prompt starts as its variance; after each step
     `priority <- momentum * priority + (1 - momentum) * age`, age the steps since it was last rolled
@@ -26,15 +27,17 @@ class VCRL(Filter):
         early, late: thresholds on the normalised variance, in [0, 1].
         warmup: steps during which `early` holds.
         momentum: of the priority, in [0, 1].
+        max_replays: how often a remembered prompt is recalled, at least 1; None: without end.
         success_threshold: see `Filter`.
 
-    Source: VCRL (arXiv 2509.19803): variance, thresholds .3 for 20 steps, then .8, and the memory.
+    Source: VCRL (arXiv 2509.19803): variance, thresholds .3 for 20 steps, then .8, and the memory,
+    from which a prompt is replayed twice at most.
     Ours: recalled prompts are judged like others; of equal priorities the one remembered longest
     comes first; momentum 0.9, and the form of the priority, are our reading of the paper.
     """
 
-    settings: Names = ("early", "late", "warmup", "momentum")
-    positions = (("_prompts", "_priority", "_age"),)
+    settings: Names = ("early", "late", "warmup", "momentum", "max_replays")
+    positions = (("_prompts", "_priority", "_age", "_replays"),)
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class VCRL(Filter):
         late: float = 0.8,
         warmup: int = 20,
         momentum: float = 0.9,
+        max_replays: int | None = 2,
         success_threshold: float | None = None,
     ) -> None:
         super().__init__(success_threshold)
@@ -50,11 +54,14 @@ class VCRL(Filter):
                 raise ArgumentError(f"{name}: expected a number in [0, 1], got {value}")
         if warmup < 0:
             raise ArgumentError(f"warmup: expected 0 or more steps, got {warmup}")
+        if max_replays is not None and max_replays < 1:
+            raise ArgumentError(f"max_replays: expected at least 1, got {max_replays}")
         self.early, self.late, self.warmup = early, late, warmup
-        self.momentum = momentum
+        self.momentum, self.max_replays = momentum, max_replays
         self._prompts = torch.empty(0, dtype=torch.int64)
         self._priority = torch.empty(0, dtype=torch.float64)
         self._age = torch.empty(0, dtype=torch.int64)
+        self._replays = torch.empty(0, dtype=torch.int64)
 
     @property
     def threshold(self) -> float:
@@ -72,20 +79,28 @@ class VCRL(Filter):
         kept = passed[: rolled.target]
         if rolled.batches > 1:
             return Verdict(kept)
-        fresh = [prompt for prompt in self.memory.tolist() if prompt not in rolled.prompts]
+        seen = set(rolled.prompts)
+        fresh = [prompt for prompt in self.memory.tolist() if prompt not in seen]
         return Verdict(kept, recall=fresh[: rolled.target - len(kept)])
 
     def remember(self, rolled: RolledOut) -> None:
         """The prompts whose groups pass are remembered, the others rolled out are forgotten."""
-        new = {g.prompt: self._variance(g) for g in rolled.groups if self._passes(g)}
+        replays = dict(zip(self._prompts.tolist(), self._replays.tolist(), strict=True))
+        new: list[tuple[int, float, int, int]] = []
+        for group, batch in zip(rolled.groups, rolled.batch_of, strict=True):
+            # What the selector deals comes in the first batch, what is recalled in the second.
+            count = replays.get(group.prompt, 0) + 1 if batch else 0
+            if self._passes(group) and (self.max_replays is None or count < self.max_replays):
+                new.append((group.prompt, self._variance(group), 0, count))
         rolled_out = torch.tensor([group.prompt for group in rolled.groups], dtype=torch.int64)
-        kept = ~torch.isin(self._prompts, rolled_out)
-        age = self._age[kept] + 1
-        aged = self.momentum * self._priority[kept] + (1.0 - self.momentum) * age
-        self._prompts = torch.cat((self._prompts[kept], torch.tensor(list(new), dtype=torch.int64)))
-        first = torch.tensor(list(new.values()), dtype=torch.float64)
-        self._priority = torch.cat((aged, first))
-        self._age = torch.cat((age, torch.zeros(len(new), dtype=torch.int64)))
+        rest = ~torch.isin(self._prompts, rolled_out)
+        age = self._age[rest] + 1
+        priority = self.momentum * self._priority[rest] + (1.0 - self.momentum) * age
+        kept = (self._prompts[rest], priority, age, self._replays[rest])
+        self._prompts, self._priority, self._age, self._replays = (
+            torch.cat((column, torch.tensor([row[at] for row in new], dtype=column.dtype)))
+            for at, column in enumerate(kept)
+        )
 
     def metrics(self) -> dict[str, float]:
         """Those of every filter, and the number of remembered prompts."""

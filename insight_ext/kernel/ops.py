@@ -138,7 +138,15 @@ def score(
 def as_subset(name: str, values: Any, device: torch.device | str) -> Tensor:
     """int64 indices or a bool mask; ArgumentError if it is neither. A list goes to `device`."""
     if isinstance(values, Sequence) and not isinstance(values, str):
-        values = torch.tensor(values, dtype=torch.int64, device=device)
+        # A list of bools is a mask and 1.7 no position: torch decides what kind of list this is.
+        try:
+            values = torch.tensor(values or [], device=device)
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise ArgumentError(
+                f"{name}: expected int64 indices or a bool mask, got {values!r:.80}"
+            ) from error
+        if not values.numel():
+            values = values.to(torch.int64)
     subset = as_tensor(name, values)
     if subset.dtype not in (torch.int64, torch.bool):
         raise ArgumentError(f"{name}: expected int64 indices or a bool mask, got {subset.dtype}")
@@ -195,7 +203,7 @@ def select_top_k(
         exclude: prompts not to choose (in flight, say), in either form; none if None.
         sorted: best first if true, by ascending index if not.
         first: the place in the whole pool of the first belief given, for a pool that is held in
-            parts (see `ShardedPool`). What goes in is told by places in `alpha`, what comes out by
+            parts. What goes in is told by places in `alpha`, what comes out by
             places in the whole pool: `first + i` for belief i.
 
     Returns:

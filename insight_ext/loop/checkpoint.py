@@ -50,43 +50,49 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: a file that is missing, truncated or of another kind.
     """
-    if Path(path).is_dir():
-        raise CheckpointError(
-            f"{path}: expected a checkpoint's file, got a folder; that of a run has "
-            "checkpoints/last.ckpt"
-        )
     content = _loaded(path)
     if "pytorch-lightning_version" not in content:
         raise CheckpointError(f"{path}: expected a checkpoint written by a Lightning trainer")
     return content
 
 
-def selection_in(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
-    """The selection's state in a checkpoint's content: that of the callback which has one.
+def read_selection(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a file keeps of a selection: one that `write_file` wrote, or a Lightning checkpoint.
 
-    Args:
-        content: as `read_checkpoint` returned it.
-        path: whose content it is, for the message.
+    Returns:
+        What there is to know of the trainer (nothing of a loop's own file), and the loop's state.
 
     Raises:
-        CheckpointError: there is none, or it has another format.
+        CheckpointError: a file that is missing, truncated, of another kind or format.
     """
+    content = _loaded(path)
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    if content.keys() >= {"format", "pool"}:
+        found.append(({}, content))
     for saved in content.get("callbacks", {}).values():
         state = saved.get("loop", saved) if isinstance(saved, dict) else {}
         if isinstance(state, dict) and state.keys() >= {"format", "pool"}:
-            if state["format"] != FORMAT:
-                raise CheckpointError(
-                    f"{path}: the selection's state has format {state['format']}: expected "
-                    f"{FORMAT}; read it with the version that wrote it"
-                )
-            return state
-    raise CheckpointError(
-        f"{path}: the checkpoint holds no beliefs: expected one written with "
-        "PromptSelectionCallback"
-    )
+            found.append(({**content, "train_seconds": saved.get("train_seconds")}, state))
+    if not found:
+        raise CheckpointError(
+            f"{path}: the checkpoint holds no beliefs: expected one written with "
+            "PromptSelectionCallback or SelectionLoop.save"
+        )
+    trainer, state = found[0]
+    if state["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path}: the selection's state has format {state['format']}: expected {FORMAT}; read "
+            "it with the version that wrote it"
+        )
+    return trainer, state
 
 
 def _loaded(path: str | Path) -> dict[str, Any]:
+    if Path(path).is_dir():
+        raise CheckpointError(
+            f"{path}: expected a checkpoint's file, got a folder; that of a run has "
+            "checkpoints/last.ckpt"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:

@@ -238,19 +238,18 @@ class InFlight(Stateful):
             self._put(Flight(group, prompt, step, version, None if of < 0 else of))
 
     @property
-    def received(self) -> Tensor:
-        """What came back, float64 of shape (r, 4): group, rollout number, reward, uncertainty."""
+    def received(self) -> list[list[float]]:
+        """What came back, a row each: group, rollout number, reward, uncertainty or NaN."""
         nan = math.nan
-        rows = [
+        return [
             [flight.group, number, reward, flight.uncertainty.get(number, nan)]
             for flight in self
             for number, reward in flight.rewards.items()
         ]
-        return torch.tensor(rows, dtype=torch.float64).view(-1, 4)
 
     @received.setter
-    def received(self, saved: Tensor) -> None:
-        for group, number, reward, uncertainty in saved.tolist():
+    def received(self, saved: list[list[float]]) -> None:
+        for group, number, reward, uncertainty in saved:
             flight = self._flights.get(int(group))
             if flight is not None:  # else the pool has lost its prompt
                 flight.rewards[int(number)] = reward

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from insight_ext.beliefs.group import Group, as_rewards
-from insight_ext.beliefs.pool import Prompt, PromptPool
+from insight_ext.beliefs.pool import PromptPool
 from insight_ext.beliefs.pool_change import PoolChange
+from insight_ext.data.prompt import Prompt
 from insight_ext.distributed.ranks import Ranks, digest
 from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
 from insight_ext.filters import Filter, given_filter
@@ -128,6 +129,7 @@ class SelectionLoop(Stateful):
         self.rollouts, self.success_threshold = rollouts, success_threshold
         self.selector = given_selector(selector, selector_options, pool, seed)
         self.filter = given_filter(filter, filter_options)
+        self._made = {"selector": selector, "options": dict(selector_options or {})}
         take_over("selector", self.selector, "rollouts", rollouts)
         if self.filter is not None:
             take_over("filter", self.filter, "success_threshold", success_threshold)
@@ -311,13 +313,17 @@ class SelectionLoop(Stateful):
 
     def record(self, folder: str | Path, every: int = 50) -> None:
         """Write the history there from now on, see `folder` and `history_every`."""
-        self.close()
+        self.close(finished=False)
         self.folder, self.history_every = Path(folder), every
 
-    def close(self) -> None:
-        """Look at the beliefs once more, write the rest of the history, and leave the folder."""
+    def close(self, *, finished: bool = True) -> None:
+        """Write the rest of the history and leave the folder to others.
+
+        Args:
+            finished: the run ends here, so the beliefs are looked at once more.
+        """
         if self._writer is not None:
-            if self._unseen is not None:
+            if finished and self._unseen is not None:
                 self._look(self._unseen)
             self._writer.close()
             self._writer = None
@@ -337,7 +343,13 @@ class SelectionLoop(Stateful):
             )
         self.flush()
         state = super().state_dict()
-        state |= {"format": FORMAT, "pool": self.pool.state_dict(), "told": self._told()}
+        made = self._made if _is_plain(self._made) else None
+        state |= {
+            "format": FORMAT,
+            "pool": self.pool.state_dict(),
+            "told": self._told(),
+            "made": made,
+        }
         return {**state, "digest": digest(state)}
 
     def load_state_dict(
@@ -361,8 +373,8 @@ class SelectionLoop(Stateful):
         fitting = self._fitting(state)
         self._say_what_differs(state["told"])
         self._apply(fitting)
-        self._agreed, self._unseen = False, None
-        self.close()
+        self._agreed = False
+        self.close(finished=False)
         if in_flight == "again":
             lost = [flight for flight in self._flights if not flight.is_whole]
             for flight in lost:
@@ -556,6 +568,15 @@ class SelectionLoop(Stateful):
             warnings.warn(f"the pool changed since the checkpoint: {change}", stacklevel=4)
         super().check_state(fitting)
         return fitting
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is text, numbers, lists and dicts of them: what a checkpoint can tell anybody."""
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _is_plain(each) for name, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (str, int, float, type(None)))
 
 
 def take_over(what: str, part: Any, name: str, value: Any) -> None:

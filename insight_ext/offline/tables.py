@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError, ObservationError
 from insight_ext.plugins import need
 
@@ -186,3 +187,19 @@ def _parquet(path: Path) -> Any:
     import pyarrow.parquet
 
     return pyarrow.parquet
+
+
+def prompt_columns(pool: PromptPool, ids: list[str]) -> dict[str, list[Any]]:
+    """id, prompt, answer and the further fields of these prompts; None where one lacks a field."""
+    unknown = set(ids) - set(pool.ids)
+    if unknown:
+        raise ArgumentError(
+            f"expected the pool to hold every prompt of the log, {len(unknown)} are missing, "
+            f"among them {min(unknown)!r}; give the pool that the log was written with"
+        )
+    prompts = [pool[pool.position(name)] for name in ids]
+    names = dict.fromkeys(name for prompt in prompts for name in prompt.meta)
+    columns: dict[str, list[Any]] = {
+        name: [getattr(prompt, name) for prompt in prompts] for name in ("id", "prompt", "answer")
+    }
+    return {**{name: [p.meta.get(name) for p in prompts] for name in names}, **columns}

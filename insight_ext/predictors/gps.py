@@ -159,9 +159,22 @@ class Gps(Predictor):
         return float(self._evidence.softmax(0) @ self._strengths)
 
     @torch.no_grad()
-    def success_rates(self, indices: Tensor | None = None) -> Tensor:
-        """The predicted success rates, own results not counted, of these prompts or of all."""
-        embeddings = self.embeddings if indices is None else self.embeddings[indices]
+    def success_rates(
+        self, indices: Tensor | None = None, *, embeddings: Tensor | None = None
+    ) -> Tensor:
+        """The predicted success rates, own results not counted.
+
+        Args:
+            indices: of these prompts of the pool; None: of all.
+            embeddings: float (m, d), of m other prompts instead, which the pool need not have.
+        """
+        if embeddings is None:
+            embeddings = self.embeddings if indices is None else self.embeddings[indices]
+        elif embeddings.ndim != 2 or embeddings.shape[1] != self.embeddings.shape[1]:
+            raise ArgumentError(
+                f"embeddings: expected shape (m, {self.embeddings.shape[1]}), as of the pool, got "
+                f"{tuple(embeddings.shape)}"
+            )
         prior = self.model.encode(self._past(), self.model.prior_head)
         noise = torch.randn(self.samples, self.model.context, generator=self._generator(0))
         contexts = prior.mean + prior.stddev * noise

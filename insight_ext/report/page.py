@@ -3,46 +3,58 @@
 from __future__ import annotations
 
 import base64
-import io
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import groupby
 from typing import Any
 
-from matplotlib import rc_context
-from matplotlib.figure import Figure
+import yaml
 
-from insight_ext.report.charts.style import Chart, Omission
-from insight_ext.report.page_text import DEFINITIONS, LIMITS, STYLE
-from insight_ext.runs.rows import SummaryRow
-
-DPI = 160
+from insight_ext.report.page_text import STYLE
+from insight_ext.report.prompts import Difficult, Visited
+from insight_ext.report.summary import SummaryRow
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
-    buffer = io.BytesIO()
-    with rc_context({"font.family": "DejaVu Sans"}):
-        figure.savefig(buffer, format="png", dpi=DPI)
-    return buffer.getvalue()
-
-
-def figure_html(chart: Chart, light: bytes, dark: bytes) -> str:
-    """A figure in both themes with its caption."""
+def page_html(
+    title: str,
+    result: str,
+    facts: Mapping[str, str],
+    notes: Sequence[str],
+    sections: Mapping[str, str],
+) -> str:
+    """The whole page; a section without text is left out."""
+    known = "".join(f"<dt>{escape(n)}</dt><dd>{escape(v)}</dd>" for n, v in facts.items() if v)
+    noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    shown = "".join(
+        f"<section><h2>{escape(heading)}</h2>{body}</section>"
+        for heading, body in sections.items()
+        if body
+    )
     return (
-        "<figure><picture>"
-        f'<source media="(prefers-color-scheme: dark)" srcset="{_data_url(dark)}">'
-        f'<img src="{_data_url(light)}" alt="{escape(chart.caption)}">'
-        f"</picture><figcaption>{escape(chart.caption)}</figcaption></figure>"
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
+        f'<h1>{escape(title)}</h1><p class="result">{escape(result)}</p>'
+        f'<dl class="facts">{known}</dl>'
+        + (f'<ul class="notes">{noted}</ul>' if noted else "")
+        + f"{shown}</main></body></html>\n"
     )
 
 
-def omission_html(omission: Omission) -> str:
+def figure_html(title: str, caption: str, image: bytes) -> str:
+    """A figure with its caption."""
+    url = "data:image/png;base64," + base64.b64encode(image).decode("ascii")
+    return (
+        f'<figure><img src="{url}" alt="{escape(title)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def omission_html(title: str, reason: str) -> str:
     """Says which figure is missing and why."""
     return (
-        f'<p class="omitted"><strong>{escape(omission.title)}</strong> is not shown: '
-        f"{escape(omission.reason)}.</p>"
+        f'<p class="omitted"><strong>{escape(title)}</strong> is not shown: {escape(reason)}.</p>'
     )
 
 
@@ -50,25 +62,13 @@ def compared_html(rows: Sequence[SummaryRow]) -> str:
     """The table of arms against the baseline; a question that several answer is written once."""
     lines = []
     for question, answers in groupby(rows, key=lambda row: row.question):
-        same = list(answers)
-        head = f'<th rowspan="{len(same)}">{escape(question)}</th>'
-        for row in same:
-            verdict = ""
-            if row.verdict:
-                style = row.verdict.replace(" ", "-")
-                verdict = f'<span class="verdict {style}">{row.verdict}</span> '
+        for at, row in enumerate(same := list(answers)):
+            head = "" if at else f'<th rowspan="{len(same)}">{escape(question)}</th>'
             lines.append(
-                f'<tr class="{"first" if head else "more"}">{head}'
-                f"<td>{escape(row.arm)}</td><td>{escape(row.result)}</td>"
-                f"<td>{verdict}{escape(row.target)}</td></tr>"
+                f'<tr class="{"more" if at else "first"}">{head}'
+                f"<td>{escape(row.arm)}</td><td>{escape(row.result)}</td></tr>"
             )
-            head = ""
-    if not lines:
-        return "<p>One arm alone: there is nothing to compare.</p>"
-    return (
-        '<table class="compared"><thead><tr><th>Question</th><th>Arm</th><th>Result</th>'
-        f"<th>Target</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
-    )
+    return _table("compared", ("Question", "Arm", "Result"), lines) if lines else ""
 
 
 def measured_html(rows: Sequence[SummaryRow]) -> str:
@@ -77,48 +77,67 @@ def measured_html(rows: Sequence[SummaryRow]) -> str:
     results = {(row.question, row.arm): row.result for row in rows}
     lines = []
     for question in dict.fromkeys(row.question for row in rows):
-        cells = (f"<td>{escape(results.get((question, arm), '-'))}</td>" for arm in arms)
-        lines.append(f'<tr class="first"><th>{escape(question)}</th>{"".join(cells)}</tr>')
-    heads = "".join(f"<th>{escape(arm)}</th>" for arm in arms)
+        cells = (results.get((question, arm), "-") for arm in arms)
+        lines.append(f'<tr class="first"><th>{escape(question)}</th>{_cells(cells)}</tr>')
+    return _table("scroll", ("", *(arms if len(arms) > 1 else [""])), lines) if lines else ""
+
+
+def prompts_html(difficult: Difficult | None) -> str:
+    """Prompts never solved and the hardest of the others, each with an answer where one is kept."""
+    if difficult is None:
+        return ""
+    told = (
+        f"<p>{difficult.unsolved:,} of {difficult.visited:,} prompts visited were never solved. "
+        "A key that is wrong, or a verifier that does not read the answer, looks like this, "
+        "too.</p>"
+    )
+    shown = [*difficult.never, *difficult.hardest]
+    if not any(prompt.sample for prompt in shown):
+        told += (
+            '<p class="omitted">Texts and answers are not shown: the run kept none of them in '
+            "samples.jsonl.</p>"
+        )
     return (
-        '<div class="scroll"><table><thead><tr><th>Mean over seeds, ± one standard deviation</th>'
-        f"{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        told
+        + _prompts_table("Never solved, most answers first", difficult.never)
+        + _prompts_table("Solved at times, hardest first", difficult.hardest)
     )
 
 
-def page_html(
-    title: str,
-    lead: str,
-    notes: Sequence[str],
-    sections: Sequence[tuple[str, str]],
-    settings: dict[str, Any],
-) -> str:
-    """The whole page."""
-    noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    shown = "".join(
-        f"<section><h2>{escape(heading)}</h2>{body}</section>" for heading, body in sections
-    )
-    written = escape(json.dumps(settings, indent=2)) if settings else ""
-    details = (
-        f"<section><h2>Settings</h2><details><summary>experiment.json</summary>"
-        f"<pre>{written}</pre></details></section>"
-        if written
-        else ""
-    )
+def settings_html(settings: Mapping[str, Any]) -> str:
+    """A run's settings as they stand in its config.yaml, to be unfolded."""
+    if not settings:
+        return ""
+    written = escape(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True))
+    return f"<details><summary>config.yaml</summary><pre>{written}</pre></details>"
+
+
+def _prompts_table(title: str, prompts: Sequence[Visited]) -> str:
+    if not prompts:
+        return ""
+    with_texts = any(prompt.sample for prompt in prompts)
+    lines = []
+    for prompt in prompts:
+        cells = [prompt.id, f"{prompt.visits:,}", f"{prompt.successes:,} of {prompt.rollouts:,}"]
+        sample = prompt.sample
+        if with_texts and sample is None:
+            cells += ["", "", ""]
+        elif sample is not None:
+            latest = f"{sample.completion} (step {sample.step:,}, reward {sample.reward:g})"
+            cells += [sample.prompt, sample.answer, latest]
+        lines.append(f'<tr class="first">{_cells(cells)}</tr>')
+    heads = ["Prompt", "Visits", "Right answers"]
+    heads += ["Text", "Key", "Latest answer"] if with_texts else []
+    return f"<h3>{title}</h3>" + _table("scroll prompts", heads, lines)
+
+
+def _table(style: str, heads: Iterable[str], lines: Iterable[str]) -> str:
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
-        f"<h1>{escape(title)}</h1><p>{escape(lead)}</p>"
-        + (f'<ul class="notes">{noted}</ul>' if noted else "")
-        + shown
-        + f"<section><h2>What this shows and what it does not</h2>{LIMITS}</section>"
-        + f"<section><h2>How the numbers are defined</h2>{DEFINITIONS}</section>"
-        + details
-        + "</main></body></html>\n"
+        f'<div class="{style}"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
-def _data_url(image: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(image).decode("ascii")
+def _cells(texts: Iterable[str]) -> str:
+    return "".join(f"<td>{escape(text)}</td>" for text in texts)

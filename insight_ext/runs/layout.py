@@ -95,3 +95,15 @@ class Metric(StrEnum):
         "val_accuracy",
         "share of held-out prompts answered correctly; val_accuracy/KIND of one kind",
     )
+
+
+TOTALS = frozenset(
+    {
+        Metric.ROLLOUTS,
+        Metric.UNSCORED,
+        Metric.INCOMPLETE,
+        Metric.DUPLICATE,
+        Metric.TRAIN_SECONDS,
+    }
+)
+"""What counts over the whole run: the latest of several steps says it all."""

@@ -317,9 +317,9 @@ class BeliefSelector(Selector):
         """`frac_unseen`: share of the step's prompts never visited before; and the strategy's."""
         return {"frac_unseen": self._unseen / max(self._dealt, 1), **self._metrics}
 
-    def predict(self, indices: Tensor) -> Tensor:
-        """The expected success rate of these prompts, float32, shape of `indices`."""
-        alpha, beta = self.posterior.current(indices)
+    def predict(self, indices: Any) -> Tensor:
+        """The expected success rate of these prompts, by position: float32, shape of `indices`."""
+        alpha, beta = self.posterior.current(torch.as_tensor(indices, dtype=torch.int64))
         return alpha / (alpha + beta)
 
     def explain(self, indices: Any) -> dict[str, Tensor]:

@@ -66,6 +66,7 @@ class Gps(PredictedSelector):
         check_options("gps: model", GpsPredictor, model or {})
         predictor = GpsPredictor(pool_size, features, seed=seed, **(model or {}))
         super().__init__(pool_size, predictor, seed=seed, **common)
+        self.model = predictor
         self.diversity, self.target = diversity, check_target(target)
         self.shortlist = shortlist
         self._directions = torch.nn.functional.normalize(predictor.embeddings, dim=1)

@@ -37,8 +37,8 @@ class PredictedSelector(RankedSelector):
         super()._learn(visited, wins, tries)
         self.predictor.observe(visited, wins, tries)
 
-    def predict(self, indices: Tensor) -> Tensor:
-        """The expected success rate of these prompts, float32, shape of `indices`."""
+    def predict(self, indices: Any) -> Tensor:
+        """The expected success rate of these prompts, by position: float32, shape of `indices`."""
         alpha, beta = (side[indices] for side in self.predictor.beliefs())
         return alpha / (alpha + beta)
 

@@ -30,7 +30,7 @@ from rich.progress import TimeRemainingColumn as Remaining
 
 from insight_ext import ArgumentError, InsightError
 from insight_ext.report import summary_rows, write_report
-from insight_ext.runs.rows import SummaryRow
+from insight_ext.report.summary import SummaryRow
 from insight_ext.selectors import check_selector
 from insight_ext.simulate import trainable_arms
 from lightning_integration.demo.tasks import make_pools
@@ -268,21 +268,17 @@ def _done(job: Job) -> int:
 
 
 def summary(rows: Sequence[SummaryRow]) -> str:
-    """The numbers that the experiment is judged by: a question, then a line for each arm.
+    """What the experiment measured: a question, then a line for each arm.
 
     Fits a terminal of 80 columns, and reads the same in a log file.
     """
     width = max((len(row.arm) for row in rows), default=0)
     lines = []
     for question, answers in groupby(rows, key=lambda row: row.question):
-        same = list(answers)
         lines += ["", *wrap(question, WIDTH)]
-        if same[0].target:
-            lines += wrap(f"(target: {same[0].target})", WIDTH, initial_indent="  ")
-        for row in same:
-            verdict = f": {row.verdict}" if row.verdict else ""
+        for row in answers:
             head, below = f"  {row.arm:<{width}}  ", " " * (width + 4)
-            lines += wrap(row.result + verdict, WIDTH, initial_indent=head, subsequent_indent=below)
+            lines += wrap(row.result, WIDTH, initial_indent=head, subsequent_indent=below)
     return "\n".join(lines)
 
 

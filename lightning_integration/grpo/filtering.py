@@ -63,7 +63,12 @@ def collect(
     """
     rolling = _Rolling(chosen, roll_out, loop, n, batch["indices"].device)
     places = batch["indices"].tolist()
-    target = rolling.add(list(map(Dealt, batch["groups"].tolist(), places, batch["prompts"])))
+    dealt = list(map(Dealt, batch["groups"].tolist(), places, batch["prompts"]))
+    target = sum(loop.ranks.gathered(len(dealt)))
+    further = min(chosen.first_batch(target) - target, len(loop.pool))
+    if further:
+        dealt += _share(loop.deal(further, step=batch["step"]), loop)
+    rolling.add(dealt)
     milliseconds = 0.0
     while True:
         verdict = chosen.judge(rolling.judged, target, abandoned=rolling.abandoned)
@@ -77,8 +82,7 @@ def collect(
                 rolling.judged, target, abandoned=rolling.abandoned, refillable=False
             )
             break
-        part = loop.ranks.share(torch.arange(len(dealt))).tolist()
-        rolling.add([dealt[i] for i in part])
+        rolling.add(_share(dealt, loop))
     kept = _joined(rolling.finished).pick(rolling.own(verdict.train))
     return Collected(
         kept.rollouts,
@@ -104,13 +108,25 @@ def length_metrics(calls: Sequence[Rollouts]) -> dict[str, Any]:
     }
 
 
-def check_screening(chosen: Filter | None, rollouts: int) -> None:
-    """ArgumentError where screening leaves no rollouts to a group."""
-    screening = None if chosen is None else chosen.screening
-    if screening is not None and screening >= rollouts:
+def check_filter(chosen: Filter | None, rollouts: int) -> None:
+    """See that `collect` can give a filter what it needs.
+
+    Raises:
+        ArgumentError: a screening that leaves no rollouts to a group, or an uncertainty that does
+            not follow from the tokens drawn.
+    """
+    if chosen is None:
+        return
+    if chosen.screening is not None and chosen.screening >= rollouts:
         raise ArgumentError(
-            f"screening: expected fewer than the {rollouts} rollouts of a group, got {screening}; "
-            "screen with fewer, or raise rollouts"
+            f"screening: expected fewer than the {rollouts} rollouts of a group, got "
+            f"{chosen.screening}; screen with fewer, or raise rollouts"
+        )
+    if chosen.needs_uncertainty not in (None, "perplexity"):
+        raise ArgumentError(
+            "filter: expected one that needs no uncertainty or the perplexity, got "
+            f"{type(chosen).__name__}, which needs the {chosen.needs_uncertainty}: engines tell "
+            "the probabilities of the tokens drawn only"
         )
 
 
@@ -194,12 +210,8 @@ class _Rolling:
         wanted = set(train)
         return [at for at, place in enumerate(self._places) if place in wanted]
 
-    def add(self, dealt: list[Dealt]) -> int:
-        """Roll out this process's part of one generation batch, and hear of the others'.
-
-        Returns:
-            How many prompts all of them had.
-        """
+    def add(self, dealt: list[Dealt]) -> None:
+        """Roll out this process's part of one generation batch, and hear of the others'."""
         everyone = self.loop.ranks.all_or_none(lambda: self._rolled(dealt))
         before = sum(map(len, self.judged))
         before += sum(len(groups) for groups, _ in everyone[: self.loop.ranks.rank])
@@ -207,9 +219,7 @@ class _Rolling:
         self.judged.append([group for groups, _ in everyone for group in groups])
         abandoned = [group for _, given_up in everyone for group in given_up]
         self.abandoned += abandoned
-        new = {group.prompt for group in (*self.judged[-1], *abandoned)}
-        self.dealt |= new
-        return len(new)
+        self.dealt |= {group.prompt for group in (*self.judged[-1], *abandoned)}
 
     def _rolled(self, dealt: list[Dealt]) -> tuple[list[Group], list[Group]]:
         """The groups of these prompts, and those given up; their rollouts are kept here."""
@@ -221,7 +231,7 @@ class _Rolling:
             given_up = [g for g, passed in zip(screened, passes, strict=True) if not passed]
             part = self._complete(part.pick([i for i, passed in enumerate(passes) if passed]))
         self.finished.append(part)
-        groups = part.groups(self.chosen.needs_uncertainty)
+        groups = part.groups(self.chosen.needs_uncertainty is not None)
         self.results += [GroupResult(g.id, g.rewards) for g in (*groups, *given_up)]
         return groups, given_up
 
@@ -238,6 +248,11 @@ class _Rolling:
         rollouts, rewards = self.roll_out([each.prompt for each in dealt], n, len(self.calls))
         self.calls.append(rollouts)
         return _Part(dealt, rewards, rollouts)
+
+
+def _share(dealt: list[Dealt], loop: SelectionLoop) -> list[Dealt]:
+    """This process's part of what all were dealt."""
+    return [dealt[i] for i in loop.ranks.share(torch.arange(len(dealt))).tolist()]
 
 
 def _further(verdict: Verdict, rolling: _Rolling, step: int) -> list[Dealt]:

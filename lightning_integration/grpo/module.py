@@ -22,7 +22,7 @@ from insight_ext import ArgumentError, Prompt
 from insight_ext.beliefs.group import is_success
 from insight_ext.filters import Filter, given_filter
 from lightning_integration.demo.model import load_model
-from lightning_integration.grpo.filtering import check_screening, collect, length_metrics
+from lightning_integration.grpo.filtering import check_filter, collect, length_metrics
 from lightning_integration.grpo.loss import (
     clipped_policy_loss,
     completion_logprobs,
@@ -204,7 +204,7 @@ class GRPOModule(LightningModule):
         self.validation_temperature = validation_temperature
         self.seed = seed
         self.filter = given_filter(filter, filter_options)
-        check_screening(self.filter, rollouts)
+        check_filter(self.filter, rollouts)
         self.register_buffer("batches_seen", torch.tensor(0))
         self.reference = None
         if kl_coefficient:

@@ -13,7 +13,7 @@ from statistics import linear_regression
 import pyarrow.parquet as pq
 import pytest
 
-from lightning_integration.history import ROWS_PER_PART
+from insight_ext.runs.writer import ROWS_PER_PART
 
 HERE = Path(__file__).parent
 STEPS, WARM, STALENESS = 10_000, 1_000, 4

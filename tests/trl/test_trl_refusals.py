@@ -9,13 +9,14 @@ import pytest
 pytest.importorskip("trl")
 
 import torch
-from benchmarks.trl_run import correct, make_trainer, tiny_dataset
 from transformers import LlamaConfig, LlamaForSequenceClassification
 from trl import GRPOTrainer
 from trl.experimental.async_grpo import AsyncGRPOTrainer
 
+from benchmarks.trl_run import correct, make_trainer, tiny_dataset
 from insight_ext import ArgumentError, PoolError
-from insight_ext.adapters.trl import ARGS, COLUMN, TRAINER, select_prompts
+from insight_ext.adapters.trl import COLUMN, select_prompts
+from insight_ext.adapters.trl_checks import ARGS, TRAINER
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -47,7 +48,7 @@ def refused(trainer, match, error=ArgumentError, **options):
         ("_n_gpu", 2, "GPUs of one process: expected 1, got 2"),
     ],
 )
-def test_a_setting_with_which_TRL_cuts_other_batches(setting, value, sentence, tmp_path):
+def test_a_setting_with_which_trl_cuts_other_batches(setting, value, sentence, tmp_path):
     trainer = make_trainer(tmp_path)
     setattr(trainer.args, setting, value)
     refused(trainer, sentence)
@@ -138,7 +139,7 @@ def test_a_subclass_with_a_loader_of_its_own(tmp_path):
     refused(trainer, "expected TRL's own get_train_dataloader, got one of test_trl_refusals|tests")
 
 
-def test_every_name_that_is_needed_is_there_in_this_TRL(tmp_path):
+def test_every_name_that_is_needed_is_there_in_this_trl(tmp_path):
     for kind in ("grpo", "rloo"):
         trainer = make_trainer(tmp_path, kind)
         assert [name for name in TRAINER if not hasattr(trainer, name)] == []

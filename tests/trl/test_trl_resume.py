@@ -11,9 +11,10 @@ import pytest
 
 pytest.importorskip("trl")
 
-from benchmarks.trl_run import make_trainer, run_apart, tiny_dataset
+import pyarrow.parquet as pq
 from transformers import TrainerCallback, TrainerState
 
+from benchmarks.trl_run import make_trainer, run_apart, tiny_dataset
 from insight_ext.adapters.trl import FILE, select_prompts
 from insight_ext.distributed.ranks import digest
 from insight_ext.errors import CheckpointError
@@ -67,6 +68,18 @@ def saved(folder, steps=4, **settings):
     return make_trainer(
         folder, max_steps=steps, **{"save_strategy": "steps", "save_steps": 2, **settings}
     )
+
+
+def test_the_record_of_a_resumed_run_has_every_step_once(tmp_path):
+    trainer = saved(tmp_path, steps=6)
+    select_prompts(trainer)
+    trainer.train()
+    shutil.rmtree(tmp_path / "checkpoint-6")
+    again = saved(tmp_path, steps=6)
+    select_prompts(again)
+    again.train(resume_from_checkpoint=True)
+    steps = pq.read_table(tmp_path / "groups.parquet")["step"].to_pylist()
+    assert steps == [step for step in range(6) for _ in range(8)]
 
 
 def test_a_resumed_run_ends_where_its_epoch_ends(tmp_path, watched):
@@ -193,7 +206,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_left_as_it_is(options, datas
     assert contents(tmp_path) == before
 
 
-def test_without_a_checkpoint_TRL_says_so_itself(tmp_path):
+def test_without_a_checkpoint_trl_says_so_itself(tmp_path):
     trainer = make_trainer(tmp_path)
     select_prompts(trainer)
     with pytest.raises(ValueError, match="No valid checkpoint"):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 
 import pytest
 
 pytest.importorskip("trl")
 
-from benchmarks.trl_run import correct, make_trainer, tiny_dataset
+import pyarrow.parquet as pq
 from trl import GRPOTrainer
 from trl.experimental.gmpo import GMPOConfig, GMPOTrainer
 
+from benchmarks.trl_run import correct, make_trainer, tiny_dataset
 from insight_ext.adapters.trl import COLUMN, select_prompts
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -80,7 +82,7 @@ def test_every_generation_is_chosen_from_the_results_of_all_before(kind, tmp_pat
     ],
     ids=str,
 )
-def test_the_layout_is_that_of_TRL(settings, generations, lags, tmp_path, watched):
+def test_the_layout_is_that_of_trl(settings, generations, lags, tmp_path, watched):
     trainer = make_trainer(
         tmp_path, **{"per_device_train_batch_size": 16, "max_steps": 6, **settings}
     )
@@ -104,11 +106,11 @@ def test_no_prompt_comes_twice_among_the_generations_of_one_step(tmp_path, watch
     watch = watched(select_prompts(trainer))
     trainer.train()
     for step in range(4):
-        chosen = sum(watch.chosen[4 * step : 4 * step + 4], [])
-        assert sorted(chosen) == list(range(16))
+        chosen = watch.chosen[4 * step : 4 * step + 4]
+        assert sorted(itertools.chain(*chosen)) == list(range(16))
 
 
-def test_epochs_have_as_many_steps_as_in_TRLs_own_order(tmp_path):
+def test_epochs_have_as_many_steps_as_in_trls_own_order(tmp_path):
     def steps(select):
         trainer = make_trainer(tmp_path, max_steps=-1, num_train_epochs=2, dataset=tiny_dataset(44))
         if select:
@@ -167,9 +169,7 @@ def test_evaluation_in_between_changes_no_belief(tmp_path, watched):
 
 @pytest.mark.parametrize("base", [OwnTrainer, GMPOTrainer])
 def test_subclasses_are_served(base, tmp_path, watched):
-    trainer = make_trainer(
-        tmp_path, base=base, config=GMPOConfig if base is GMPOTrainer else None
-    )
+    trainer = make_trainer(tmp_path, base=base, config=GMPOConfig if base is GMPOTrainer else None)
     watch = watched(select_prompts(trainer))
     trainer.train()
     assert isinstance(trainer, base)
@@ -204,15 +204,29 @@ def test_the_other_reward_functions_get_the_columns_as_before(tmp_path):
     assert len(seen[0]["chance"]) == 64
 
 
-def test_metrics_go_through_the_log_of_TRL(tmp_path):
+def test_metrics_go_through_the_log_of_trl(tmp_path):
     trainer = make_trainer(tmp_path, max_steps=6, logging_steps=3)
     select_prompts(trainer)
     trainer.train()
     logs = [log for log in trainer.state.log_history if "loss" in log]
-    assert len(logs) == 2
-    for log in logs:  # TRL's own count of the same groups
-        mixed = log["selection/frac_mixed"]
-        assert mixed == pytest.approx(1 - log["frac_reward_zero_std"])
+    for log in logs:  # means over the three steps, as TRL's own of the same groups
+        assert log["selection/frac_mixed"] == pytest.approx(1 - log["frac_reward_zero_std"])
+        assert log["selection/reward_mean"] == pytest.approx(log["reward"])
+    assert [log["selection/rollouts_generated"] for log in logs] == [192, 384]
+
+
+def test_every_group_is_recorded_in_the_output_folder(tmp_path):
+    dataset = tiny_dataset().add_column("task", [f"task-{at}" for at in range(200)])
+    trainer = make_trainer(tmp_path, dataset=dataset)
+    select_prompts(trainer, id_column="task")
+    trainer.train()
+    rows = pq.read_table(tmp_path / "groups.parquet").to_pylist()
+    assert [row["step"] for row in rows] == [step for step in range(4) for _ in range(8)]
+    for row in rows:
+        assert row["id"] == f"task-{row['index']}"
+        chance = dataset[row["index"]]["chance"]
+        assert row["rollouts"] == 8
+        assert chance == 0.5 or row["successes"] == 8 * chance
 
 
 def test_a_seed_of_the_trainer_is_a_seed_of_the_choice(tmp_path, watched):

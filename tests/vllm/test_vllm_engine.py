@@ -126,6 +126,35 @@ def test_draws_follow_the_seed_and_leave_global_states_alone(engine, policy):
     assert before[1:] == (random.getstate(), np.random.get_state()[1].tolist())
 
 
+def test_messages_and_rendered_texts_are_read_as_transformers_reads_them(policy):
+    tokenizer = deepcopy(policy[1])
+    tokenizer.bos_token = "+"
+    tokenizer.chat_template = "{{ bos_token }}{{ messages[-1]['content'] }}="
+    rendered = ["+12+3=", "+1="]
+    messages = [[{"role": "user", "content": text[1:-1]}] for text in rendered]
+    engine = VLLMEngine(policy[0], tokenizer, **OPTIONS, prompt_format={"chat_template": "none"})
+    engine.sync(policy[0])
+    greedy = Sampling(16, temperature=0.0)
+    got = engine.generate(rendered, 1, greedy)
+    expected = TransformersEngine(policy[0], tokenizer).generate(messages, 1, greedy)
+    assert torch.equal(got.prompt_ids, expected.prompt_ids)
+    assert torch.equal(got.completion_ids, expected.completion_ids)
+
+
+def test_completions_that_were_not_asked_for_are_refused(engine, policy, monkeypatch):
+    engine.sync(policy[0])
+    generate = engine._llm.generate
+
+    def fewer(*arguments, **options):
+        outputs = generate(*arguments, **options)
+        outputs[1].outputs.pop()
+        return outputs
+
+    monkeypatch.setattr(engine._llm, "generate", fewer)
+    with pytest.raises(EngineError, match="engine vllm: expected 4 completions of prompt 1, each"):
+        engine.generate(PROMPTS, 4, Sampling(2))
+
+
 def test_starting_leaves_the_host_process_as_it_was(policy):
     before = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
     set_threads = torch.set_num_threads

@@ -5,37 +5,44 @@ from pathlib import Path
 import pytest
 import torch
 
-from insight_ext import ArgumentError, BeliefError, CheckpointError, Prompt, PromptPool
+from insight_ext import (
+    ArgumentError,
+    BeliefError,
+    CheckpointError,
+    Prompt,
+    PromptPool,
+    SelectionLoop,
+)
 from insight_ext.beliefs.group import Group
 from insight_ext.cli.inspect import inspect
 from insight_ext.cli.main import main
 from insight_ext.filters import VCRL
 from insight_ext.selectors import Selector
-from lightning_integration import PromptDataModule
-from lightning_integration.state import SelectionState
 
 POOL = PromptPool(Prompt(f"p{i}", f"{i}?", str(i)) for i in range(40))
 
 
 def trained(selector="insight", steps=3, **options):
-    """A data module after some steps of 4 prompts, with one more batch dealt."""
-    data = PromptDataModule(POOL, selector, prompts_per_step=4, steps_per_epoch=9, **options)
-    batches = iter(data.loader)
+    """A loop after some steps of 4 prompts, with one more batch dealt."""
+    loop = SelectionLoop(POOL, selector, **options)
     for _ in range(steps):
-        batch = next(batches)
-        data.loader.observe(batch["indices"], torch.tensor([0, 2, 7, 8]), 8)
-    next(batches)
-    return data
+        for dealt, right in zip(loop.deal(4), (0, 2, 7, 8), strict=True):
+            loop.report(dealt.group, [1.0] * right + [0.0] * (8 - right))
+        loop.end_step()
+    loop.deal(4)
+    return loop
 
 
-def content(data, chosen=None):
+def content(loop):
     """What a trainer's checkpoint holds, as far as it matters here."""
-    totals = {"rollouts_generated": 96, "train_seconds": 12.3}
     return {
         "pytorch-lightning_version": "2.6.6",
         "epoch": 1,
         "global_step": 3,
-        "callbacks": {"Other": {}, "Selection": SelectionState(data, chosen).save() | totals},
+        "callbacks": {
+            "Other": {},
+            "Selection": {"loop": loop.state_dict(), "train_seconds": 12.3},
+        },
     }
 
 
@@ -44,29 +51,45 @@ def shown(path, saved, capsys, *options):
     torch.save(saved, path)
     assert main(["inspect", str(path), *options]) == 0
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    facts = dict(line.split("  ", 1) for line in lines[1:] if line[:1].isalpha() and "  " in line)
-    return {name: text.strip() for name, text in facts.items()}, lines
+    facts, name = {}, ""
+    for line in lines[1:]:
+        if line.startswith(("beliefs", "the strategy")):
+            break
+        if line[:1].isalpha():
+            name, _, text = line.partition("  ")
+            facts[name] = text.strip()
+        else:
+            facts[name] = f"{facts[name]} {line.strip()}".strip()
+    return facts, lines
 
 
 def test_the_state_of_the_pool_is_told(tmp_path, capsys):
-    data = trained()
-    facts, lines = shown(tmp_path / "c.ckpt", content(data), capsys)
-    pending = ", ".join(f"p{i}" for i in data.selector.state_dict()["pending"][0].tolist())
-    assert facts["checkpoint"] == "epoch 1, step 3, of Lightning 2.6.6; selection in format 3"
+    loop = trained()
+    facts, lines = shown(tmp_path / "c.ckpt", content(loop), capsys)
+    flying = ", ".join(f"p{dealt.position}" for dealt in loop.in_flight)
+    assert facts["checkpoint"] == "epoch 1, step 3, of Lightning 2.6.6; selection in format 4"
     assert facts["pool"] == f"40 prompts, fingerprint {POOL.fingerprint}"
-    assert facts["strategy"] == "InSight, seed 0, prior (1.0, 1.0), decay 0.5, half-life none"
-    assert facts["selections"] == "4; 4 batches dealt, 3 observed"
+    assert facts["strategy"].startswith("InSight, seed 0, prior (1.0, 1.0), exploration 0")
+    assert "decay 0.5" in facts["strategy"]
+    assert facts["loop"] == "rollouts 8, success_threshold 1.0"
+    assert facts["steps"] == "3"
     assert facts["rollouts"] == "96 generated in 12 seconds of training"
-    assert facts["in flight"] == f"4 prompts ({pending})"
-    assert facts["groups out"] == "none: results come with their step"
+    assert facts["in flight"].startswith(f"4 groups ({flying}), dealt in steps 3 to 3")
     assert facts["filter"] == "none"
-    visited = int((data.selector.posterior.visits > 0).sum())
+    visited = int((loop.selector.posterior.visits > 0).sum())
     assert f"beliefs in the checkpoint: {visited} of 40 prompts visited" in lines
+
+
+def test_a_loops_own_file_is_told_as_well(tmp_path, capsys):
+    loop = trained()
+    facts, _ = shown(tmp_path / "loop.pt", loop.state_dict(), capsys)
+    assert facts["checkpoint"] == "of a SelectionLoop, in format 4"
+    assert facts["rollouts"] == "96 generated"
 
 
 def test_the_strongest_and_the_weakest_evidence_are_listed(tmp_path, capsys):
     data = trained(steps=0)
-    data.selector.observe([0, 1], [400, 0], [800, 1])
+    data.selector.observe([0, 1], [400, 0], [800, 1], step=0)
     _, lines = shown(tmp_path / "c.ckpt", content(data), capsys, "--rows", "1")
     strongest, weakest = (lines.index(f"{name} evidence") for name in ("strongest", "weakest"))
     assert lines[strongest + 2].split()[:2] == ["p0", "0.50"]
@@ -77,9 +100,8 @@ def test_the_strongest_and_the_weakest_evidence_are_listed(tmp_path, capsys):
 def test_groups_that_are_out_are_told(tmp_path, capsys):
     data = trained(max_staleness=2)
     facts, _ = shown(tmp_path / "c.ckpt", content(data), capsys)
-    assert facts["groups out"].startswith("16 prompts (p")
-    assert facts["groups out"].endswith(
-        ", ...), dealt in steps 0 to 3; 0 closed incomplete, 0 duplicates"
+    assert facts["in flight"].endswith(
+        "), dealt in steps 3 to 3; 0 closed incomplete, 0 duplicates"
     )
 
 
@@ -87,40 +109,36 @@ def test_the_filter_and_its_memory_are_told(tmp_path, capsys):
     chosen = VCRL(late=0.5, success_threshold=1.0)
     batch = [Group(0, (1.0, 0.0)), Group(1, (0.0, 1.0))]
     chosen.judge([batch], target=2, refillable=False)
-    facts, _ = shown(tmp_path / "c.ckpt", content(trained(), chosen), capsys)
+    facts, _ = shown(tmp_path / "c.ckpt", content(trained(filter=chosen)), capsys)
     assert facts["filter"] == (
-        "VCRL (success_threshold 1.0, early 0.3, late 0.5, warmup 20, momentum 0.9), "
+        "VCRL (success_threshold 1.0, oversample 1.0, early 0.3, late 0.5, warmup 20, "
+        "momentum 0.9, max_replays 2), "
         "1 steps, 4 rollouts, 2 prompts remembered"
     )
 
 
 def test_what_else_a_strategy_keeps_is_told(tmp_path, capsys):
     facts, _ = shown(tmp_path / "c.ckpt", content(trained("uniform")), capsys)
-    assert facts["strategy"].endswith("half-life none, queue of shape (24,)")
+    assert facts["strategy"].endswith("half life None, queue of shape (24,)")
 
 
 class Plain(Selector):
     """A strategy without beliefs."""
 
-    def select(self, k):
-        return torch.arange(k)
+    values = ("asked",)
 
-    def observe(self, indices, successes, rollouts):
-        pass
+    def __init__(self, pool_size):
+        super().__init__(pool_size)
+        self.asked = 0
 
-    def metrics(self):
-        return {}
-
-    def state_dict(self):
-        return {"asked": 3}
-
-    def load_state_dict(self, state):
-        pass
+    def select(self, k, *, step, exclude):
+        self.asked += 1
+        return torch.arange(4 * step, 4 * step + k)
 
 
 def test_a_strategy_without_beliefs_is_told_too(tmp_path, capsys):
-    facts, lines = shown(tmp_path / "c.ckpt", content(trained(Plain())), capsys)
-    assert facts["strategy"] == "an own one, asked 3"
+    facts, lines = shown(tmp_path / "c.ckpt", content(trained(Plain(40))), capsys)
+    assert facts["strategy"] == "Plain, seed 0, asked 4"
     assert lines[-1] == "the strategy keeps no beliefs"
 
 
@@ -149,7 +167,7 @@ def test_other_files_are_refused(tmp_path, capsys):
     path = tmp_path / "c.ckpt"
     assert "cannot read" in refused(path, capsys)
     torch.save({"state_dict": {}}, path)
-    assert "written by a Lightning trainer" in refused(path, capsys)
+    assert "holds no beliefs" in refused(path, capsys)
     torch.save(content(trained()) | {"callbacks": {}}, path)
     assert "holds no beliefs" in refused(path, capsys)
     assert "cannot read" in refused(Path(__file__), capsys)
@@ -157,23 +175,25 @@ def test_other_files_are_refused(tmp_path, capsys):
 
 def test_another_format_is_refused(tmp_path, capsys):
     saved = content(trained())
-    saved["callbacks"]["Selection"]["format"] = 1
+    saved["callbacks"]["Selection"]["loop"]["format"] = 1
     torch.save(saved, tmp_path / "c.ckpt")
-    assert "has format 1: expected 3" in refused(tmp_path / "c.ckpt", capsys)
+    assert "has format 1: expected 4" in refused(tmp_path / "c.ckpt", capsys)
 
 
 def test_a_damaged_state_is_refused(tmp_path, capsys):
     saved = content(trained())
-    del saved["callbacks"]["Selection"]["selector"]["posterior"]["visits"]
+    parts = saved["callbacks"]["Selection"]["loop"]["parts"]
+    del parts["selector"]["parts"]["posterior"]["per_prompt"]["visits"]
     torch.save(saved, tmp_path / "c.ckpt")
-    assert "expected visits of shape (40,)" in refused(tmp_path / "c.ckpt", capsys)
-    del saved["callbacks"]["Selection"]["loader"]["drawn"]
+    assert "expected visits in the checkpoint" in refused(tmp_path / "c.ckpt", capsys)
+    del parts["totals"]
     torch.save(saved, tmp_path / "c.ckpt")
-    assert "the selection's state is damaged: KeyError('drawn')" in refused(
+    assert "the selection's state is damaged: KeyError('totals')" in refused(
         tmp_path / "c.ckpt", capsys
     )
     saved = content(trained())
-    saved["callbacks"]["Selection"]["selector"]["posterior"]["alpha"][7] = -1
+    parts = saved["callbacks"]["Selection"]["loop"]["parts"]
+    parts["selector"]["parts"]["posterior"]["per_prompt"]["alpha"][7] = -1
     torch.save(saved, tmp_path / "c.ckpt")
     with pytest.raises(BeliefError, match=r"alpha\[7\]"):
         inspect(tmp_path / "c.ckpt")

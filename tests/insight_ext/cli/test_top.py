@@ -15,8 +15,9 @@ from rich.console import Console
 from insight_ext import ArgumentError, BetaPosteriors
 from insight_ext.cli.main import main
 from insight_ext.cli.top import top, view
-from insight_ext.runs.live import RunFolder
-from lightning_integration.history import MetricsFile, RunHistory
+from insight_ext.runs.reader import RunFolder
+from insight_ext.runs.writer import RunWriter
+from lightning_integration.metrics_file import MetricsFile
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 def folder(tmp_path):
     """What a run of 60 steps has left so far."""
     run = tmp_path / "run"
-    metrics, history, beliefs = MetricsFile(run), RunHistory(run), BetaPosteriors(2_000)
+    metrics, history, beliefs = MetricsFile(run), RunWriter(run), BetaPosteriors(2_000)
     for step in range(60):
         beliefs.observe([step, step + 1], [step % 9, 8], 8)
         row = {
@@ -40,7 +41,7 @@ def folder(tmp_path):
         if step % 20 == 0:
             metrics.log_metrics({"val_accuracy": 0.5, "staleness_mean": 1.5}, step)
             history.add_beliefs(step, beliefs)
-    history.flush()
+    history.close()
     return run
 
 

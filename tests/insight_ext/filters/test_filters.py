@@ -180,11 +180,15 @@ def test_a_state_of_another_filter_is_refused(name):
     ("name", "options"),
     [
         ("dynamic_sampling", {"max_batches": 3}),
+        ("dynamic_sampling", {"by_spread": True}),
         ("learnability", {"keep": 0.2}),
+        ("learnability", {"oversample": 2.0}),
+        ("pilot_commit", {"skip": 0.5}),
         ("speed", {"screening": 2}),
         ("speed", {"max_batches": 2}),
         ("uncertainty_consistency", {"gamma": 1.0}),
         ("vcrl", {"late": 0.5}),
+        ("vcrl", {"max_replays": None}),
     ],
 )
 def test_a_state_of_other_settings_is_refused_and_changes_nothing(name, options):
@@ -228,7 +232,7 @@ def test_uncertainties_that_are_none_are_refused_and_change_nothing(uncertainty,
 
 def test_a_missing_uncertainty_is_named():
     batch = [Group(0, (1.0, 0.0)), Group(1, (0.0, 1.0))]
-    with pytest.raises(ArgumentError, match="UncertaintyConsistency: expected groups with uncert"):
+    with pytest.raises(ArgumentError, match="UncertaintyConsistency: expected groups with the per"):
         made("uncertainty_consistency").judge([batch], 2)
 
 
@@ -247,6 +251,14 @@ def test_a_step_without_batch_or_target_is_refused(batches, target):
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ArgumentError, match=r"unknown filter 'magic'.*dynamic_sampling, learnab"):
         made("magic")
+
+
+@NAMES
+def test_a_first_batch_holds_as_many_prompts_as_groups_are_wanted_unless_said_otherwise(name):
+    assert made(name).first_batch(7) == 7
+    if name != "vcrl":
+        assert made(name, oversample=3).first_batch(7) == 21
+        assert made(name, oversample=1.5).first_batch(3) == 5
 
 
 class EveryOther(Filter):
@@ -293,12 +305,20 @@ def test_an_option_that_a_filter_does_not_take_is_named_beside_those_it_takes(na
     [
         ("dynamic_sampling", {"max_batches": 0}),
         ("dynamic_sampling", {"refill": 0}),
+        ("dynamic_sampling", {"oversample": 0.5}),
         ("learnability", {"keep": 0.0}),
+        ("learnability", {"oversample": math.inf}),
+        ("pilot_commit", {"defer": 0.8}),
+        ("pilot_commit", {"skip": 1.1}),
+        ("pilot_commit", {"wait": 0}),
+        ("pilot_commit", {"screening": 1}),
         ("speed", {"screening": 1}),
         ("uncertainty_consistency", {"gamma": -0.1}),
         ("uncertainty_consistency", {"keep": 1.5}),
         ("vcrl", {"early": 2.0}),
         ("vcrl", {"warmup": -1}),
+        ("uncertainty_consistency", {"uncertainty": "length"}),
+        ("vcrl", {"max_replays": 0}),
         ("vcrl", {"kappa": 0.3}),
     ],
 )

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import pointbiserialr
+from scipy.stats import entropy as scipy_entropy
+from scipy.stats import pointbiserialr, zscore
 
-from insight_ext import ObservationError
+from insight_ext import ArgumentError, CheckpointError, ObservationError
 from insight_ext.beliefs.group import Group
-from insight_ext.filters import UncertaintyConsistency, perplexity
+from insight_ext.filters import UncertaintyConsistency, entropy, perplexity
 from insight_ext.filters.uncertainty_consistency import consistency
 
 K = 8
@@ -73,3 +75,41 @@ def test_perplexity_looks_at_tokens_only():
 def test_an_answer_without_tokens_has_no_perplexity():
     with pytest.raises(ObservationError, match="at least one token"):
         perplexity(torch.zeros(2, 3), torch.tensor([[True] * 3, [False] * 3]))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 10), st.floats(1.0, 50.0)), min_size=2, max_size=64).filter(
+        lambda pairs: len({tenths for tenths, _ in pairs}) > 1
+    ),
+    st.floats(0.0, 2.0),
+)
+def test_graded_rewards_of_any_group_size_are_standardised(pairs, gamma):
+    rewards, uncertainty = np.array(pairs).T
+    advantage = zscore(rewards / 10)
+    weights = np.where(advantage > 0, 1.0, gamma)
+    expected = np.mean(weights * advantage / uncertainty)
+    value = consistency((rewards / 10).tolist(), uncertainty.tolist(), gamma)
+    assert value == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_entropy_is_the_mean_over_tokens_of_that_of_the_choices():
+    logits = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(0)) * 3.0
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    each = scipy_entropy(torch.softmax(logits.double(), -1).numpy(), axis=-1)
+    expected = [each[0, :2].mean(), each[1].mean()]
+    assert entropy(logits, mask).tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_choices_that_are_ruled_out_have_no_part_in_the_entropy():
+    logits = torch.tensor([[[0.0, 0.0, -torch.inf]]])
+    assert entropy(logits, torch.tensor([[True]])).tolist() == pytest.approx([math.log(2)])
+
+
+def test_a_filter_says_which_uncertainty_it_needs():
+    assert UncertaintyConsistency().needs_uncertainty == "perplexity"
+    chosen = UncertaintyConsistency(uncertainty="entropy")
+    assert chosen.needs_uncertainty == "entropy"
+    with pytest.raises(ArgumentError, match=r"expected groups with the entropy .*filters\.entropy"):
+        chosen.judge([[Group(0, (0.0, 1.0))]], 1)
+    with pytest.raises(CheckpointError, match="expected needs_uncertainty entropy, .* perplexity"):
+        chosen.load_state_dict(UncertaintyConsistency().state_dict())

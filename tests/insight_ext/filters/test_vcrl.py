@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ def filtering(**options) -> VCRL:
     return VCRL(success_threshold=1.0, **options)
 
 
-@pytest.mark.parametrize("k", [2, 3, 8, 9, 16])
+@pytest.mark.parametrize("k", range(2, 65))
 def test_the_largest_variance_is_one_and_the_form_is_the_unbiased_one(k):
     unbiased = np.array([np.var([1] * s + [0] * (k - s), ddof=1) for s in range(k + 1)])
     values = np.array([normalised_variance(s, k) for s in range(k + 1)])
@@ -90,7 +92,7 @@ def test_prompts_not_seen_for_long_come_back_first():
     priority = 0.75
     for age in range(1, 7):
         priority = 0.9 * priority + 0.1 * age
-    prompts, priorities, _ = vcrl.state_dict()["positions"]["prompts"]
+    prompts, priorities, *_ = vcrl.state_dict()["positions"]["prompts"]
     assert float(priorities[prompts == 10]) == pytest.approx(priority)
     assert vcrl.memory[0] == 10
 
@@ -112,3 +114,37 @@ def test_the_memory_holds_the_same_prompts_of_a_changed_pool():
     change = PoolChange(before.state_dict(), now)
     resumed.load_state_dict(carried(vcrl.state_dict(), resumed.state_dict(), change))
     assert [now.ids[i] for i in resumed.memory] == ["d", "f"]
+
+
+def recalls(vcrl: VCRL, steps: int) -> list[bool]:
+    """Whether each of these steps, with a place free, recalls prompt 10, which goes on to pass."""
+    seen = []
+    for step in range(steps):
+        first = batch([100 + step], [0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            verdict = vcrl.judge([first], 1)
+        seen.append(verdict.recall == [10])
+        if not verdict.settled:
+            vcrl.judge([first, batch([10], [4])], 1)
+    return seen
+
+
+@pytest.mark.parametrize(("max_replays", "expected"), [(1, 1), (2, 2), (3, 3), (None, 5)])
+def test_a_prompt_is_replayed_so_often_at_most(max_replays, expected):
+    vcrl = filtering(max_replays=max_replays)
+    vcrl.judge([batch([10], [4])], 1)
+    assert recalls(vcrl, 5) == [True] * expected + [False] * (5 - expected)
+
+
+def test_a_prompt_that_the_selector_deals_again_may_be_replayed_anew():
+    vcrl = filtering()
+    vcrl.judge([batch([10], [4])], 1)
+    assert recalls(vcrl, 1) == [True]
+    vcrl.judge([batch([10], [4])], 1)
+    assert recalls(vcrl, 3) == [True, True, False]
+
+
+def test_a_threshold_of_its_own_decides_what_varies():
+    graded = [Group(0, (0.6, 0.4)), Group(1, (0.9, 0.6)), Group(2, (0.4, 0.1))]
+    assert VCRL(success_threshold=0.5).judge([graded], 3).train == [0]

@@ -280,6 +280,14 @@ def test_refills_ask_for_other_prompts(tiny, tmp_path, selector):
     assert [len(groups(tmp_path))] == [2 * (BATCH + 9 * 3)]
 
 
+def test_an_oversampled_first_batch_is_rolled_out_at_once(tiny, tmp_path):
+    sampling = DynamicSampling(oversample=3)
+    run(tiny, tmp_path, module(Answers(lambda i: 0.5), filter=sampling), data(steps=2))
+    assert column(tmp_path, "groups_generated") == [3.0 * BATCH] * 2
+    assert column(tmp_path, "groups_trained") == [float(BATCH)] * 2
+    assert column(tmp_path, "refills") == [0.0] * 2
+
+
 def test_a_rehearsal_teaches_nothing(tiny, tmp_path):
     datamodule = data("insight")
     run(tiny, tmp_path, filtered("dynamic_sampling", Answers()), datamodule, fast_dev_run=2)
@@ -352,6 +360,10 @@ def test_a_filter_is_not_begun_in_the_middle_of_a_run(tiny, tmp_path):
         ({"filter": VCRL(), "filter_options": {"late": 0.5}}, "filter_options: expected none"),
         ({"filter_options": {"late": 0.5}}, "filter_options: expected none"),
         ({"filter": "speed", "rollouts": 4}, "screening: expected fewer than the 4 rollouts"),
+        (
+            {"filter": "uncertainty_consistency", "filter_options": {"uncertainty": "entropy"}},
+            "which needs the entropy: engines tell the probabilities of the tokens drawn only",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_named(options, message):

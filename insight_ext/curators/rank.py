@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from insight_ext.beliefs.beta import each_once
 from insight_ext.beliefs.pool import PromptPool
-from insight_ext.curators.curation import prompt_columns
 from insight_ext.errors import ArgumentError
 from insight_ext.offline.logs import Floats, GroupLog, Integers
-from insight_ext.offline.tables import write_columns
+from insight_ext.offline.tables import prompt_columns, write_columns
 from insight_ext.plugins import need
 from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
 from insight_ext.selectors.base import NONE
@@ -30,6 +30,7 @@ class Ranking:
         ids: their ids.
         visits, successes, rollouts: int64, the log's totals for each.
         predicted: float64, the expected success rate; NaN if the strategy predicts none.
+        why: the strategy's reasons, see `BeliefSelector.explain`: columns by name, of shape (top,).
     """
 
     ids: list[str]
@@ -37,6 +38,7 @@ class Ranking:
     successes: Integers
     rollouts: Integers
     predicted: Floats
+    why: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def columns(self, pool: PromptPool | None = None) -> dict[str, list[Any]]:
         """The ranking as columns; with the pool also what its file had."""
@@ -49,6 +51,7 @@ class Ranking:
             "successes": self.successes.tolist(),
             "rollouts": self.rollouts.tolist(),
             "predicted": self.predicted.tolist(),
+            **{name: column.tolist() for name, column in self.why.items()},
         }
 
     def write(self, path: str | Path, pool: PromptPool | None = None) -> None:
@@ -65,17 +68,26 @@ class Ranking:
         if len(self.ids) > rows:
             title += f", the first {rows}"
         table = Table(title=title)
-        for name in ("rank", "id", "visits", "solved", "predicted"):
+        for name in ("rank", "id", "visits", "solved", "predicted", *self.why):
             table.add_column(name, justify="left" if name == "id" else "right")
+        reasons = zip(*(column.tolist() for column in self.why.values()), strict=True)
         columns = zip(
-            self.ids, self.visits, self.successes, self.rollouts, self.predicted, strict=True
+            self.ids,
+            self.visits,
+            self.successes,
+            self.rollouts,
+            self.predicted,
+            reasons if self.why else [()] * len(self.ids),
+            strict=True,
         )
-        for place, (name, visits, successes, rollouts, predicted) in enumerate(columns, start=1):
+        for place, row in enumerate(columns, start=1):
+            name, visits, successes, rollouts, predicted, why = row
             if place > rows:
                 break
             solved = f"{successes} of {rollouts}" if visits else "unseen"
             expected = "" if np.isnan(predicted) else f"{predicted:.2f}"
-            table.add_row(str(place), _short(name), str(visits), solved, expected)
+            told = [f"{value:.3g}" for value in why]
+            table.add_row(str(place), _short(name), str(visits), solved, expected, *told)
         Console().print(table)
 
 
@@ -90,10 +102,9 @@ def rank(
 ) -> Ranking:
     """The prompts that a strategy would choose next after what a log holds.
 
-    The strategy observes the log step by step, then selects once. Before each step it makes a
-    selection that is set aside, since for a strategy time passes with its selections: beliefs fade,
-    hidden states drift. Every prompt is a candidate, also where the strategy would draw some by
-    default (`candidate_ratio`). Prompts of the log's pool that were never visited count as unseen.
+    The strategy observes the log step by step, then selects once. Every prompt is a candidate, also
+    where the strategy would draw some by default (`candidate_ratio`). Prompts of the log's pool
+    that were never visited count as unseen.
 
     Args:
         log: the past, see `read_log`; read it with a pool to have unseen prompts ranked too.
@@ -134,8 +145,12 @@ def rank(
         step += 1
     chosen = selector.select(top, step=step, exclude=NONE)
     predicted = np.full(top, np.nan)
+    why: dict[str, NDArray[Any]] = {}
     if isinstance(selector, BeliefSelector):
-        predicted = selector.predict(chosen).double().numpy()
+        explained = selector.explain(chosen)
+        predicted = explained.pop("success_rate").double().numpy()
+        del explained["visits"]  # which the log tells
+        why = {name: column.numpy() for name, column in explained.items()}
     at = chosen.numpy()
     return Ranking(
         ids=[log.ids[position] for position in at],
@@ -143,6 +158,7 @@ def rank(
         successes=_totals(log.prompt, log.successes, n)[at],
         rollouts=_totals(log.prompt, log.rollouts, n)[at],
         predicted=predicted,
+        why=why,
     )
 
 

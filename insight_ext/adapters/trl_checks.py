@@ -1,0 +1,113 @@
+"""What selection needs of a TRL trainer, asked before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from insight_ext.errors import ArgumentError
+
+TRAINER = [
+    *("accelerator", "add_callback", "args", "data_collator", "get_cp_size", "get_sp_size"),
+    *("get_tp_size", "get_train_dataloader", "log", "model", "reward_func_names", "reward_funcs"),
+    *("save_model", "state", "train", "train_dataset"),
+]
+ARGS = [
+    *("auto_find_batch_size", "generation_batch_size", "gradient_accumulation_steps"),
+    *("ignore_data_skip", "n_gpu", "num_generations", "num_iterations", "output_dir"),
+    *("remove_unused_columns", "seed", "should_save", "steps_per_generation"),
+]
+
+
+def check(trainer: Any, column: str) -> None:
+    """See that the trainer has the needed names, and that its settings and its data can work.
+
+    Args:
+        trainer: to be checked.
+        column: that its rows will carry.
+
+    Raises:
+        ArgumentError: a name is missing, or a setting or the data set cannot work.
+    """
+    missing = [name for name in TRAINER if not hasattr(trainer, name)]
+    if "args" not in missing:
+        missing += [f"args.{name}" for name in ARGS if not hasattr(trainer.args, name)]
+    if missing:
+        raise ArgumentError(
+            "trainer: expected a GRPOTrainer or an RLOOTrainer with the names that selection "
+            f"needs, got a {type(trainer).__name__} without {', '.join(missing)}; use a release "
+            "of TRL that docs/trainers.md lists"
+        )
+    args, dataset = trainer.args, trainer.train_dataset
+    owner = getattr(trainer.get_train_dataloader, "__module__", "")
+    if owner.partition(".")[0] != "trl":
+        raise ArgumentError(
+            f"trainer: expected TRL's own get_train_dataloader, got one of {owner}, which would be "
+            "replaced; call select_prompts once, on a trainer that leaves the loader to TRL"
+        )
+    unfit = {
+        "auto_find_batch_size": (args.auto_find_batch_size, False),
+        "remove_unused_columns": (args.remove_unused_columns, False),
+        "GPUs of one process": (max(args.n_gpu, 1), 1),
+        **{
+            f"{name} parallel size": (getattr(trainer, f"get_{kind}_size")(), 1)
+            for kind, name in (("cp", "context"), ("sp", "sequence"), ("tp", "tensor"))
+        },
+    }
+    for name, (got, expected) in unfit.items():
+        if got != expected:
+            raise ArgumentError(
+                f"{name}: expected {expected}, got {got}; with it TRL cuts the batches in another "
+                "way than the rows are dealt, so leave it at its default"
+            )
+    if not hasattr(dataset, "select_columns") or not hasattr(dataset, "__len__"):
+        raise ArgumentError(
+            f"train_dataset: expected a datasets.Dataset, whose rows can be looked up, got a "
+            f"{type(dataset).__name__}; load it without streaming"
+        )
+    if column in dataset.column_names:
+        raise ArgumentError(f"train_dataset: the column {column} is this adapter's; rename it")
+    needed = prompts_of(args) * -(-args.gradient_accumulation_steps // repeats_of(args))
+    if len(dataset) < needed:
+        raise ArgumentError(
+            f"train_dataset: expected {needed} prompts or more, which one optimiser step rolls "
+            f"out, got {len(dataset)}; set a smaller batch"
+        )
+
+
+def position_of(outcome: str | Callable[..., Any] | None, trainer: Any) -> int:
+    """Which of the trainer's reward functions says whether an answer is correct.
+
+    Raises:
+        ArgumentError: none or several do, or it is a reward model.
+    """
+    functions, names = trainer.reward_funcs, trainer.reward_func_names
+    found = [
+        at
+        for at, (function, name) in enumerate(zip(functions, names, strict=True))
+        if outcome is function or outcome == name or (outcome is None and len(functions) == 1)
+    ]
+    if len(found) != 1:
+        raise ArgumentError(
+            f"outcome: expected the one reward function that says whether an answer is correct, "
+            f"one of {', '.join(names)}, got {outcome!r}; a function that is not to be trained on "
+            "can be among the trainer's with the reward weight 0"
+        )
+    if isinstance(functions[found[0]], torch.nn.Module):
+        raise ArgumentError(
+            f"outcome: expected a reward function, got the reward model {names[found[0]]}, which "
+            "TRL does not give the rows; wrap it in a function that returns its scores"
+        )
+    return found[0]
+
+
+def prompts_of(args: Any) -> int:
+    """Prompts of a generation, over all processes."""
+    return int(args.generation_batch_size // args.num_generations)
+
+
+def repeats_of(args: Any) -> int:
+    """Micro-batches that are trained on the rollouts of one generation."""
+    return int(args.num_iterations * args.steps_per_generation)
