@@ -104,7 +104,8 @@ class _Rows(IterableDataset[Any]):
         self.trainer, self.loop = trainer, loop
         self.prompts, self.repeats = prompts_of(trainer.args), repeats_of(trainer.args)
         self.asked = 0  # micro-batches in this process, as TRL counts its steps
-        self.rows: list[dict[str, Any]] = []  # of the latest generation, of this process
+        # Of the latest generation, of this process: a prompt's row, and what goes into `COLUMN`.
+        self.rollouts: list[tuple[dict[str, Any], tuple[int, int]]] = []
         self.dealt = False  # anything in the present step
 
     def __len__(self) -> int:
@@ -119,11 +120,13 @@ class _Rows(IterableDataset[Any]):
         yield from [None] * done  # skipped by the trainer
         for _ in range(done, len(self)):
             if self.asked % self.repeats == 0:
-                self.rows, self.dealt = self._deal(), True
+                self.rollouts, self.dealt = self._deal(), True
             self.asked += 1
-            yield self.trainer.data_collator([dict(row) for row in self.rows])
+            yield self.trainer.data_collator(
+                [{**row, COLUMN: rollout} for row, rollout in self.rollouts]
+            )
 
-    def _deal(self) -> list[dict[str, Any]]:
+    def _deal(self) -> list[tuple[dict[str, Any], tuple[int, int]]]:
         ranks, copies = self.loop.ranks, self.loop.rollouts
         rollouts = [
             (dealt, number) for dealt in self.loop.deal(self.prompts) for number in range(copies)
@@ -136,7 +139,7 @@ class _Rows(IterableDataset[Any]):
             position: {name: column[at] for name, column in columns.items()}
             for at, position in enumerate(positions)
         }
-        return [{**rows[dealt.position], COLUMN: (dealt.group, number)} for dealt, number in mine]
+        return [(rows[dealt.position], (dealt.group, number)) for dealt, number in mine]
 
 
 class _Selection(TrainerCallback):
