@@ -13,6 +13,9 @@ import yaml
 from insight_ext.report.page_text import STYLE
 from insight_ext.report.prompts import Difficult, Visited
 from insight_ext.report.summary import SummaryRow
+from insight_ext.runs.reader import Sample
+
+LENGTH = 400  # characters of a prompt or an answer that are shown
 
 
 def page_html(
@@ -115,20 +118,27 @@ def settings_html(settings: Mapping[str, Any]) -> str:
 def _prompts_table(title: str, prompts: Sequence[Visited]) -> str:
     if not prompts:
         return ""
-    with_texts = any(prompt.sample for prompt in prompts)
+    heads = ["Prompt", "Visits", "Right answers"]
+    if any(prompt.sample for prompt in prompts):
+        heads += ["Text", "Key", "Latest answer"]
     lines = []
     for prompt in prompts:
         cells = [prompt.id, f"{prompt.visits:,}", f"{prompt.successes:,} of {prompt.rollouts:,}"]
-        sample = prompt.sample
-        if with_texts and sample is None:
-            cells += ["", "", ""]
-        elif sample is not None:
-            latest = f"{sample.completion} (step {sample.step:,}, reward {sample.reward:g})"
-            cells += [sample.prompt, sample.answer, latest]
-        lines.append(f'<tr class="first">{_cells(cells)}</tr>')
-    heads = ["Prompt", "Visits", "Right answers"]
-    heads += ["Text", "Key", "Latest answer"] if with_texts else []
-    return f"<h3>{title}</h3>" + _table("scroll prompts", heads, lines)
+        if prompt.sample is not None:
+            cells += _sample_cells(prompt.sample)
+        # On a phone the head of a column is written before each of its cells.
+        named = zip(heads, cells, strict=False)
+        row = "".join(f'<td data-head="{head}">{escape(text)}</td>' for head, text in named)
+        lines.append(f'<tr class="first">{row}</tr>')
+    return f"<h3>{title}</h3>" + _table("prompts", heads, lines)
+
+
+def _sample_cells(sample: Sample) -> list[str]:
+    """The beginning of the text, the key, and the end of the answer, where the result stands."""
+    text, answer = sample.prompt, sample.completion
+    text = text if len(text) <= LENGTH else text[:LENGTH] + " ..."
+    answer = answer if len(answer) <= LENGTH else "... " + answer[-LENGTH:]
+    return [text, sample.answer, f"{answer} (step {sample.step:,}, reward {sample.reward:g})"]
 
 
 def _table(style: str, heads: Iterable[str], lines: Iterable[str]) -> str:
