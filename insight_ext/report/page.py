@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from itertools import groupby
 from typing import Any
 
 import yaml
@@ -61,27 +60,14 @@ def omission_html(title: str, reason: str) -> str:
     )
 
 
-def compared_html(rows: Sequence[SummaryRow]) -> str:
-    """The table of arms against the baseline; a question that several answer is written once."""
-    lines = []
-    for question, answers in groupby(rows, key=lambda row: row.question):
-        for at, row in enumerate(same := list(answers)):
-            head = "" if at else f'<th rowspan="{len(same)}">{escape(question)}</th>'
-            lines.append(
-                f'<tr class="{"more" if at else "first"}">{head}'
-                f"<td>{escape(row.arm)}</td><td>{escape(row.result)}</td></tr>"
-            )
-    return _table("compared", ("Question", "Arm", "Result"), lines) if lines else ""
-
-
-def measured_html(rows: Sequence[SummaryRow]) -> str:
+def numbers_html(rows: Sequence[SummaryRow]) -> str:
     """The table with a column per arm."""
     arms = list(dict.fromkeys(row.arm for row in rows))
     results = {(row.question, row.arm): row.result for row in rows}
     lines = []
     for question in dict.fromkeys(row.question for row in rows):
-        cells = (results.get((question, arm), "-") for arm in arms)
-        lines.append(f'<tr class="first"><th>{escape(question)}</th>{_cells(cells)}</tr>')
+        cells = (f"<td>{escape(results.get((question, arm), ''))}</td>" for arm in arms)
+        lines.append(f"<tr><th>{escape(question)}</th>{''.join(cells)}</tr>")
     return _table("scroll", ("", *(arms if len(arms) > 1 else [""])), lines) if lines else ""
 
 
@@ -129,7 +115,7 @@ def _prompts_table(title: str, prompts: Sequence[Visited]) -> str:
         # On a phone the head of a column is written before each of its cells.
         named = zip(heads, cells, strict=False)
         row = "".join(f'<td data-head="{head}">{escape(text)}</td>' for head, text in named)
-        lines.append(f'<tr class="first">{row}</tr>')
+        lines.append(f"<tr>{row}</tr>")
     return f"<h3>{title}</h3>" + _table("prompts", heads, lines)
 
 
@@ -147,7 +133,3 @@ def _table(style: str, heads: Iterable[str], lines: Iterable[str]) -> str:
         f'<div class="{style}"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
-
-
-def _cells(texts: Iterable[str]) -> str:
-    return "".join(f"<td>{escape(text)}</td>" for text in texts)
