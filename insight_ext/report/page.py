@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from itertools import groupby
 from typing import Any
 
 import yaml
@@ -13,6 +12,9 @@ import yaml
 from insight_ext.report.page_text import STYLE
 from insight_ext.report.prompts import Difficult, Visited
 from insight_ext.report.summary import SummaryRow
+from insight_ext.runs.reader import Sample
+
+LENGTH = 400  # characters of a prompt or an answer that are shown
 
 
 def page_html(
@@ -58,27 +60,14 @@ def omission_html(title: str, reason: str) -> str:
     )
 
 
-def compared_html(rows: Sequence[SummaryRow]) -> str:
-    """The table of arms against the baseline; a question that several answer is written once."""
-    lines = []
-    for question, answers in groupby(rows, key=lambda row: row.question):
-        for at, row in enumerate(same := list(answers)):
-            head = "" if at else f'<th rowspan="{len(same)}">{escape(question)}</th>'
-            lines.append(
-                f'<tr class="{"more" if at else "first"}">{head}'
-                f"<td>{escape(row.arm)}</td><td>{escape(row.result)}</td></tr>"
-            )
-    return _table("compared", ("Question", "Arm", "Result"), lines) if lines else ""
-
-
-def measured_html(rows: Sequence[SummaryRow]) -> str:
+def numbers_html(rows: Sequence[SummaryRow]) -> str:
     """The table with a column per arm."""
     arms = list(dict.fromkeys(row.arm for row in rows))
     results = {(row.question, row.arm): row.result for row in rows}
     lines = []
     for question in dict.fromkeys(row.question for row in rows):
-        cells = (results.get((question, arm), "-") for arm in arms)
-        lines.append(f'<tr class="first"><th>{escape(question)}</th>{_cells(cells)}</tr>')
+        cells = (f"<td>{escape(results.get((question, arm), ''))}</td>" for arm in arms)
+        lines.append(f"<tr><th>{escape(question)}</th>{''.join(cells)}</tr>")
     return _table("scroll", ("", *(arms if len(arms) > 1 else [""])), lines) if lines else ""
 
 
@@ -115,20 +104,27 @@ def settings_html(settings: Mapping[str, Any]) -> str:
 def _prompts_table(title: str, prompts: Sequence[Visited]) -> str:
     if not prompts:
         return ""
-    with_texts = any(prompt.sample for prompt in prompts)
+    heads = ["Prompt", "Visits", "Right answers"]
+    if any(prompt.sample for prompt in prompts):
+        heads += ["Text", "Key", "Latest answer"]
     lines = []
     for prompt in prompts:
         cells = [prompt.id, f"{prompt.visits:,}", f"{prompt.successes:,} of {prompt.rollouts:,}"]
-        sample = prompt.sample
-        if with_texts and sample is None:
-            cells += ["", "", ""]
-        elif sample is not None:
-            latest = f"{sample.completion} (step {sample.step:,}, reward {sample.reward:g})"
-            cells += [sample.prompt, sample.answer, latest]
-        lines.append(f'<tr class="first">{_cells(cells)}</tr>')
-    heads = ["Prompt", "Visits", "Right answers"]
-    heads += ["Text", "Key", "Latest answer"] if with_texts else []
-    return f"<h3>{title}</h3>" + _table("scroll prompts", heads, lines)
+        if prompt.sample is not None:
+            cells += _sample_cells(prompt.sample)
+        # On a phone the head of a column is written before each of its cells.
+        named = zip(heads, cells, strict=False)
+        row = "".join(f'<td data-head="{head}">{escape(text)}</td>' for head, text in named)
+        lines.append(f"<tr>{row}</tr>")
+    return f"<h3>{title}</h3>" + _table("prompts", heads, lines)
+
+
+def _sample_cells(sample: Sample) -> list[str]:
+    """The beginning of the text, the key, and the end of the answer, where the result stands."""
+    text, answer = sample.prompt, sample.completion
+    text = text if len(text) <= LENGTH else text[:LENGTH] + " ..."
+    answer = answer if len(answer) <= LENGTH else "... " + answer[-LENGTH:]
+    return [text, sample.answer, f"{answer} (step {sample.step:,}, reward {sample.reward:g})"]
 
 
 def _table(style: str, heads: Iterable[str], lines: Iterable[str]) -> str:
@@ -137,7 +133,3 @@ def _table(style: str, heads: Iterable[str], lines: Iterable[str]) -> str:
         f'<div class="{style}"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
-
-
-def _cells(texts: Iterable[str]) -> str:
-    return "".join(f"<td>{escape(text)}</td>" for text in texts)

@@ -51,10 +51,10 @@ dt{font-weight:600;margin-top:.7rem}dd{margin:0}
 table{border-collapse:collapse;width:100%;font-size:.92rem}
 th,td{text-align:left;vertical-align:top;padding:.4rem .9rem .4rem 0;font-weight:400}
 thead th{color:var(--muted);font-size:.82rem}
-tr.first>*{border-top:1px solid var(--line)}
+tbody tr>*{border-top:1px solid var(--line)}
 tbody th{max-width:20rem}
-td{font-variant-numeric:tabular-nums}
-.prompts td{white-space:pre-wrap;overflow-wrap:anywhere;min-width:5rem;max-width:24rem}
+td{font-variant-numeric:tabular-nums;min-width:7rem}
+.prompts td{white-space:pre-wrap;overflow-wrap:anywhere;max-width:24rem}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1.4rem}
 figure{margin:0;max-width:30rem}figure img{width:100%;height:auto;display:block}
 figcaption,.notes,.omitted{color:var(--muted);font-size:.88rem}
@@ -62,9 +62,9 @@ figcaption{margin-top:.3rem}
 pre{overflow-x:auto;font-size:.8rem}
 @media(max-width:40rem){
 .facts{display:block}.facts dt{margin-top:.4rem}
-.compared thead{display:none}.compared :is(table,tbody,tr,th,td){display:block}
-.compared tr{padding:.35rem 0}.compared tr.first{border-top:1px solid var(--line)}
-.compared tr>*{border-top:0;padding:0}.compared th{font-weight:600;max-width:none}
-.compared th+td,.compared .more td:first-child{color:var(--muted)}
+.prompts thead{display:none}.prompts :is(table,tbody,tr,td){display:block}
+.prompts tr{border-top:1px solid var(--line);padding:.35rem 0}
+.prompts td{border-top:0;padding:0;max-width:none}
+.prompts td::before{content:attr(data-head) ": ";color:var(--muted)}
 }
 """

@@ -10,9 +10,8 @@ from insight_ext.report.charts import SECTIONS
 from insight_ext.report.charts.style import Chart, Omission, png
 from insight_ext.report.experiment import Experiment, read_experiment
 from insight_ext.report.page import (
-    compared_html,
     figure_html,
-    measured_html,
+    numbers_html,
     omission_html,
     page_html,
     prompts_html,
@@ -43,20 +42,19 @@ def write(folder: Path) -> Path:
     figures.mkdir(exist_ok=True)
     for old in figures.glob("*.png"):
         old.unlink()
-    sections = {"Beside the baseline": compared_html(against)}
+    sections = {"In numbers": numbers_html([*own, *against])}
     for heading, charts_of in SECTIONS.items():
         parts = [_part(chart, figures) for chart in charts_of(experiment)]
         sections[heading] = f'<div class="figures">{"".join(parts)}</div>' if parts else ""
     alone = experiment.runs[0] if len(experiment.runs) == 1 else None
     if alone:
         sections["Prompts to look at"] = prompts_html(difficult(alone))
-    sections["In numbers"] = measured_html(own)
     several = len(experiment.runs) > len(experiment.arms)
     defined = DEFINITIONS + COMPARED * bool(against) + SPREAD * several
     sections["How the numbers are defined"] = f"<dl>{defined}</dl>"
     sections["Settings"] = settings_html(alone.settings if alone else {})
     write_summary([*against, *own], folder)
-    facts, notes = _facts(experiment, folder), [*_arms(experiment), *experiment.notes]
+    facts, notes = _facts(experiment), [*_arms(experiment), *experiment.notes]
     name = folder.resolve().name
     html = page_html(name, result_sentence(experiment), facts, notes, sections)
     report = folder / "report.html"
@@ -72,10 +70,9 @@ def _part(chart: Chart | Omission, figures: Path) -> str:
     return figure_html(chart.title, chart.caption, image)
 
 
-def _facts(experiment: Experiment, folder: Path) -> dict[str, str]:
+def _facts(experiment: Experiment) -> dict[str, str]:
     """What every run shares, in the order in which it is read."""
-    logs = [*folder.rglob("metrics.csv"), *folder.rglob("part-*.parquet")]
-    latest = max(log.stat().st_mtime for log in logs)
+    latest = max(run.written for run in experiment.runs)
     known = [run.facts for run in experiment.runs]
     shared = {
         name: value for name, value in known[0].items() if all(f.get(name) == value for f in known)

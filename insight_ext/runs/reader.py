@@ -110,7 +110,8 @@ class Sample(NamedTuple):
 class Run:
     """One training run, as far as it was logged; None or empty is what its folder does not have.
 
-    `samples` has the latest answer to each prompt.
+    `samples` has the latest answer to each prompt; `written` is when something was logged last,
+    seconds since the epoch.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Run:
     samples: dict[str, Sample] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
+    written: float = 0.0
 
     @property
     def arm(self) -> str:
@@ -224,7 +226,15 @@ def _read(name: str, places: Sequence[Path]) -> Run | None:
         {id: one for place in places for id, one in _read_samples(place / SAMPLES_FILE).items()},
         _read_settings(places[-1] / CONFIG_FILE),
         _read_facts(places[0] / FACTS_FILE),
+        _written(*places) or 0.0,
     )
+
+
+def _written(*places: Path) -> float | None:
+    """When something was logged last, seconds since the epoch; None before that."""
+    logs = [log for place in places for log in place.glob(f"*.parquet/{PARTS}")]
+    logs += [place / METRICS_FILE for place in places]
+    return max((log.stat().st_mtime for log in logs if log.exists()), default=None)
 
 
 class MetricsReader:
@@ -458,9 +468,7 @@ class RunFolder:
                 self._read_groups()
         except FileNotFoundError:
             pass  # a resumed run drops parts while they are read; the next look finds the new ones
-        places = [self.path / METRICS_FILE, *self.path.glob(f"*.parquet/{PARTS}")]
-        times = [place.stat().st_mtime for place in places if place.exists()]
-        self.written = max(times, default=None)
+        self.written = _written(self.path)
 
     def _read_groups(self) -> None:
         table = _read_parts([self.path / GROUPS_FILE], ["step", "successes", "rollouts"], True)

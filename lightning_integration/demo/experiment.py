@@ -10,7 +10,6 @@ What is finished is not done again: the same command goes on where the last one 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -31,6 +30,8 @@ from rich.progress import TimeRemainingColumn as Remaining
 from insight_ext import ArgumentError, InsightError
 from insight_ext.report import summary_rows, write_report
 from insight_ext.report.summary import SummaryRow
+from insight_ext.runs.layout import METRICS_FILE
+from insight_ext.runs.reader import MetricsReader
 from insight_ext.selectors import check_selector
 from insight_ext.simulate import trainable_arms
 from lightning_integration.demo.tasks import make_pools
@@ -171,7 +172,7 @@ def _warm_start(settings: Settings, folder: Path, seed: int, models: Path) -> Jo
     options = {"config": folder / "experiment.json", "seed": seed, "models": models}
     place = folder / "inputs" / f"warm-start-seed{seed}"
     command = [sys.executable, "-m", "lightning_integration.demo.warm_start"]
-    for name, value in (options | {"metrics": place / "metrics.csv"}).items():
+    for name, value in (options | {"metrics": place / METRICS_FILE}).items():
         command += [f"--{name}", str(value)]
     place.mkdir(parents=True, exist_ok=True)
     (place / "finished").unlink(missing_ok=True)
@@ -259,12 +260,9 @@ def _done(job: Job) -> int:
     """Steps that a job has logged."""
     if (job.folder / "finished").exists():
         return job.steps
-    try:
-        with (job.folder / "metrics.csv").open(newline="") as file:
-            return max((int(row["step"]) for row in csv.DictReader(file)), default=0)
-    except (FileNotFoundError, ValueError, KeyError):
-        # Not written yet, or read in the middle of a line: the next look will do.
-        return 0
+    metrics = MetricsReader(job.folder / METRICS_FILE, keep=1)
+    metrics.read()
+    return metrics.step or 0
 
 
 def summary(rows: Sequence[SummaryRow]) -> str:

@@ -27,8 +27,8 @@ OUTCOMES: dict[str, tuple[Metric, Pick, str]] = {
     "mixed": (
         Metric.MIXED,
         _mixed,
-        "Some answers right, some wrong: only these groups have a gradient. Many of them are no "
-        "learning yet, if few prompts are repeated.",
+        "Some answers right, some wrong: only these groups have a gradient. Many of them "
+        "need not be learning: repeating a few prompts gives them, too.",
     ),
     "solved": (Metric.SOLVED, lambda g: g.successes == g.rollouts, "All answers right: no effect."),
     "failed": (Metric.FAILED, lambda g: g.successes == 0, "All answers wrong: no effect."),

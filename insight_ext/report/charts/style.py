@@ -102,6 +102,7 @@ def style_axes(axes: Axes, x: str = "", y: str = "") -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
     axes.tick_params(colors=INK, labelsize=9, length=3, labelfontfamily=FONT)
+    axes.tick_params(which="minor", colors=INK, length=2)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_xlabel(x, color=INK, size=9.5, family=FONT)

@@ -108,7 +108,11 @@ def test_prompts_never_solved_are_shown_with_an_answer_and_their_key(
     sample = json.dumps({**answer, "completion": "2<b>", "reward": 0.0})
     (run / "samples.jsonl").write_text(sample + "\n")
     page = write_report(run).read_text(encoding="utf-8")
-    assert "<td>1 + 1 =</td><td>3</td><td>2&lt;b&gt; (step 3, reward 0)</td>" in page
+    assert re.findall(r"<td data-head=\"(Text|Key|Latest answer)\">(.*?)</td>", page) == [
+        ("Text", "1 + 1 ="),
+        ("Key", "3"),
+        ("Latest answer", "2&lt;b&gt; (step 3, reward 0)"),
+    ]
 
 
 def test_the_command_draws_the_report_of_a_run_and_names_it(
