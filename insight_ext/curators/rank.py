@@ -170,9 +170,7 @@ def _whole_pool(strategy: str) -> dict[str, Any]:
 
 
 def _totals(prompt: Integers, counts: Integers, n: int) -> Integers:
-    totals = np.zeros(n, dtype=np.int64)
-    np.add.at(totals, prompt, counts)
-    return totals
+    return np.bincount(prompt, weights=counts, minlength=n).astype(np.int64)
 
 
 def _short(text: str, width: int = 60) -> str:
