@@ -25,9 +25,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from insight_ext.beliefs.group import lowest_success
-from insight_ext.beliefs.prompt import conversation_text
 from insight_ext.data import fields
 from insight_ext.data.group_rows import Columns
+from insight_ext.data.prompt import conversation_text
 from insight_ext.data.prompt_ids import PromptIds
 from insight_ext.data.table import DataFile, Table
 from insight_ext.data.values import (
@@ -99,7 +99,7 @@ def read_completions(
     """Count completions into one visit per prompt and step: prompt, step, successes, rollouts.
 
     A prompt is known by the log's column `id`. Without one, by its text, of a conversation see
-    `insight_ext.beliefs.prompt.conversation_text`; with a pool the text is looked up there.
+    `insight_ext.data.prompt.conversation_text`; with a pool the text is looked up there.
     A number such as `example_id` is its id where there is no pool, or the pool has no such text.
 
     Args:
