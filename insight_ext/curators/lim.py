@@ -97,8 +97,8 @@ def epochs(log: GroupLog, steps_per_epoch: int | None = None) -> tuple[Integers,
         return (log.step - log.step.min()) // steps_per_epoch, 0
     if log.epoch is not None:
         return np.unique(log.epoch, return_inverse=True)[1], 0
-    prompts = np.count_nonzero(np.bincount(log.prompt))
-    epoch = np.arange(len(log), dtype=log.prompt.dtype) // prompts
+    prompts = int(np.count_nonzero(np.bincount(log.prompt)))
+    epoch: Integers = np.arange(len(log), dtype=log.prompt.dtype) // prompts
     unused = len(log) % prompts
     epoch[len(log) - unused :] = -1
     return epoch, unused

@@ -134,4 +134,5 @@ def _rows(metadata: Any, columns: Sequence[str] | None) -> int:
             if columns is None or column.path_in_schema.partition(".")[0] in columns:
                 size += column.total_uncompressed_size
     room = WHOLE_PART if columns is None else PART
-    return max(1, room * int(metadata.num_rows) // max(1, size))
+    rows: int = room * metadata.num_rows // max(1, size)
+    return max(1, rows)
