@@ -58,6 +58,11 @@ class Group:
         return 0 < self.successes(threshold) < len(self.scored)
 
 
+def lowest_success(threshold: float) -> float:
+    """The lowest reward that counts as a success; see `is_success`."""
+    return threshold - TOLERANCE * max(1.0, abs(threshold))
+
+
 def is_success(reward: float, threshold: float) -> bool:
     """Whether a reward counts as a success: the one comparison of training, validation and logs.
 
@@ -67,7 +72,7 @@ def is_success(reward: float, threshold: float) -> bool:
         >>> is_success(0.7 + 0.2 + 0.1, 1.0), is_success(0.999, 1.0), is_success(float("nan"), 0.0)
         (True, False, False)
     """
-    return reward >= threshold - TOLERANCE * max(1.0, abs(threshold))
+    return reward >= lowest_success(threshold)
 
 
 def as_rewards(where: str, rewards: Any) -> tuple[float, ...]:

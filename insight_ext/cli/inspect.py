@@ -18,6 +18,7 @@ from insight_ext.beliefs.pool_change import saved_pool
 from insight_ext.cli.drawing import beliefs_text
 from insight_ext.errors import ArgumentError, CheckpointError, InsightError
 from insight_ext.loop.checkpoint import read_selection
+from insight_ext.visible_text import visible_text
 
 BINS = 20
 WIDTH = 80
@@ -53,7 +54,7 @@ def inspect(path: Path, rows: int = 5, console: Console | None = None) -> None:
             f"{path}: the selection's state is damaged: {error!r}; take another checkpoint"
         ) from error
     console = console or Console()
-    console.print(Text(str(path), style="bold"))
+    console.print(Text(visible_text(str(path)), style="bold"))
     width = max(map(len, facts))
     for name, text in facts.items():
         head, indent = f"{name:{width}}  ", " " * (width + 2)
@@ -144,7 +145,7 @@ def _short(value: Any) -> str:
 def _listed(names: list[str], what: str) -> str:
     if not names:
         return "none"
-    shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    shown = visible_text(", ".join(names[:NAMED])) + (", ..." if len(names) > NAMED else "")
     return f"{len(names):,} {what} ({shown})"
 
 
@@ -175,6 +176,11 @@ def _evidence(
         index, a, b = int(visited[at]), float(alpha[at]), float(beta[at])
         visits, latest = int(beliefs.visits[index]), int(beliefs.latest[index])
         table.add_row(
-            Text(ids[index]), f"{a / (a + b):.2f}", f"{a:.1f}", f"{b:.1f}", f"{visits}", f"{latest}"
+            Text(visible_text(ids[index])),
+            f"{a / (a + b):.2f}",
+            f"{a:.1f}",
+            f"{b:.1f}",
+            f"{visits}",
+            f"{latest}",
         )
     return table

@@ -19,6 +19,7 @@ from insight_ext.kernel.build_info import build_info
 from insight_ext.offline.logs import GroupLog, read_log
 from insight_ext.offline.tables import checked_ending
 from insight_ext.plugins import need, parsed_options
+from insight_ext.visible_text import visible_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except InsightError as error:
-        print(f"insight_ext {options.command}: {error}", file=sys.stderr)
+        print(f"insight_ext {options.command}: {visible_text(str(error))}", file=sys.stderr)
         return 2
     return 0
 
@@ -125,10 +126,13 @@ def _inspect(options: argparse.Namespace) -> None:
 
 def _add_log(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--log", type=Path, required=True, help="a run's folder, or a .csv, .jsonl, .parquet file"
+        "--log",
+        type=Path,
+        required=True,
+        help="a run's folder, or a log: files, a folder or a pattern",
     )
-    command.add_argument("--pool", type=Path, help="the prompts, .jsonl or .parquet")
-    command.add_argument("--reward", help="column of the reward in a log of TRL's completions")
+    command.add_argument("--pool", type=Path, help="the prompts: a file, a folder or a pattern")
+    command.add_argument("--reward", help="column of the reward in a log of completions")
     command.add_argument(
         "--success-threshold", type=float, default=1.0, help="smallest reward of a success (1.0)"
     )
@@ -181,8 +185,8 @@ def _allocate(options: argparse.Namespace) -> None:
         checked_ending(options.output)
     pool, prompts = (PromptPool.from_file(path) for path in (options.pool, options.prompts))
     columns = allocate(options.checkpoint, pool, prompts, options.budget, options.output)
-    for row in list(zip(*columns.values(), strict=True))[:20]:
-        print("{}  {:.2f}  {}".format(*row))
+    for name, rate, answers in list(zip(*columns.values(), strict=True))[:20]:
+        print(f"{visible_text(str(name))}  {rate:.2f}  {answers}")
 
 
 def _build_info(options: argparse.Namespace) -> None:

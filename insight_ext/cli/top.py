@@ -15,6 +15,7 @@ from insight_ext.cli.drawing import beliefs_text, sparkline
 from insight_ext.errors import ArgumentError
 from insight_ext.runs.layout import Metric
 from insight_ext.runs.reader import RECENT, Recent, RunFolder
+from insight_ext.visible_text import visible_text
 
 SPARK = 28  # characters
 
@@ -88,7 +89,9 @@ def top(
 
 def view(run: RunFolder, now: float) -> Group:
     """One frame of at most 80 columns; `now` in seconds since the epoch."""
-    parts: list[Text | Table] = [Text(str(run.path), style="bold", overflow="ellipsis")]
+    parts: list[Text | Table] = [
+        Text(visible_text(str(run.path)), style="bold", overflow="ellipsis")
+    ]
     if run.written is None:
         waits = "nothing logged yet: waiting for the first of log_every_n_steps steps"
         return Group(*parts, Text(waits))

@@ -20,6 +20,7 @@ from insight_ext.offline.tables import prompt_columns, write_columns
 from insight_ext.plugins import need
 from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
 from insight_ext.selectors.base import NONE
+from insight_ext.visible_text import visible_text
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Ranking:
         need("rank: showing the table", "rich")
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         title = f"the next {len(self.ids):,} prompts"
         if len(self.ids) > rows:
@@ -87,7 +89,7 @@ class Ranking:
             solved = f"{successes} of {rollouts}" if visits else "unseen"
             expected = "" if np.isnan(predicted) else f"{predicted:.2f}"
             told = [f"{value:.3g}" for value in why]
-            table.add_row(str(place), _short(name), str(visits), solved, expected, *told)
+            table.add_row(str(place), Text(_short(name)), str(visits), solved, expected, *told)
         Console().print(table)
 
 
@@ -170,11 +172,9 @@ def _whole_pool(strategy: str) -> dict[str, Any]:
 
 
 def _totals(prompt: Integers, counts: Integers, n: int) -> Integers:
-    totals = np.zeros(n, dtype=np.int64)
-    np.add.at(totals, prompt, counts)
-    return totals
+    return np.bincount(prompt, weights=counts, minlength=n).astype(np.int64)
 
 
 def _short(text: str, width: int = 60) -> str:
-    line = " ".join(text.split())
+    line = visible_text(" ".join(text.split()))
     return line if len(line) <= width else f"{line[: width - 1]}…"

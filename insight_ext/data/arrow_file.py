@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from insight_ext.data.files import Purpose
-from insight_ext.data.table import BATCH, DataFile, Row, Table
+from insight_ext.data.table import PART, WHOLE_PART, DataFile, Row, Table
 
 Batches = Iterable[pa.RecordBatch]
+IN_MEMORY = 1 << 16  # rows looked at together
+ROW = 64  # bytes that a row takes at least, since equal values are stored once
 
 
 class ColumnarFile(DataFile):
@@ -57,7 +59,10 @@ class ParquetFile(ColumnarFile):
     def _opened(self, columns: Sequence[str] | None) -> Iterator[tuple[pa.Schema, Batches]]:
         try:
             with pa.parquet.ParquetFile(self.path) as file:
-                yield file.schema_arrow, file.iter_batches(BATCH, columns=columns)
+                yield (
+                    file.schema_arrow,
+                    file.iter_batches(_rows(file.metadata, columns), columns=columns),
+                )
         except (OSError, pa.ArrowException) as error:
             raise self.malformed(f"expected a Parquet file: {_reason(error)}") from error
 
@@ -89,7 +94,7 @@ class InMemory(ColumnarFile):
 
     @contextmanager
     def _opened(self, columns: Sequence[str] | None) -> Iterator[tuple[pa.Schema, Batches]]:
-        yield self._table.schema, self._table.to_batches(BATCH)
+        yield self._table.schema, self._table.to_batches(IN_MEMORY)
 
 
 def outline(fields: pa.Schema | pa.StructType) -> Row:
@@ -117,3 +122,17 @@ def _reader(source: Any) -> Any:
 
 def _reason(error: Exception) -> str:
     return (str(error) or type(error).__name__).partition("\n")[0]
+
+
+def _rows(metadata: Any, columns: Sequence[str] | None) -> int:
+    """How many rows of these columns make a part, None for all of them."""
+    size = metadata.num_rows * ROW
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for at in range(group.num_columns):
+            column = group.column(at)
+            if columns is None or column.path_in_schema.partition(".")[0] in columns:
+                size += column.total_uncompressed_size
+    room = WHOLE_PART if columns is None else PART
+    rows: int = room * metadata.num_rows // max(1, size)
+    return max(1, rows)

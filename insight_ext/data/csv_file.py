@@ -14,10 +14,8 @@ import pyarrow as pa
 import pyarrow.csv
 
 from insight_ext.data.files import Purpose
-from insight_ext.data.table import SAMPLED, DataFile, Table
+from insight_ext.data.table import PART, SAMPLED, DataFile, Table
 from insight_ext.data.text import check_is_utf8, not_utf8, opened
-
-LARGEST_ROW = 1 << 25  # bytes
 
 
 class CsvFile(DataFile):
@@ -92,7 +90,7 @@ class CsvFile(DataFile):
 def _reader(stream: pa.NativeFile, names: Sequence[str]) -> pa.csv.CSVStreamingReader:
     return pa.csv.open_csv(
         stream,
-        pa.csv.ReadOptions(use_threads=False, block_size=LARGEST_ROW),
+        pa.csv.ReadOptions(use_threads=False, block_size=PART),
         pa.csv.ParseOptions(newlines_in_values=True),
         pa.csv.ConvertOptions(column_types={name: pa.large_string() for name in names}),
     )

@@ -18,8 +18,8 @@ import pyarrow.json
 from numpy.typing import NDArray
 
 from insight_ext.data.files import Purpose, ending
-from insight_ext.data.table import SAMPLED, DataFile, Row, Table
-from insight_ext.data.text import BLOCK, BOM, check_is_utf8, not_utf8, opened
+from insight_ext.data.table import PART, SAMPLED, WHOLE_PART, DataFile, Row, Table
+from insight_ext.data.text import BOM, check_is_utf8, not_utf8, opened
 
 Bytes = NDArray[np.uint8]
 
@@ -37,7 +37,7 @@ class JsonlFile(DataFile):
         super().__init__(path, purpose)
         self._blank: list[int] = []  # numbers of the blank lines read so far, from 0
         self._is_array = ending(path) == ".json" and self._start().lstrip()[:1] == b"["
-        lines = next(self._blocks(), None)
+        lines = next(self._blocks(WHOLE_PART), None)
         self.sample = [] if lines is None else self._objects(lines.slice(0, SAMPLED), 0)
         self.names = list(dict.fromkeys(name for row in self.sample for name in row))
 
@@ -56,7 +56,7 @@ class JsonlFile(DataFile):
         """The rows in parts; what is stored of whole rows is their lines."""
         schema = schema_of(self.sample, [name for name in columns if self.has(name)])
         first = 0
-        for lines in self._blocks():
+        for lines in self._blocks(WHOLE_PART if whole else PART):
             content = parsed(lines, schema)
             if content is None:
                 content = self._objects(lines, first)
@@ -81,7 +81,7 @@ class JsonlFile(DataFile):
         check_is_utf8(self.path, start, self.purpose)
         return start.removeprefix(BOM)
 
-    def _blocks(self) -> Iterator[pa.Array]:
+    def _blocks(self, size: int) -> Iterator[pa.Array]:
         """The lines that are not blank, many at a time, each with the line feed at its end."""
         self._blank = []
         if self._is_array:
@@ -90,7 +90,7 @@ class JsonlFile(DataFile):
         self._start()
         number, rest = 0, np.empty(0, np.uint8)
         with opened(self.path, self.purpose) as stream:
-            while len(buffer := stream.read_buffer(max(BLOCK, len(rest)))):
+            while len(buffer := stream.read_buffer(max(size, len(rest)))):
                 block = np.frombuffer(buffer, np.uint8)
                 if number == 0 and not len(rest) and bytes(block[: len(BOM)]) == BOM:
                     block = block[len(BOM) :]

@@ -78,7 +78,12 @@ class StoredPrompts(Prompts):
         number = bisect_right(self._starts, position) - 1
         part = self._parts[number]
         at = position - self._starts[number]
-        return prompt_of(row_of(part.stored, at), part.fields, part.ids[at].as_py(), PoolError)
+        name = part.ids[at].as_py()
+        try:
+            row = row_of(part.stored, at)
+        except (RecursionError, ValueError) as error:
+            raise PoolError(f"the fields of prompt {name!r} cannot be read: {error}") from error
+        return prompt_of(row, part.fields, name, PoolError)
 
     def __iter__(self) -> Iterator[Prompt]:
         return (self[position] for position in range(len(self)))

@@ -17,7 +17,8 @@ from insight_ext.errors import InsightError
 Column = Any  # a pyarrow.Array, or a list
 Row = Mapping[str, Any]
 SAMPLED = 1000  # rows from which columns and their types are known
-BATCH = 1 << 16  # rows that are in memory at once
+# Bytes of a file that are in memory at once: many rows of few columns, or few of all of them.
+PART, WHOLE_PART = 1 << 24, 1 << 22
 
 
 class DataFile(ABC):

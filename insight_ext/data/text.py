@@ -12,7 +12,6 @@ import pyarrow as pa
 from insight_ext.data.files import Purpose
 
 BOM = codecs.BOM_UTF8
-BLOCK = 1 << 22  # bytes read at once
 # What begins files that are no UTF-8 text, and what they are.
 FOREIGN = {
     codecs.BOM_UTF16_LE: "UTF-16",

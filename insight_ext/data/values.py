@@ -6,6 +6,7 @@ row that does not fit.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from contextlib import suppress
@@ -40,6 +41,12 @@ def ids(table: Table, path: str) -> pa.Array:
     if table.file.is_text and pc.all(pc.match_substring_regex(texts, FROM_PANDAS)).as_py():
         texts = pc.utf8_slice_codeunits(texts, 0, -2)
     return texts
+
+
+def distinct(texts: pa.Array) -> tuple[pa.Array, NDArray[np.int32]]:
+    """Each text once, in the order in which they come, and for each row which one it has."""
+    encoded = texts.dictionary_encode()
+    return encoded.dictionary, np.asarray(encoded.indices)
 
 
 def texts_at_once(column: Column) -> pa.Array | None:
@@ -181,3 +188,75 @@ def number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return math.inf
+
+
+def number_lists(table: Table, path: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """A column of numbers, or of lists of them, as float64; NaN where one is missing.
+
+    Returns:
+        For each number the row of the table that it stands in, and the numbers.
+
+    Raises:
+        Purpose.malformed: a value that is no number, or infinite.
+    """
+    column = table.column(path)
+    if isinstance(column, pa.Array) and _is_list(column.type):
+        rows = np.asarray(pc.list_parent_indices(column), dtype=np.int64)
+        values = numbers_at_once(pc.list_flatten(column))
+        if values is not None and not np.isinf(values).any():
+            return rows, values
+    elif isinstance(column, pa.Array) and (values := numbers_at_once(column)) is not None:
+        return np.arange(len(table)), numbers(table, path)
+    flat = [
+        (row, number(value))
+        for row, values_of_row in enumerate(table.values(path))
+        for value in _listed(values_of_row)
+    ]
+    rows = np.array([row for row, _ in flat], dtype=np.int64)
+    found = np.array([value for _, value in flat], dtype=np.float64)
+    if np.isinf(found).any():
+        row = int(rows[np.argmax(np.isinf(found))])
+        value = table.values(path)[row]
+        raise table.malformed(row, f"expected {path} to be a number, got {value!r:.80}")
+    return rows, found
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list, also one written into a text; any other value as a list of itself."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with suppress(ValueError):
+            value = json.loads(value)
+    return value if isinstance(value, list) else [value]
+
+
+def is_numeric(column: Column) -> bool:
+    """Whether a column holds numbers, or lists of them: by its type, of texts by their values."""
+    if isinstance(column, pa.Array):
+        kind = column.type.value_type if _is_list(column.type) else column.type
+        if not pa.types.is_large_string(kind):
+            numeric = pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal
+            return any(test(kind) for test in numeric) or bool(pa.types.is_boolean(kind))
+    values = column if isinstance(column, list) else column.to_pylist()
+    present = [value for value in values if value is not None and value != ""]
+    return bool(present) and all(math.isfinite(number(value)) for value in present[:1])
+
+
+def text_column(table: Table, path: str, text: Callable[[int, Any], str]) -> pa.Array:
+    """A column as texts; where they are not texts already, as this function makes them.
+
+    Args:
+        table, path: of the column.
+        text: from a row's number and its value.
+    """
+    column = table.column(path)
+    is_text = isinstance(column, pa.Array) and pa.types.is_large_string(column.type)
+    if is_text and not column.null_count:
+        return column
+    values = enumerate(table.values(path))
+    return pa.array([text(row, value) for row, value in values], pa.large_string())

@@ -12,7 +12,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_ext import PoolError, Prompt, PromptPool
@@ -83,6 +83,7 @@ def test_compression_marks_and_line_ends_change_nothing(tmp_path, name, content)
     assert list(pool) == list(POOL)
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     rows=st.lists(
         st.dictionaries(
