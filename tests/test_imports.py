@@ -103,7 +103,7 @@ def test_insight_ext_knows_no_trainer_but_in_its_adapter(path):
 # The rooms of insight_ext, each of which may import those before it.
 ORDER = [
     {"errors"},
-    {"plugins", "atomic_file"},
+    {"plugins", "atomic_file", "visible_text"},
     {"kernel", "distributed", "state"},
     {"data"},
     {"beliefs"},

@@ -75,7 +75,7 @@ def read_log(
     A row of groups has `id`, `epoch` or `step` (or both), `successes`, `rollouts`, and may have
     `uncertainty`; other columns are ignored. A run of this project writes such a log into its
     folder as `groups.parquet/`. Completions are counted into groups; those that TRL, verl,
-    verifiers and lm-eval log are known, see `insight_ext.data.completion_rows`. Without a step
+    verifiers and lm-eval log are known, see `insight_ext.offline.completion_rows`. Without a step
     all completions are of one moment.
 
     Args:
@@ -110,11 +110,11 @@ def read_log(
         (('a', 'b'), [8, 2])
     """
     need("reading logs", "pyarrow")
-    from insight_ext.data.completion_rows import has_completions, read_completions
     from insight_ext.data.files import LOG
     from insight_ext.data.group_rows import read_groups
     from insight_ext.data.prompt_ids import PromptIds
     from insight_ext.data.read import open_data
+    from insight_ext.offline.completion_rows import has_completions, read_completions
 
     paths = _groups_of(Path(path)) if isinstance(path, str | Path) else path
     files = [file for file in open_data(paths, LOG) if file.names]
