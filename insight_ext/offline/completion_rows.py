@@ -26,9 +26,7 @@ from numpy.typing import NDArray
 
 from insight_ext.beliefs.group import lowest_success
 from insight_ext.data import fields
-from insight_ext.data.group_rows import Columns
 from insight_ext.data.prompt import conversation_text
-from insight_ext.data.prompt_ids import PromptIds
 from insight_ext.data.table import DataFile, Table
 from insight_ext.data.values import (
     distinct,
@@ -39,6 +37,8 @@ from insight_ext.data.values import (
     whole_numbers,
 )
 from insight_ext.errors import ArgumentError
+from insight_ext.offline.group_rows import Columns
+from insight_ext.offline.prompt_ids import PromptIds
 
 Integers = NDArray[Any]
 

@@ -111,10 +111,10 @@ def read_log(
     """
     need("reading logs", "pyarrow")
     from insight_ext.data.files import LOG
-    from insight_ext.data.group_rows import read_groups
-    from insight_ext.data.prompt_ids import PromptIds
     from insight_ext.data.read import open_data
     from insight_ext.offline.completion_rows import has_completions, read_completions
+    from insight_ext.offline.group_rows import read_groups
+    from insight_ext.offline.prompt_ids import PromptIds
 
     paths = _groups_of(Path(path)) if isinstance(path, str | Path) else path
     files = [file for file in open_data(paths, LOG) if file.names]

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insight_ext.data import fields
-from insight_ext.data.prompt_ids import PromptIds
 from insight_ext.data.table import DataFile, Table
 from insight_ext.data.values import distinct, ids, numbers, whole_numbers
+from insight_ext.offline.prompt_ids import PromptIds
 
 Columns = dict[str, NDArray[Any]]
 
