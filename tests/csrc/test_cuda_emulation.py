@@ -352,7 +352,7 @@ class NoRollouts(Unknown):
         {"tuning": (0, -1, 0)},
         {"tuning": (0, 0, 2**40)},
     ],
-    ids=str,
+    ids=lambda wrong: "-".join(wrong),
 )
 def test_arguments_outside_their_domain_are_refused(device: ctypes.CDLL, how) -> None:
     alpha, beta = settled(100)
