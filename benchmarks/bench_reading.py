@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -115,16 +114,22 @@ def measured(what: str, path: Path) -> dict[str, Any]:
     }
 
 
+def largest_memory() -> int:
+    """Bytes that this process held at most; `getrusage` would count those of its parent, too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
 def alone(what: str, path: Path) -> None:
     """Do one piece of work, and print what it took; imports are in the memory, not in the time."""
-    import insight_ext.curators
-    import insight_ext.data.read
-    import insight_ext.offline.logs  # noqa: F401
+    import insight_ext.curators.rank
+    import insight_ext.data.prompts
+    import insight_ext.offline.group_rows  # noqa: F401
 
     before = time.process_time()
     WORK[what](path)
     spent = time.process_time() - before
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = largest_memory()
     print(json.dumps({"cpu_seconds": round(spent, 2), "memory_bytes": memory}))
 
 

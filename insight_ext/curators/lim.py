@@ -6,9 +6,7 @@ import numpy as np
 
 from insight_ext.curators.curation import Curation, best
 from insight_ext.errors import ArgumentError, ObservationError
-from insight_ext.offline.logs import Floats, GroupLog, Integers
-
-VISITS = 1 << 18  # looked at together
+from insight_ext.offline.logs import Floats, GroupLog, Integers, parts_of
 
 
 def lim(
@@ -111,8 +109,7 @@ def learning_curves(log: GroupLog, epoch: Integers) -> Floats:
     """
     prompts, epochs = len(log.ids), int(epoch.max()) + 1
     successes, rollouts = np.zeros((2, prompts * epochs))
-    for start in range(0, len(log), VISITS):
-        part = slice(start, start + VISITS)
+    for part in parts_of(len(log)):
         used = epoch[part] >= 0
         place = log.prompt[part][used].astype(np.int64) * epochs + epoch[part][used]
         for total, counts in ((successes, log.successes), (rollouts, log.rollouts)):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from insight_ext.beliefs.beta import each_once
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError
-from insight_ext.offline.logs import Floats, GroupLog, Integers
+from insight_ext.offline.logs import Floats, GroupLog, Integers, parts_of
 from insight_ext.offline.tables import prompt_columns, write_columns
 from insight_ext.plugins import need
 from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
@@ -156,7 +156,7 @@ def rank(
     at = chosen.numpy()
     return Ranking(
         ids=[log.ids[position] for position in at],
-        visits=np.bincount(log.prompt, minlength=n)[at],
+        visits=_totals(log.prompt, np.ones_like(log.prompt), n)[at],
         successes=_totals(log.prompt, log.successes, n)[at],
         rollouts=_totals(log.prompt, log.rollouts, n)[at],
         predicted=predicted,
@@ -172,7 +172,10 @@ def _whole_pool(strategy: str) -> dict[str, Any]:
 
 
 def _totals(prompt: Integers, counts: Integers, n: int) -> Integers:
-    return np.bincount(prompt, weights=counts, minlength=n).astype(np.int64)
+    totals = np.zeros(n, dtype=np.int64)
+    for part in parts_of(len(prompt)):
+        np.add.at(totals, prompt[part], counts[part].astype(np.int64))
+    return totals
 
 
 def _short(text: str, width: int = 60) -> str:

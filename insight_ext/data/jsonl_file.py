@@ -148,7 +148,8 @@ def lines_of(pieces: Sequence[Bytes], ends: NDArray[np.int64]) -> pa.Array:
         pieces: their bytes.
         ends: where each line ends.
     """
-    buffer = pa.allocate_buffer(int(ends[-1]))
+    # What may be kept for long lies apart from what parsing takes and gives back.
+    buffer = pa.allocate_buffer(int(ends[-1]), memory_pool=pa.system_memory_pool())
     np.concatenate(pieces, out=np.frombuffer(buffer, np.uint8))
     offsets = np.concatenate(([0], ends)).astype(np.int64)
     buffers = [None, pa.py_buffer(offsets), buffer]

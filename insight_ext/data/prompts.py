@@ -19,7 +19,7 @@ from insight_ext.data.files import POOL, Paths
 from insight_ext.data.prompt import Prompt, Prompts, conversation_text, digest
 from insight_ext.data.read import open_data
 from insight_ext.data.table import DataFile, Row, Table, holds, row_of, value_at
-from insight_ext.data.values import encodable, ids, number_text, texts_at_once
+from insight_ext.data.values import encodable, ids, number_text, number_texts, texts_at_once
 from insight_ext.errors import PoolError
 
 HASH = 16  # hexadecimal digits of an id that is derived from the text
@@ -189,6 +189,8 @@ def _read(table: Table, names: PromptFields, seen: dict[int, int]) -> tuple[Part
         texts, answers = None, None
     else:
         texts, answers = texts_at_once(columns[0]), texts_at_once(columns[1])
+        if answers is None:
+            answers = number_texts(columns[1])
     if texts is None or answers is None:
         prompts = [
             _of_values(table, row, names, *values)

@@ -18,7 +18,7 @@ Column = Any  # a pyarrow.Array, or a list
 Row = Mapping[str, Any]
 SAMPLED = 1000  # rows from which columns and their types are known
 # Bytes of a file that are in memory at once: many rows of few columns, or few of all of them.
-PART, WHOLE_PART = 1 << 24, 1 << 22
+PART, WHOLE_PART = 1 << 24, 1 << 21
 
 
 class DataFile(ABC):

@@ -23,6 +23,20 @@ GROUPS = "groups.parquet"
 RUN_FILES = ("metrics.csv", "config.yaml", "checkpoints", "experiment.json")
 
 
+PART = 1 << 18  # visits looked at together
+
+
+def parts_of(visits: int) -> Iterator[slice]:
+    """A log's visits in parts, so that what is worked out about them takes little memory.
+
+    Example:
+        >>> [(part.start, part.stop) for part in parts_of(300_000)]
+        [(0, 262144), (262144, 300000)]
+    """
+    for start in range(0, visits, PART):
+        yield slice(start, min(start + PART, visits))
+
+
 @dataclass(frozen=True)
 class GroupLog:
     """Visits of prompts in the order of time; every array has shape (V,).
@@ -95,8 +109,8 @@ def read_log(
             numbers, no id or one that is not in the pool. File and row are named.
         InsightError: pyarrow is missing.
 
-    Cost: 20 bytes of memory for each group, whatever else its row holds; files are read in parts
-        (`python -m benchmarks.bench_reading`).
+    Cost: up to 20 bytes of memory are kept for each group, and as many while it is read, whatever
+        else its row holds; files are read in parts (`python -m benchmarks.bench_reading`).
 
     Example:
         >>> import tempfile
@@ -159,14 +173,15 @@ def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _in_order(visits: dict[str, Any], names: tuple[str, ...], pool: PromptPool | None) -> GroupLog:
     """The log of these visits, by time; without a pool prompts come by their first visit."""
     time = visits["step"] if "step" in visits else visits["epoch"]
-    if (np.diff(time) < 0).any():
+    if (time[1:] < time[:-1]).any():
         order = np.argsort(time, kind="stable")
         visits = {name: values[order] for name, values in visits.items()}
     if pool is None:
         order = _first_visits(visits["prompt"], len(names))
         position = np.empty(len(names), dtype=np.int32)
         position[order] = np.arange(len(order))
-        visits["prompt"] = position[visits["prompt"]]
+        for part in parts_of(len(time)):
+            visits["prompt"][part] = position[visits["prompt"][part]]
         names = tuple(names[at] for at in order)
     return GroupLog(
         ids=names,
@@ -180,5 +195,6 @@ def _in_order(visits: dict[str, Any], names: tuple[str, ...], pool: PromptPool |
 def _first_visits(prompt: Integers, count: int) -> Integers:
     """Those of this many prompts that were visited, by their first visit."""
     first = np.full(count, len(prompt))
-    first[prompt[::-1]] = np.arange(len(prompt) - 1, -1, -1)
+    for part in reversed(list(parts_of(len(prompt)))):
+        first[prompt[part][::-1]] = np.arange(part.start, part.stop)[::-1]
     return np.argsort(first, kind="stable")[: np.count_nonzero(first < len(prompt))]
