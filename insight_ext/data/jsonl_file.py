@@ -229,5 +229,6 @@ def type_of(values: Sequence[Any]) -> pa.DataType | None:
         return pa.float64() if exact else None
     if kinds == {list}:
         inner = type_of(list(chain.from_iterable(present)))
-        return None if inner is None else pa.list_(inner)
+        # Of lists that hold nothing but null Arrow's reader makes arrays that are not valid.
+        return None if inner is None or pa.types.is_null(inner) else pa.list_(inner)
     return None

@@ -8,7 +8,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from insight_ext import InsightError, PromptPool
@@ -153,6 +153,7 @@ NAMES = st.sampled_from(
 
 @settings(deadline=None, max_examples=200)
 @given(rows=st.lists(st.dictionaries(NAMES, JSON, max_size=8), max_size=4))
+@example(rows=[{"id": None, "prompt": [None, None]}])
 def test_any_json_is_read_or_refused_in_one_sentence(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("any") / "any.jsonl"
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
