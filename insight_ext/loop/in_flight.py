@@ -190,7 +190,7 @@ class InFlight(Stateful):
             ObservationError: see `receive`.
         """
         plain = [_plain(at, result) for at, result in enumerate(results)]
-        sizes = {flight.group: flight.of for flight in self if flight.of is not None}
+        said: dict[int, int] = {}  # sizes of groups in flight, by these results
         for result in plain:
             where, size = f"result of group {result.group}", result.of
             assert size is not None
@@ -205,7 +205,10 @@ class InFlight(Stateful):
                     f"{where}: expected rollouts among 0 to {size - 1}, got {len(result.rewards)} "
                     f"from {result.first} on; nothing was taken in"
                 )
-            known = sizes.setdefault(result.group, size) if result.group in self._flights else size
+            flight = self._flights.get(result.group)
+            known = size
+            if flight is not None:
+                known = said.setdefault(result.group, size if flight.of is None else flight.of)
             if known != size:
                 raise ObservationError(
                     f"{where}: expected a group of {known} rollouts as before, got one of {size}; "
