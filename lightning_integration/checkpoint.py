@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from insight_ext import ArgumentError, CheckpointError
+from insight_ext.atomic_file import sync
 from lightning_integration.trainer import LightningModule, Trainer, callbacks
 
 
@@ -60,9 +60,9 @@ class LastCheckpoint(callbacks.Checkpoint):
                     "Lightning's ModelCheckpoint"
                 )
             if trainer.is_global_zero:
-                _sync(unfinished)
+                sync(unfinished)
                 unfinished.replace(self.path)
-                _sync(self.path.parent)
+                sync(self.path.parent)
         except OSError as error:
             unfinished.unlink(missing_ok=True)
             kept = (
@@ -72,12 +72,3 @@ class LastCheckpoint(callbacks.Checkpoint):
                 f"{self.path}: cannot write a checkpoint: {error.strerror or error}; {kept}; "
                 "make room and resume"
             ) from error
-
-
-def _sync(path: Path) -> None:
-    """Bring a file, or a folder's list of files, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -51,7 +51,8 @@ class Group:
 
     def successes(self, threshold: float) -> int:
         """How many answers reach the threshold."""
-        return sum(is_success(reward, threshold) for reward in self.rewards)
+        lowest = lowest_success(threshold)
+        return sum(reward >= lowest for reward in self.rewards)
 
     def is_mixed(self, threshold: float) -> bool:
         """Whether some of the scored answers reach the threshold and some do not."""
