@@ -48,7 +48,7 @@ def as_tensor(name: str, values: Any) -> Tensor:
             return torch.from_numpy(values)
         if hasattr(values, "__dlpack__"):
             return torch.utils.dlpack.from_dlpack(values)
-    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+    except (TypeError, ValueError, AttributeError, RuntimeError, BufferError) as error:
         raise ArgumentError(f"{name}: expected memory that torch can share; {error}") from error
     raise ArgumentError(
         f"{name}: expected a tensor, a NumPy array or an object with __dlpack__, "
