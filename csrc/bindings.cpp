@@ -33,7 +33,7 @@ py::tuple as_tuple(const Outcome& outcome) {
   return py::make_tuple(static_cast<int>(outcome.code), outcome.where);
 }
 
-py::tuple cpu_score(int kind, const std::vector<double>& parameters, uint64_t score_seed,
+py::tuple cpu_score(int64_t kind, const std::vector<double>& parameters, uint64_t score_seed,
                     uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size, int64_t first,
                     uintptr_t scores, int threads, int instruction_set) {
   Outcome outcome;
@@ -46,7 +46,7 @@ py::tuple cpu_score(int kind, const std::vector<double>& parameters, uint64_t sc
   return as_tuple(outcome);
 }
 
-py::tuple cpu_select_top_k(int kind, const std::vector<double>& parameters, uint64_t score_seed,
+py::tuple cpu_select_top_k(int64_t kind, const std::vector<double>& parameters, uint64_t score_seed,
                            uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size,
                            int64_t first, int64_t k, uint64_t seed, bool sorted, uintptr_t candidates,
                            int64_t candidates_size, uintptr_t candidate_mask, uintptr_t excluded,
@@ -144,7 +144,7 @@ PYBIND11_MODULE(_C, module) {
   cpu_module.def("best_instruction_set",
                  [] { return static_cast<int>(cpu::best_instruction_set()); });
   py::class_<cpu::PoolIndex>(cpu_module, "PoolIndex")
-      .def(py::init([](int kind, const std::vector<double>& parameters, uintptr_t alpha,
+      .def(py::init([](int64_t kind, const std::vector<double>& parameters, uintptr_t alpha,
                        uintptr_t beta, int64_t size, uint64_t seed, int threads,
                        int instruction_set) {
         return std::make_unique<cpu::PoolIndex>(

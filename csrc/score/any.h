@@ -21,6 +21,7 @@ enum class ScoreKind : int {
   kMixedGroup = 7,
 };
 
+constexpr int kScoreKinds = 8;
 constexpr int kMaxParameters = 6;
 
 // How many of them a score reads.
