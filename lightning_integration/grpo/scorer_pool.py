@@ -175,6 +175,8 @@ class _Process:
         return value
 
     def stop(self) -> None:
+        if self.ended:
+            return  # its number may be another process by this time
         self.ended = True
         # The process and the fork that scores for it are a session of their own.
         with suppress(ProcessLookupError):
