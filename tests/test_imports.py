@@ -102,8 +102,9 @@ def test_insight_ext_knows_no_trainer_but_in_its_adapter(path):
 
 # The rooms of insight_ext, each of which may import those before it.
 ORDER = [
+    {"visible_text"},
     {"errors"},
-    {"plugins", "atomic_file", "visible_text"},
+    {"plugins", "atomic_file"},
     {"kernel", "distributed", "state"},
     {"data"},
     {"beliefs"},

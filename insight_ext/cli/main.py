@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except InsightError as error:
-        print(f"insight_ext {options.command}: {visible_text(str(error))}", file=sys.stderr)
+        print(f"insight_ext {options.command}: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -236,9 +236,11 @@ def _do(jobs: list[Job], workers: int, on_steps: Callable[[int], None]) -> None:
                 running.remove((job, process))
                 if process.returncode:
                     log = job.folder / "log.txt"
+                    last = log.read_text().splitlines()[-20:]
+                    print(*last, sep="\n", file=sys.stderr)
                     raise InsightError(
-                        f"the run {job.folder.name} failed; the end of {log}:\n"
-                        + "\n".join(log.read_text().splitlines()[-20:])
+                        f"the run {job.folder.name} failed: {last[-1] if last else 'no output'}; "
+                        f"its log is {log}"
                     )
                 (job.folder / "finished").touch()
             on_steps(sum(_done(job) for job in jobs))

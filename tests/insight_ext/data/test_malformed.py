@@ -154,6 +154,7 @@ NAMES = st.sampled_from(
 @settings(deadline=None, max_examples=200)
 @given(rows=st.lists(st.dictionaries(NAMES, JSON, max_size=8), max_size=4))
 @example(rows=[{"id": None, "prompt": [None, None]}])
+@example(rows=[{"id": None, "prompt": None, "reward": None}, {"filter": "\n"}])
 def test_any_json_is_read_or_refused_in_one_sentence(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("any") / "any.jsonl"
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
