@@ -21,7 +21,7 @@ SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
 FUZZ   ?= 60
 
-.PHONY: train test lint types tests test-vllm bench-vllm test-trl bench-trl sanitize bench docs lock clean FORCE
+.PHONY: train test lint types tests test-vllm bench-vllm test-trl bench-trl sanitize bench evidence docs lock clean FORCE
 
 train: $(VENV)/.built
 	$(BIN)/python -m lightning_integration.demo.experiment --config $(CONFIG)
@@ -64,6 +64,11 @@ sanitize:
 docs: $(DOCS)/.built
 	$(DOCS)/bin/mkdocs build --strict --quiet
 
+# GRPO on a pretrained model: hours on two cores. A finished run is not made again.
+evidence: $(VENV)/.evidence
+	$(BIN)/python -m benchmarks.evidence --task arithmetic
+	$(BIN)/python -m benchmarks.evidence --task sorting
+
 bench: $(VENV)/.built
 	$(BIN)/python -m benchmarks
 
@@ -72,6 +77,10 @@ $(VENV)/.built: pyproject.toml constraints.txt $(VENV)/.cuda $(SOURCES)
 	$(BIN)/python $(PIP) $(LOCKED) constraints.txt
 	$(BIN)/python $(PIP) $(TORCH)
 	$(BIN)/python $(PIP) --no-build-isolation --editable '.[dev]'
+	touch $@
+
+$(VENV)/.evidence: $(VENV)/.built constraints-evidence.txt
+	$(BIN)/python $(PIP) $(LOCKED) constraints-evidence.txt
 	touch $@
 
 $(VLLM)/.built: pyproject.toml constraints-vllm.txt $(SOURCES)
@@ -96,7 +105,7 @@ $(DOCS)/.built: constraints-docs.txt
 # The hashes of every file of a release, after a version was changed. Needs uv.
 lock:
 	for file in constraints.txt constraints-vllm.txt constraints-trl.txt \
-	    constraints-docs.txt; do \
+	    constraints-docs.txt constraints-evidence.txt; do \
 	    uv pip compile --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
 	        --no-annotate --no-header $$file --output-file $$file || exit 1; done
 
