@@ -39,7 +39,9 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="show recorded runs; measure nothing")
     asked = parser.parse_args()
     if asked.table:
-        print(table.tables(table.recorded(RESULTS / "cpu.jsonl")))
+        lines = table.recorded(RESULTS / "cpu.jsonl")
+        print(table.tables(lines))
+        print(f"\nplot in {plot.draw(lines)}")
         return
     figures = measure(asked.quick)
     print(f"{'what':34} {'pool':12} {'N':>11} {'k':>6} {'K':>3} {'thr':>3} {'median ms':>11} /sum")
@@ -51,7 +53,8 @@ def main() -> None:
             f"{f.what:34} {f.pool:12} {f.n:11d} {f.k:6d} {f.rollouts:3d} {f.threads:3d} "
             f"{f.median_seconds * 1e3:11.4f} {ratio}"
         )
-    print(f"recorded in {record(figures)}; plot in {plot.draw(figures)}")
+    path = record(figures)
+    print(f"recorded in {path}; plot in {plot.draw(table.recorded(path))}")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,9 @@ import torch
 
 from benchmarks.bench_select import figure
 from benchmarks.timing import RESULTS, Figure, record
-from insight_ext import Prompt, PromptPool
+from insight_ext import Prompt, PromptPool, SelectionLoop
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.kernel.dispatch import set_num_threads
-from insight_ext.selectors import make_selector
-from lightning_integration.loader import PromptLoader
-from lightning_integration.outputs import arrived
 
 PARTS = ("select", "gather", "observe")
 WARM, STEPS, ROLLOUTS = 20, 200, 8
@@ -49,23 +46,27 @@ def _process(rank: int, size: int, n: int, k: int, folder: str) -> None:
         store = torch.distributed.FileStore(f"{folder}/store", size)
         torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
     pool = PromptPool(Prompt(str(i), "", "") for i in range(n))
-    loader = PromptLoader(pool, make_selector("insight", n), k, WARM + STEPS)
-    loader.ranks = Ranks(rank, size)
+    loop = SelectionLoop(pool, "insight", rollouts=ROLLOUTS, ranks=Ranks(rank, size))
     generator = torch.Generator().manual_seed(rank)
     times: dict[str, list[float]] = {part: [] for part in PARTS}
-    for step, batch in enumerate(loader):
-        rewards = torch.randint(0, 2, (len(batch["prompts"]), ROLLOUTS), generator=generator)
+    for step in range(WARM + STEPS):
+        start = perf_counter()
+        dealt = loop.deal(k)
+        selected = perf_counter()
+        mine = loop.ranks.share(torch.arange(k)).tolist()
+        rewards = torch.randint(0, 2, (len(mine), ROLLOUTS), generator=generator).tolist()
         if size > 1:
             torch.distributed.barrier()  # begin together, as after an optimiser's step
-        start = perf_counter()
-        groups = arrived({"rewards": rewards.float()}, batch, loader).groups
+        began = perf_counter()
+        for at, answers in zip(mine, rewards, strict=True):
+            loop.report(dealt[at].group, answers)
+        loop.exchange()
         gathered = perf_counter()
-        for indices, values in groups:
-            loader.observe(indices, values.sum(dim=1).long(), ROLLOUTS)
+        loop.end_step()
         observed = perf_counter()
         if step >= WARM:
-            times["select"].append(1e-3 * batch["draw"].milliseconds)
-            times["gather"].append(gathered - start)
+            times["select"].append(selected - start)
+            times["gather"].append(gathered - began)
             times["observe"].append(observed - gathered)
     if rank == 0:
         torch.save(times, Path(folder) / "times.pt")

@@ -20,9 +20,8 @@ from benchmarks.timing import RESULTS, Figure, record, summary
 from insight_ext import GroupResult, Prompt, PromptPool
 from insight_ext.kernel.dispatch import set_num_threads
 from lightning_integration import PromptDataModule, PromptSelectionCallback
-from lightning_integration.callback import will_log
 from lightning_integration.metrics_file import MetricsFile
-from lightning_integration.trainer import LightningModule, Trainer
+from lightning_integration.trainer import LightningModule, Trainer, will_log
 
 PROMPTS, ROLLOUTS, LOG_EVERY = 64, 8, 10
 WINDOW = 1_000  # steps
@@ -68,14 +67,26 @@ class TimedCallback(PromptSelectionCallback):
         self.times: dict[str, list[float]] = {name: [] for name in names}
         self._begun, self._work, self._hook = perf_counter(), process_time(), 0.0
 
+    def on_train_start(self, *arguments: Any) -> None:
+        super().on_train_start(*arguments)
+        loop = arguments[0].datamodule.loop
+        deal = loop.deal
+
+        def timed(k: int, **options: Any) -> Any:
+            start = perf_counter()
+            dealt = deal(k, **options)
+            self.times[SELECT].append(perf_counter() - start)
+            return dealt
+
+        loop.deal = timed
+
     def on_train_batch_start(self, *arguments: Any) -> None:
         self._hook = _seconds(super().on_train_batch_start, *arguments)
 
     def on_train_batch_end(self, *arguments: Any) -> None:
         self._hook += _seconds(super().on_train_batch_end, *arguments)
-        trainer, draw = arguments[0], arguments[3]["draw"]
+        trainer = arguments[0]
         self.times[LOGGED if will_log(trainer) else QUIET].append(self._hook)
-        self.times[SELECT].append(1e-3 * draw.milliseconds)
         self.times[STEP].append(perf_counter() - self._begun)
         self.times[WORK].append(process_time() - self._work)
         self._begun, self._work = perf_counter(), process_time()

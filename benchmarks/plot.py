@@ -4,43 +4,55 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-from benchmarks.timing import Figure
+from benchmarks.table import Line
+from insight_ext.report.charts.style import ARMS, FONT, INK, new_figure, png, style_axes
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
+POOLS = ("settled", "half unseen", "unseen")
+LIMIT = "limit: summing the same bytes"
 
 
-def draw(figures: list[Figure]) -> Path:
-    threads = max(f.threads for f in figures)
-    fig, axes = plt.subplots(figsize=(7, 4.5))
-    for pool, colour in (("settled", "C0"), ("unseen", "C1"), ("half unseen", "C2")):
-        points = sorted(
-            (f.n, f.median_seconds)
-            for f in figures
-            if (f.bench, f.pool, f.threads, f.rollouts) == ("select", pool, threads, 8)
-            and f.k == min(256, f.n // 10)
-        )
-        axes.loglog(*zip(*points, strict=True), "o-", color=colour, label=f"select, {pool} pool")
-    limit = sorted(
-        (f.n, f.median_seconds)
-        for f in figures
-        if (f.bench, f.pool, f.threads, f.rollouts) == ("limit", "settled", threads, 8)
-        and f.k == min(256, f.n // 10)
-    )
-    axes.loglog(*zip(*limit, strict=True), "k--", label="limit: sum of the same bytes")
-    for marker, f in zip("sv^Dp*", [f for f in figures if f.bench == "peers"][2:], strict=False):
-        axes.loglog([f.n], [f.median_seconds], marker, color="grey", label=f.what)
-    axes.set_xlabel("prompts in the pool")
-    axes.set_ylabel("seconds")
-    axes.set_title(f"Selecting 256 prompts, {threads} threads")
-    axes.grid(True, which="major", alpha=0.3)
-    axes.legend(fontsize=8)
-    FIGURES.mkdir(parents=True, exist_ok=True)
+def draw(lines: list[Line]) -> Path:
+    """Draw what `table.recorded` gives; returns the path of the figure."""
     path = FIGURES / "selection_time.png"
-    fig.savefig(path, dpi=150, bbox_inches="tight")
-    plt.close(fig)
+    path.write_bytes(png(figure(lines)))
     return path
+
+
+def figure(lines: list[Line]) -> Figure:
+    """Lines for our selection in three kinds of pools, points for other programs."""
+    threads = max(line["threads"] for line in lines)
+    colours = {**dict(zip(POOLS, ARMS, strict=False)), LIMIT: INK}
+    made = new_figure(f"Milliseconds to select 256 prompts, {threads} threads", 4.6, colours)
+    axes = made.add_subplot()
+    style_axes(axes, "prompts in the pool", "milliseconds")
+    axes.set(xscale="log", yscale="log")
+    for name, colour in colours.items():
+        bench, pool = ("limit", "settled") if name == LIMIT else ("select", name)
+        points = sorted(
+            (line["n"], 1e3 * line["median_seconds"])
+            for line in lines
+            if (line["bench"], line["pool"]) == (bench, pool)
+            and (line["threads"], line["rollouts"]) == (threads, 8)
+            and line["k"] == min(256, line["n"] // 10)
+        )
+        style = {"linestyle": "--"} if name == LIMIT else {"marker": "o", "markersize": 4}
+        axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, **style)
+    for line in [line for line in lines if line["bench"] == "peers"][2:]:
+        place = (line["n"], 1e3 * line["median_seconds"])
+        axes.plot(*place, "D", color=INK, markersize=4)
+        axes.annotate(
+            line["what"],
+            place,
+            xytext=(-6, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            color=INK,
+            size=8,
+            family=FONT,
+        )
+    axes.yaxis.set_major_formatter("{x:g}")
+    return made

@@ -1,6 +1,6 @@
 """Keeps of an experiment what `calibrate` and `agree` need, in a small copy of its folder.
 
-    python -m benchmarks.record runs/addition benchmarks/results/evidence/addition
+python -m benchmarks.record runs/addition benchmarks/results/evidence/addition
 """
 
 from __future__ import annotations

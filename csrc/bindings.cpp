@@ -1,11 +1,12 @@
-// The extension module: addresses and sizes in, an outcome code out. Every check that can be made
-// before the pass is made in ops.py; every message is written there.
+// The extension module: addresses and sizes in, an outcome code out. ops.py checks what it is given
+// for people; the back ends check for themselves whatever could harm (check.h).
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <string>
+#include <memory>
 #include <vector>
 
+#include "bindings.h"
 #include "cpu/cpu.h"
 #include "cpu/draw.h"
 #include "cpu/pool_index.h"
@@ -19,23 +20,10 @@ void bind_cuda(py::module_ module);
 
 namespace {
 
-template <class T>
-T* at(uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
-
-AnyScore any_score(int kind, const std::vector<double>& parameters, uint64_t seed, uint64_t draw) {
-  AnyScore score{static_cast<ScoreKind>(kind), {}, seed, draw};
-  for (size_t i = 0; i < parameters.size() && i < kMaxParameters; ++i) {
-    score.parameters[i] = parameters[i];
-  }
-  return score;
-}
-
 cpu::Settings cpu_settings(int threads, int instruction_set) {
   cpu::Settings settings;
   settings.threads = threads;
-  if (instruction_set >= 0) {
+  if (instruction_set != -1) {
     settings.instruction_set = static_cast<cpu::InstructionSet>(instruction_set);
   }
   return settings;
@@ -45,7 +33,7 @@ py::tuple as_tuple(const Outcome& outcome) {
   return py::make_tuple(static_cast<int>(outcome.code), outcome.where);
 }
 
-py::tuple cpu_score(int kind, const std::vector<double>& parameters, uint64_t score_seed,
+py::tuple cpu_score(int64_t kind, const std::vector<double>& parameters, uint64_t score_seed,
                     uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size, int64_t first,
                     uintptr_t scores, int threads, int instruction_set) {
   Outcome outcome;
@@ -58,7 +46,7 @@ py::tuple cpu_score(int kind, const std::vector<double>& parameters, uint64_t sc
   return as_tuple(outcome);
 }
 
-py::tuple cpu_select_top_k(int kind, const std::vector<double>& parameters, uint64_t score_seed,
+py::tuple cpu_select_top_k(int64_t kind, const std::vector<double>& parameters, uint64_t score_seed,
                            uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size,
                            int64_t first, int64_t k, uint64_t seed, bool sorted, uintptr_t candidates,
                            int64_t candidates_size, uintptr_t candidate_mask, uintptr_t excluded,
@@ -69,7 +57,8 @@ py::tuple cpu_select_top_k(int kind, const std::vector<double>& parameters, uint
   {
     py::gil_scoped_release released;
     cpu::Settings settings = cpu_settings(threads, instruction_set);
-    if (tuning.size() == 4) {
+    expect(tuning.empty() || tuning.size() == 4, "tuning", "4 numbers", tuning.size());
+    if (!tuning.empty()) {
       settings.tuning.block = tuning[0];
       settings.tuning.least_per_thread = tuning[1];
       settings.tuning.sample_rank = tuning[2];
@@ -117,9 +106,33 @@ py::tuple index_rebuild(cpu::PoolIndex& index) {
   return as_tuple(outcome);
 }
 
+py::tuple index_update(cpu::PoolIndex& index, uintptr_t indices, int64_t count) {
+  Outcome outcome;
+  {
+    py::gil_scoped_release released;
+    outcome = index.update(at<const int64_t>(indices), count);
+  }
+  return as_tuple(outcome);
+}
+
+int64_t index_visited(const cpu::PoolIndex& index) {
+  py::gil_scoped_release released;
+  return index.visited();
+}
+
+void as_argument_error(std::exception_ptr error) {
+  try {
+    if (error) std::rethrow_exception(error);
+  } catch (const ArgumentError& mistake) {
+    const py::object type = py::module_::import("insight_ext.errors").attr("ArgumentError");
+    py::set_error(type, mistake.what());
+  }
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
+  py::register_local_exception_translator(&as_argument_error);
   py::module_ cpu_module = module.def_submodule("cpu");
   cpu_module.def("score", &cpu_score);
   cpu_module.def("select_top_k", &cpu_select_top_k);
@@ -131,7 +144,7 @@ PYBIND11_MODULE(_C, module) {
   cpu_module.def("best_instruction_set",
                  [] { return static_cast<int>(cpu::best_instruction_set()); });
   py::class_<cpu::PoolIndex>(cpu_module, "PoolIndex")
-      .def(py::init([](int kind, const std::vector<double>& parameters, uintptr_t alpha,
+      .def(py::init([](int64_t kind, const std::vector<double>& parameters, uintptr_t alpha,
                        uintptr_t beta, int64_t size, uint64_t seed, int threads,
                        int instruction_set) {
         return std::make_unique<cpu::PoolIndex>(
@@ -140,11 +153,9 @@ PYBIND11_MODULE(_C, module) {
             cpu_settings(threads, instruction_set));
       }))
       .def("rebuild", &index_rebuild)
-      .def("update", [](cpu::PoolIndex& index, uintptr_t indices, int64_t count) {
-        return as_tuple(index.update(at<const int64_t>(indices), count));
-      })
+      .def("update", &index_update)
       .def("select", &index_select)
-      .def("visited", &cpu::PoolIndex::visited);
+      .def("visited", &index_visited);
 #ifdef __clang__
   module.attr("compiler") = "clang++ " __clang_version__;
 #else

@@ -53,6 +53,8 @@ struct Outcome {
     kBadCandidate,    // where: first position in candidates that is outside the pool
     kBadExclusion,    // where: first position in excluded that is outside the pool
     kTooFewEligible,  // where: how many prompts are eligible
+    kBadScore,        // where: first position among scores to be merged of one that is not a number
+    kChanged,         // where: how many prompts were found before the beliefs changed meanwhile
   };
   Code code = kDone;
   int64_t where = 0;

@@ -5,7 +5,8 @@ from __future__ import annotations
 from insight_ext import selectors
 from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.beliefs.group import Group
-from insight_ext.beliefs.pool import Prompt, PromptPool
+from insight_ext.beliefs.pool import PromptPool
+from insight_ext.data.prompt import Prompt
 from insight_ext.errors import (
     ArgumentError,
     BeliefError,

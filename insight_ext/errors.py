@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from insight_ext.visible_text import visible_text
+
 
 class InsightError(Exception):
-    """Base of every error that insight_ext raises on purpose."""
+    r"""Base of every error that insight_ext raises on purpose.
+
+    A message is one line, and what it quotes from files and models cannot act on a terminal:
+
+    Example:
+        >>> print(InsightError("no prompt named 'a\n\x1b[31m'"))
+        no prompt named 'a\n\x1b[31m'
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(visible_text(message))
 
 
 class ArgumentError(InsightError, ValueError):

@@ -62,19 +62,14 @@ with the settings of the run that wrote it
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on: copies, as tensors and primitives."""
-        state: dict[str, Any] = {"kind": type(self).__name__}
-        for section in ("settings", "of_pool", "per_prompt", "values"):
-            names = self._names(section)
-            state[section] = {_key(name): _copy(getattr(self, name)) for name in names}
-        state["positions"] = {
-            _key(table[0]): [_copy(getattr(self, name)) for name in table]
-            for table in self._tables()
-        }
         parts = {_key(name): getattr(self, name) for name in self._names("parts")}
-        state["parts"] = {
-            name: None if part is None else part.state_dict() for name, part in parts.items()
+        return {
+            "kind": type(self).__name__,
+            **_copy(self._present()),
+            "parts": {
+                name: None if part is None else part.state_dict() for name, part in parts.items()
+            },
         }
-        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` saved.
@@ -93,7 +88,8 @@ with the settings of the run that wrote it
         """
         _check_sections(state, self.what)
         self._expect("kind", type(self).__name__, state["kind"])
-        own = self.state_dict()
+        own = self._present()
+        own["parts"] = dict.fromkeys(map(_key, self._names("parts")))
         for section in ("settings", "of_pool"):
             for name, value in own[section].items():
                 self._expect(name, value, state[section].get(name))
@@ -108,7 +104,8 @@ with the settings of the run that wrote it
             part, saved = getattr(self, name), state["parts"][_key(name)]
             if (part is None) != (saved is None):
                 held = None if part is None else type(part).__name__
-                self._expect(_key(name), held, None if saved is None else "another part")
+                found = saved.get("kind", "another part") if isinstance(saved, Mapping) else saved
+                self._expect(_key(name), held, found)
             if part is not None:
                 part.check_state(saved)
         for name, rows in own["per_prompt"].items():
@@ -131,6 +128,18 @@ with the settings of the run that wrote it
             part = getattr(self, name)
             if part is not None:
                 part._apply(state["parts"][_key(name)])
+
+    def _present(self) -> dict[str, dict[str, Any]]:
+        """Each section but the parts, by saved names: the attributes themselves, not copies."""
+        sections = ("settings", "of_pool", "per_prompt", "values")
+        present = {
+            section: {_key(name): getattr(self, name) for name in self._names(section)}
+            for section in sections
+        }
+        present["positions"] = {
+            _key(table[0]): [getattr(self, name) for name in table] for table in self._tables()
+        }
+        return present
 
     def _pool_size(self) -> int | None:
         """Number of prompts, as far as what is saved tells it."""

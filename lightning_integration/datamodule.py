@@ -13,7 +13,7 @@ from insight_ext.filters import Filter
 from insight_ext.loop.in_flight import check_staleness
 from insight_ext.loop.loop import take_over
 from insight_ext.selectors import given_selector
-from lightning_integration.loaders import PromptBatches, PromptLoader
+from lightning_integration.loaders import PromptBatches, PromptLoader, check_epoch
 from lightning_integration.trainer import (
     LightningDataModule,
     is_rehearsal,
@@ -65,15 +65,9 @@ class PromptDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.pool = _pool(pool)
-        if not 1 <= prompts_per_step <= len(self.pool):
-            raise ArgumentError(
-                f"prompts_per_step: expected an integer in [1, {len(self.pool)}], the size of the "
-                f"pool, got {prompts_per_step}"
-            )
+        check_epoch(len(self.pool), prompts_per_step, steps_per_epoch)
         if steps_per_epoch is None:
             steps_per_epoch = -(-len(self.pool) // prompts_per_step)
-        if steps_per_epoch < 1:
-            raise ArgumentError(f"steps_per_epoch: expected at least 1, got {steps_per_epoch}")
         check_staleness(max_staleness)
         self.selector = given_selector(selector, selector_options, self.pool, seed)
         self.prompts_per_step, self.steps_per_epoch = prompts_per_step, steps_per_epoch

@@ -51,13 +51,7 @@ class PromptLoader:
     def __init__(
         self, loop: SelectionLoop, prompts_per_step: int, steps: int, *, rehearsal: bool = False
     ) -> None:
-        if not 1 <= prompts_per_step <= len(loop.pool):
-            raise ArgumentError(
-                f"prompts_per_step: expected an integer in [1, {len(loop.pool)}], the size of the "
-                f"pool, got {prompts_per_step}"
-            )
-        if steps < 1:
-            raise ArgumentError(f"steps_per_epoch: expected at least 1, got {steps}")
+        check_epoch(len(loop.pool), prompts_per_step, steps)
         self.loop = loop
         self.prompts_per_step = prompts_per_step
         self.steps = steps
@@ -83,16 +77,24 @@ class PromptLoader:
         step = max(self._next, self.loop.step)
         self._next = step + 1
         dealt = self.loop.deal(self.prompts_per_step, step=step)
-        own = range(len(dealt))
-        ranks = self.loop.ranks
-        part = ranks.share(torch.tensor(own)).tolist()
-        mine = [dealt[i] for i in part]
+        mine = [dealt[i] for i in self.loop.ranks.share(torch.arange(len(dealt))).tolist()]
         return {
             "indices": torch.tensor([each.position for each in mine], dtype=torch.int64),
             "groups": torch.tensor([each.group for each in mine], dtype=torch.int64),
             "prompts": [each.prompt for each in mine],
             "step": step,
         }
+
+
+def check_epoch(pool_size: int, prompts_per_step: int, steps: int | None) -> None:
+    """ArgumentError unless an epoch has a step and a step a batch; None leaves the steps open."""
+    if not 1 <= prompts_per_step <= pool_size:
+        raise ArgumentError(
+            f"prompts_per_step: expected an integer in [1, {pool_size}], the size of the pool, "
+            f"got {prompts_per_step}"
+        )
+    if steps is not None and steps < 1:
+        raise ArgumentError(f"steps_per_epoch: expected at least 1, got {steps}")
 
 
 class PromptBatches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,10 +21,12 @@ MAY_INCLUDE = {
     "order.h": r"portable\.h",
     "score/": FORMULAS,
     "top_k.h": FORMULAS,
-    "cpu/": rf"cpu/.*|top_k\.h|{FORMULAS}|immintrin\.h",
-    "cuda/": rf"cuda/.*|top_k\.h|{FORMULAS}|cuda_runtime\.h|cooperative_groups\.h",
-    "bindings.cpp": r"cpu/.*|pybind11/.*",
-    "cuda/bindings.cpp": r"cuda/.*|pybind11/.*",
+    "check.h": rf"top_k\.h|{FORMULAS}",
+    "cpu/": rf"cpu/.*|check\.h|top_k\.h|{FORMULAS}|immintrin\.h|pthread\.h",
+    "cuda/": rf"cuda/.*|check\.h|top_k\.h|{FORMULAS}|cuda_runtime\.h|cooperative_groups\.h",
+    "bindings.h": r"check\.h|top_k\.h|pybind11/.*",
+    "bindings.cpp": r"bindings\.h|cpu/.*|pybind11/.*",
+    "cuda/bindings.cpp": r"bindings\.h|cuda/.*|pybind11/.*",
 }
 ORACLE_LIBRARIES = {"__future__", "numpy", "torch"}
 REPORT_LIBRARIES = {"matplotlib", "pyarrow"}
@@ -99,15 +102,16 @@ def test_insight_ext_knows_no_trainer_but_in_its_adapter(path):
 
 # The rooms of insight_ext, each of which may import those before it.
 ORDER = [
+    {"visible_text"},
     {"errors"},
     {"plugins", "atomic_file"},
     {"kernel", "distributed", "state"},
+    {"data"},
     {"beliefs"},
-    {"predictors", "filters"},
+    {"predictors", "filters", "offline"},
     {"selectors"},
     {"runs"},
     {"loop"},
-    {"offline"},
     {"curators"},
     {"report"},
     {"simulate"},
@@ -115,8 +119,6 @@ ORDER = [
     {"cli"},
     {"__main__"},
 ]
-# The measures are formulas that those who draw and those who judge share.
-BACK_UP = {("runs", "report")}
 
 
 def level(room: str) -> int:
@@ -138,7 +140,7 @@ def test_no_room_of_insight_ext_imports_one_above_it():
                 continue
             if not any((ROOT / "insight_ext" / f"{parts[1]}{end}").exists() for end in ("", ".py")):
                 continue
-            if parts[1] != own and (own, parts[1]) not in BACK_UP:
+            if parts[1] != own:
                 assert level(parts[1]) < level(own), f"{path}: {own} imports {parts[1]}"
 
 
@@ -173,9 +175,17 @@ def test_only_ops_and_its_neighbours_touch_the_extension(path):
 
 def test_importing_insight_ext_needs_no_extra():
     for path in python_files("insight_ext"):
-        if "report" not in path.parts and "simulate" not in path.parts:
+        # The readers of rows are imported when there is a file to read.
+        reads = path.parent.name == "offline" and path.stem.endswith(("_rows", "_ids"))
+        if not reads and not {"report", "simulate", "data"} & set(path.parts):
             extras = roots(imported(path, top_level_only=True)) & REPORT_LIBRARIES
             assert not extras, f"{path} imports {extras} at its top level"
+
+
+@pytest.mark.parametrize("module", ["insight_ext", "insight_ext.cli.main"])
+def test_pyarrow_is_imported_when_it_is_used(module):
+    program = f"import sys, {module}; sys.exit('pyarrow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 def test_lightning_integration_uses_public_names_only():

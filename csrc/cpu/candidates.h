@@ -33,6 +33,12 @@ class FirstFault {
   std::atomic<int64_t> place_{kNone};
 };
 
+// Room for a chunk of a list, so that neighbouring places are neighbours in memory.
+struct Gathered {
+  float a[kChunk], b[kChunk];
+  int64_t indices[kChunk];
+};
+
 // At most kChunk neighbouring places. `indices` is null where place and index are the same.
 struct Chunk {
   const float* a;
@@ -56,6 +62,7 @@ class Candidates {
   bool is_list() const { return eligible_.candidates != nullptr; }
   int64_t size() const { return is_list() ? eligible_.candidates_size : beliefs_.size; }
   int64_t index(int64_t place) const { return is_list() ? eligible_.candidates[place] : place; }
+  bool contains(int64_t index) const { return index >= 0 && index < beliefs_.size; }
   const Beliefs& beliefs() const { return beliefs_; }
 
   bool is_eligible(int64_t index) const {
@@ -73,23 +80,23 @@ class Candidates {
     }
   }
 
-  // The chunk at places [place, place + count). The beliefs of a list are gathered into the
-  // caller's `gathered` (2 * kChunk floats); an index outside the pool is noted, and the chunk
-  // ends before it.
-  Chunk load(int64_t place, int count, float* gathered, FirstFault& bad_place) const {
+  // The chunk at places [place, place + count). That of a list is gathered: each index is read from
+  // the caller's memory once, so that the one that was checked is the one that is used. An index
+  // outside the pool is noted, and the chunk ends before it.
+  Chunk load(int64_t place, int count, Gathered& gathered, FirstFault& bad_place) const {
     if (!is_list()) return {beliefs_.alpha + place, beliefs_.beta + place, nullptr, place, count};
-    const int64_t* indices = eligible_.candidates + place;
-    float* a = gathered;
-    float* b = gathered + kChunk;
+    const int64_t* const listed = eligible_.candidates + place;
     for (int i = 0; i < count; ++i) {
-      if (indices[i] < 0 || indices[i] >= beliefs_.size) {
+      const int64_t index = __atomic_load_n(listed + i, __ATOMIC_RELAXED);
+      if (!contains(index)) {
         bad_place.note(place + i);
-        return {a, b, indices, place, i};
+        return {gathered.a, gathered.b, gathered.indices, place, i};
       }
-      a[i] = beliefs_.alpha[indices[i]];
-      b[i] = beliefs_.beta[indices[i]];
+      gathered.indices[i] = index;
+      gathered.a[i] = beliefs_.alpha[index];
+      gathered.b[i] = beliefs_.beta[index];
     }
-    return {a, b, indices, place, count};
+    return {gathered.a, gathered.b, gathered.indices, place, count};
   }
 
  private:

@@ -10,6 +10,8 @@ namespace insight::cpu {
 struct Tuning {
   int64_t block = 32768;          // candidates that a thread takes at a time
   int64_t least_per_thread = 65536;
+  int64_t few_threads = 16;       // worth their start in every large pool; more than these only
+  int64_t streamed_per_thread = int64_t{1} << 20;  // if each has so many candidates to stream
   int64_t sample_least = 4096;    // candidates looked at for a first threshold: 1 / sample_share
   int64_t sample_most = 16384;    // of the pool within these limits, or all of a small pool
   int64_t sample_share = 64;
@@ -22,6 +24,11 @@ struct Settings {
   InstructionSet instruction_set = best_instruction_set();
   Tuning tuning;
 };
+
+// The entry points throw ArgumentError (check.h) for what is outside its domain, before they touch
+// anything. Other threads may change the beliefs meanwhile: then any answer may come or an outcome
+// that names an invalid belief, but it does come, and every index in it is in the pool. Settings of
+// the caller's floating-point arithmetic (flushed denormals, say) play no part.
 
 // scores[i] = the reference score of belief i as float32. On failure scores are unspecified.
 Outcome score(const AnyScore& score, const Beliefs& beliefs, const Settings& settings,

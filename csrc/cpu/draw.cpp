@@ -1,8 +1,9 @@
 #include "draw.h"
 
+#include <algorithm>
 #include <vector>
 
-#include "../score/beta_draw.h"
+#include "../check.h"
 
 namespace insight::cpu {
 namespace {
@@ -39,6 +40,10 @@ int64_t below(int64_t bound, uint64_t random) {
 }  // namespace
 
 void draw_distinct(int64_t size, int64_t count, uint64_t seed, uint64_t draw, int64_t* drawn) {
+  constexpr int64_t kMost = int64_t{1} << 48;
+  expect(size >= 0, "size", "0 or more", size);
+  expect(count >= 0 && count <= std::min(size, kMost), "count", "0 to size, at most 2^48", count);
+  if (count > 0) expect_array(drawn, "drawn");
   const uint64_t key = draw_key(seed, draw);
   Places taken(count);
   for (int64_t last = size - count; last < size; ++last) {

@@ -1,6 +1,7 @@
 // Which instruction set's loops to use.
 #pragma once
 
+#include "../check.h"
 #include "kernels.h"
 
 namespace insight::cpu {
@@ -18,12 +19,15 @@ inline InstructionSet best_instruction_set() {
   return InstructionSet::kPortable;
 }
 
+// ArgumentError if this processor lacks the set.
 inline const insight_kernels::Kernels& kernels_for(InstructionSet set, int kind) {
+  const int number = static_cast<int>(set);
+  expect(number >= 0 && number <= static_cast<int>(best_instruction_set()), "instruction_set",
+         "one that this processor has (0 portable, 1 AVX2, 2 AVX-512)", number);
 #if defined(__x86_64__)
   if (set == InstructionSet::kAvx512) return insight_kernels::avx512(kind);
   if (set == InstructionSet::kAvx2) return insight_kernels::avx2(kind);
 #endif
-  static_cast<void>(set);
   return insight_kernels::portable(kind);
 }
 

@@ -34,6 +34,11 @@ struct Noticed {
   uint64_t near, odd;
 };
 
+// What may come before the cut, and what is no belief.
+struct Verdict {
+  uint64_t ahead, invalid;
+};
+
 // Work on what was noticed interrupts the stream, so its next pages are asked for in time.
 constexpr int kAhead = 1024;
 
@@ -95,33 +100,36 @@ inline uint64_t ahead_by_hash(const Strip& strip, const Cut& cut, uint64_t key) 
 // What the cheapest test noticed, decided by the dearer ones. Of a few candidates with little
 // evidence the bound is left to the caller, who works it out for many strips at once.
 template <class Score>
-__attribute__((noinline)) uint64_t decide(const Score& score, const Strip& strip, const Cut& cut,
-                                          uint64_t key, const Noticed& noticed, bool& invalid) {
+__attribute__((noinline)) Verdict decide(const Score& score, const Strip& strip, const Cut& cut,
+                                         uint64_t key, const Noticed& noticed) {
+  uint64_t invalid = 0;
   for (uint64_t odd = noticed.odd; odd; odd &= odd - 1) {
     const int i = __builtin_ctzll(odd);
-    invalid |= !is_belief(strip.a[i], strip.b[i]);
+    invalid |= uint64_t{!is_belief(strip.a[i], strip.b[i])} << i;
   }
   const uint64_t tied = noticed.near & equal_to(strip, cut);
   uint64_t near = noticed.near & ~tied;
   if (__builtin_popcountll(near) > kFew) near &= within_bound(score, strip, cut);
-  return near | (tied ? tied & ahead_by_hash(strip, cut, key) : 0);
+  return {near | (tied ? tied & ahead_by_hash(strip, cut, key) : 0), invalid};
 }
 
 template <class Score>
-bool filter(const Prepared* prepared, const Cut* cut_, uint64_t key, const float* a, const float* b,
-            const int64_t* indices, int64_t first, int count, uint64_t* flags) {
+int filter(const Prepared* prepared, const Cut* cut_, uint64_t key, const float* a, const float* b,
+           const int64_t* indices, int64_t first, int count, uint64_t* flags) {
   const Score score = unwrap<Score>(prepared);
   const Cut cut = *cut_;
   const float limit = score.evidence_limit(cut.score);
-  bool invalid = false;
-  const auto filter_strip = [&](const Strip& strip) -> uint64_t {
+  const auto filter_strip = [&](const Strip& strip) -> Verdict {
     const Noticed noticed = notice(strip, limit);
-    if (!(noticed.near | noticed.odd)) return 0;
-    return decide(score, strip, cut, key, noticed, invalid);
+    if (!(noticed.near | noticed.odd)) return {0, 0};
+    return decide(score, strip, cut, key, noticed);
   };
   int start = 0;
   for (; start + kStrip <= count; start += kStrip) {
-    *flags++ = filter_strip({a + start, b + start, indices ? indices + start : nullptr, first + start});
+    const Verdict verdict = filter_strip(
+        {a + start, b + start, indices ? indices + start : nullptr, first + start});
+    if (verdict.invalid) return start + __builtin_ctzll(verdict.invalid);
+    *flags++ = verdict.ahead;
   }
   if (start < count) {  // the last, shorter strip: repeats of its first candidate fill it up
     float last_a[kStrip], last_b[kStrip];
@@ -133,9 +141,11 @@ bool filter(const Prepared* prepared, const Cut* cut_, uint64_t key, const float
       last_indices[i] = indices ? indices[from] : first + from;
     }
     const uint64_t real = (uint64_t{1} << (count - start)) - 1;
-    *flags = real & filter_strip({last_a, last_b, last_indices, 0});
+    const Verdict verdict = filter_strip({last_a, last_b, last_indices, 0});
+    if (verdict.invalid) return start + __builtin_ctzll(verdict.invalid);
+    *flags = real & verdict.ahead;
   }
-  return !invalid;
+  return count;
 }
 
 template <class Score>

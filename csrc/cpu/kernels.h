@@ -35,10 +35,11 @@ struct Kernels {
 
   // Bit i % kStrip of flags[i / kStrip] is 1 where candidate i may come before the cut, 0 where it
   // cannot, for i < count <= kChunk. Candidate i is prompt indices[i], or first + i where indices
-  // is null. False if any belief is invalid (then the flags say nothing).
-  bool (*filter)(const Prepared* score, const Cut* cut, uint64_t key, const float* a,
-                 const float* b, const int64_t* indices, int64_t first, int count,
-                 uint64_t* flags);
+  // is null. Returns how many candidates come before the first invalid belief, count if there is
+  // none; the flags tell about those strips alone that lie wholly before it.
+  int (*filter)(const Prepared* score, const Cut* cut, uint64_t key, const float* a,
+                const float* b, const int64_t* indices, int64_t first, int count,
+                uint64_t* flags);
 
   // out[i] = an upper bound of candidate i's score, or NaN.
   void (*bounds)(const Prepared* score, const float* a, const float* b, int64_t count, float* out);

@@ -1,13 +1,42 @@
 #include "pool_index.h"
 
+#include <pthread.h>
+
+#include <mutex>
+
+#include "ieee_arithmetic.h"
 #include "threads.h"
 
 namespace insight::cpu {
+namespace {
+
+std::mutex& turn() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+// One call to an index: its turn, and the arithmetic.
+class Call {
+ public:
+  Call() : lock_(turn()) {}
+
+ private:
+  const std::lock_guard<std::mutex> lock_;
+  const IeeeArithmetic arithmetic_;
+};
+
+}  // namespace
 
 PoolIndex::PoolIndex(const AnyScore& score, const Beliefs& beliefs, uint64_t seed,
                      const Settings& settings)
     : scorer_(score, beliefs.first, settings.instruction_set), beliefs_(beliefs), seed_(seed),
       settings_(settings) {
+  static const int forks_wait = pthread_atfork([] { turn().lock(); }, [] { turn().unlock(); },
+                                               [] { turn().unlock(); });
+  static_cast<void>(forks_wait);
+  check_beliefs(beliefs);
+  expect(!scorer_.per_index(), "score", "one that changes with the beliefs alone",
+         static_cast<int>(score.kind));
   const size_t blocks = static_cast<size_t>((beliefs.size + kBlock - 1) / kBlock);
   score_.resize(blocks);
   hash_.resize(blocks);
@@ -17,35 +46,49 @@ int64_t PoolIndex::block_end(int64_t block) const {
   return std::min(beliefs_.size, (block + 1) * kBlock);
 }
 
+int64_t PoolIndex::visited() const {
+  const Call call;
+  return visited_;
+}
+
 Outcome PoolIndex::rebuild() {
+  const Call call;
+  return build();
+}
+
+Outcome PoolIndex::build() {
+  built_ = false;
   const int64_t blocks = static_cast<int64_t>(score_.size());
   constexpr int64_t kShare = 64;  // blocks that a thread takes at a time
   FirstFault bad;
   std::atomic<int64_t> next{0};
-  on_threads(settings_.threads, [&](int) {
+  on_threads(std::min<int64_t>(settings_.threads, (blocks + kShare - 1) / kShare), [&] {
     for (int64_t first; (first = next.fetch_add(kShare)) < blocks;) {
       for (int64_t block = first; block < std::min(blocks, first + kShare); ++block) {
         for (int64_t i = block * kBlock; i < block_end(block); ++i) {
           if (!is_belief(beliefs_.alpha[i], beliefs_.beta[i])) bad.note(i);
         }
-        if (bad.found()) return;
+        if (bad.place() < block_end(block)) return;
         settle_block(block);
       }
     }
   });
   if (bad.found()) return {Outcome::kBadBelief, bad.place()};
+  built_ = true;
   return {};
 }
 
 Outcome PoolIndex::update(const int64_t* indices, int64_t count) {
-  const int64_t outside = first_outside(indices, count, beliefs_.size);
+  check_subset("indices", indices, count, nullptr);
+  const Call call;
+  // A copy, so that the indices that were checked are the ones that are used.
+  const std::vector<int64_t> changed(indices, indices + count);
+  const int64_t outside = first_outside(changed.data(), count, beliefs_.size);
   if (outside >= 0) return {Outcome::kBadCandidate, outside};
-  for (int64_t i = 0; i < count; ++i) {
-    if (!is_belief(beliefs_.alpha[indices[i]], beliefs_.beta[indices[i]])) {
-      return {Outcome::kBadBelief, indices[i]};
-    }
+  for (const int64_t i : changed) {
+    if (!is_belief(beliefs_.alpha[i], beliefs_.beta[i])) return {Outcome::kBadBelief, i};
   }
-  for (int64_t i = 0; i < count; ++i) bound_block(indices[i] / kBlock);
+  for (const int64_t i : changed) bound_block(i / kBlock);
   return {};
 }
 
@@ -134,28 +177,44 @@ Ranked PoolIndex::cut_of_blocks(int64_t rank) const {
 
 Outcome PoolIndex::select(int64_t k, bool sorted, const int64_t* excluded, int64_t excluded_size,
                           const Selection& selection) {
-  const int64_t outside = first_outside(excluded, excluded_size, beliefs_.size);
-  if (outside >= 0) return {Outcome::kBadExclusion, outside};
+  const SelectionRequest request{k, seed_, sorted};
+  check_request(request, selection);
+  check_subset("exclude", excluded, excluded_size, nullptr);
+  const Call call;
+  const int64_t bad = first_outside(excluded, excluded_size, beliefs_.size);
+  if (bad >= 0) return {Outcome::kBadExclusion, bad};
+  if (!built_) {
+    const Outcome outcome = build();
+    if (outcome.code != Outcome::kDone) return outcome;
+  }
   Eligible eligible;
   eligible.excluded = excluded;
   eligible.excluded_size = excluded_size;
   const Candidates candidates(beliefs_, eligible);
   const int64_t blocks = static_cast<int64_t>(score_.size());
-  const SelectionRequest request{k, seed_, sorted};
   // Of the blocks' best, excluded_size may be excluded.
-  const int64_t rank = k + excluded_size;
+  const int64_t rank = std::min(k, beliefs_.size) + excluded_size;
+  const bool blocks_help = rank <= blocks / 4;
+  const Ranked cut = blocks_help ? cut_of_blocks(rank) : kLowest;
   std::vector<Ranked> best;
-  visited_ = beliefs_.size;
-  const Ranked cut = rank <= blocks / 4 ? cut_of_blocks(rank) : kLowest;
-  if (cut.index == kLowest.index) {
+  Outcome outcome;
+  if (cut.index != kLowest.index) outcome = select_from_blocks(candidates, k, cut, best);
+  if (outcome.code == Outcome::kDone && static_cast<int64_t>(best.size()) < k) {
     // Too few blocks are known exactly, or the pool is too small for blocks to help.
-    for (int64_t block = 0; rank <= blocks / 4 && block < blocks; ++block) {
+    for (int64_t block = 0; blocks_help && block < blocks; ++block) {
       if (hash_[static_cast<size_t>(block)] == kInexact) settle_block(block);
     }
-    const Outcome outcome = Selector(scorer_, candidates, request, settings_).select(best);
-    if (outcome.code != Outcome::kDone) return outcome;
-    return deliver(best, request, beliefs_.first, selection);
+    visited_ = beliefs_.size;
+    outcome = Selector(scorer_, candidates, request, settings_).select(best);
   }
+  if (outcome.code != Outcome::kDone) return outcome;
+  return deliver(best, request, beliefs_.first, selection);
+}
+
+// The k best of the blocks at or above the cut, which are settled.
+Outcome PoolIndex::select_from_blocks(const Candidates& candidates, int64_t k, const Ranked& cut,
+                                      std::vector<Ranked>& best) {
+  const int64_t blocks = static_cast<int64_t>(score_.size());
   std::vector<int64_t> wanted;
   for (int64_t start = 0; start < blocks; start += kStrip) {
     const int64_t end = std::min<int64_t>(blocks, start + kStrip);
@@ -186,7 +245,8 @@ Outcome PoolIndex::select(int64_t k, bool sorted, const int64_t* excluded, int64
   for (const int64_t block : wanted) {
     if (hash_[static_cast<size_t>(block)] == kInexact) settle_block(block);
   }
-  return deliver(own.items(), request, beliefs_.first, selection);
+  best.swap(own.items());
+  return {};
 }
 
 }  // namespace insight::cpu

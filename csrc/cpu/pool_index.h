@@ -4,6 +4,9 @@
 // place in THE order: exactly that candidate's score and hash, or after an update only the largest
 // cheap bound. The k-th best of the exact ones is a cut that k candidates pass, so only blocks at
 // or above it are read: about k, whatever the pool's size.
+//
+// Any thread may call; calls take turns, those of all indices of the process, and a fork waits for
+// the one under way, so that a child process finds no index half changed.
 #pragma once
 
 #include <memory>
@@ -17,10 +20,12 @@ namespace insight::cpu {
 class PoolIndex {
  public:
   // `beliefs` are the caller's: they must outlive the index, and change only as update is told.
+  // ArgumentError if the score draws at random.
   PoolIndex(const AnyScore& score, const Beliefs& beliefs, uint64_t seed,
             const Settings& settings);
 
-  // Reads every belief. To be called first, and after changes that no list describes.
+  // Reads every belief, after changes that no list describes. Until it has succeeded once, and
+  // again after a failure, select begins with it.
   Outcome rebuild();
 
   // The beliefs at these indices have changed. Nothing is updated if one is invalid or outside.
@@ -31,12 +36,15 @@ class PoolIndex {
                  const Selection& selection);
 
   // How many beliefs the latest select looked at.
-  int64_t visited() const { return visited_; }
+  int64_t visited() const;
 
  private:
   static constexpr int64_t kBlock = 128;
   static constexpr uint64_t kInexact = ~uint64_t{0};  // hash of a block known by a bound alone
 
+  Outcome build();
+  Outcome select_from_blocks(const Candidates& candidates, int64_t k, const Ranked& cut,
+                             std::vector<Ranked>& best);
   int64_t block_end(int64_t block) const;
   void bound_block(int64_t block);
   void settle_block(int64_t block);
@@ -48,6 +56,7 @@ class PoolIndex {
   Settings settings_;
   std::vector<float> score_;    // of each block's best
   std::vector<uint64_t> hash_;  // of each block's best, or kInexact
+  bool built_ = false;          // both are those of the present beliefs
   int64_t visited_ = 0;
 };
 

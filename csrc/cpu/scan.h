@@ -41,18 +41,20 @@ class SharedCut {
   std::atomic<uint64_t> version_{1};
 };
 
-// A score of the beliefs from prompt `first` on, and the loops that compute it.
+// A score of the beliefs from prompt `first` on, and the loops that compute it. ArgumentError if
+// there is no such score, or if the processor cannot run these loops.
 class Scorer {
  public:
   Scorer(const AnyScore& score, int64_t first, InstructionSet set)
       : kernels_(kernels_for(set, static_cast<int>(score.kind))) {
+    check_score(score);
     kernels_.prepare(score.parameters, score.key(first), &prepared_);
   }
 
   bool per_index() const { return kernels_.per_index; }
 
-  bool filter(const insight_kernels::Cut& cut, uint64_t key, const Chunk& chunk,
-              uint64_t* flags) const {
+  int filter(const insight_kernels::Cut& cut, uint64_t key, const Chunk& chunk,
+             uint64_t* flags) const {
     return kernels_.filter(&prepared_, &cut, key, chunk.a, chunk.b, chunk.indices, chunk.first,
                            chunk.count, flags);
   }
@@ -111,23 +113,21 @@ class Scan {
     Ranked worst;
     if (pass_.cut.refresh(version_, worst)) set_cut(worst);
     const Chunk chunk = pass_.candidates.load(place, count, gathered_, pass_.bad_candidate);
-    if (!pass_.scorer.filter(cut_, pass_.key, chunk, flags_)) {
-      int i = 0;
-      while (is_belief(chunk.a[i], chunk.b[i])) ++i;
-      pass_.bad_belief.note(place + i);
-      return;
-    }
-    for (int start = 0; start < count; start += kStrip) {
+    const int valid = pass_.scorer.filter(cut_, pass_.key, chunk, flags_);
+    if (valid < chunk.count) return pass_.bad_belief.note(place + valid);
+    for (int start = 0; start < chunk.count; start += kStrip) {
       for (uint64_t left = flags_[start / kStrip]; left; left &= left - 1) {
         const int i = start + __builtin_ctzll(left);
-        meet(chunk.a[i], chunk.b[i], chunk.index(i));
+        meet(chunk.a[i], chunk.b[i], chunk.index(i), place + i);
       }
     }
   }
 
-  // A candidate that the filter let through.
-  void meet(float a, float b, int64_t index) {
+  // A candidate that the filter let through. The belief was read again, and another thread may
+  // have changed it since.
+  void meet(float a, float b, int64_t index, int64_t place) {
     if (!pass_.candidates.is_eligible(index)) return;
+    if (!is_belief(a, b)) return pass_.bad_belief.note(place);
     if (!pass_.scorer.per_index()) {
       const Known& known = known_[slot(a, b)];
       if (known.a == a && known.b == b) {
@@ -182,7 +182,7 @@ class Scan {
 
   // False if the candidate comes after the cut.
   bool rank(float score, int64_t index) {
-    if (score < worst_.score) return false;
+    if (!(score >= worst_.score)) return false;
     const Ranked candidate{score, tie_hash(pass_.key, index), index};
     if (before(worst_, candidate)) return false;
     if (survivors_.add(candidate) && survivors_.shrink()) {
@@ -218,7 +218,7 @@ class Scan {
   int64_t pending_index_[kPending];
   Known known_[kKnown];
   uint64_t flags_[kChunk / kStrip];
-  float gathered_[2 * kChunk];
+  Gathered gathered_;
 };
 
 }  // namespace insight::cpu

@@ -2,6 +2,7 @@
 #include <atomic>
 
 #include "cpu.h"
+#include "ieee_arithmetic.h"
 #include "scan.h"
 #include "threads.h"
 
@@ -33,13 +34,15 @@ void score_range(const Scorer& scorer, const Beliefs& beliefs, int64_t begin, in
 
 Outcome score(const AnyScore& any, const Beliefs& beliefs, const Settings& settings,
               float* scores) {
+  check_beliefs(beliefs);
+  if (beliefs.size > 0) expect_array(scores, "scores");
+  const IeeeArithmetic arithmetic;
   constexpr int64_t kBlock = 4096;
   const int64_t blocks = (beliefs.size + kBlock - 1) / kBlock;
   const Scorer scorer(any, beliefs.first, settings.instruction_set);
   std::atomic<int64_t> next{0};
   FirstFault bad;
-  const int threads = static_cast<int>(std::min<int64_t>(settings.threads, (blocks + 1) / 2));
-  on_threads(std::max(threads, 1), [&](int) {
+  on_threads(std::min<int64_t>(settings.threads, (blocks + 1) / 2), [&] {
     for (int64_t block; (block = next.fetch_add(1)) < blocks;) {
       const int64_t begin = block * kBlock, end = std::min(begin + kBlock, beliefs.size);
       int64_t i = begin;

@@ -2,9 +2,27 @@
 
 #include <cmath>
 
+#include "ieee_arithmetic.h"
 #include "threads.h"
 
 namespace insight::cpu {
+
+Selector::Selector(const Scorer& scorer, const Candidates& candidates,
+                   const SelectionRequest& request, const Settings& settings)
+    : scorer_(scorer),
+      candidates_(candidates),
+      k_(std::min(request.k, std::max<int64_t>(1, candidates.beliefs().size))),
+      key_(candidates.beliefs().tie_key(request.seed)),
+      settings_(settings) {
+  constexpr int64_t kMost = int64_t{1} << 40;
+  const Tuning& tuning = settings.tuning;
+  const auto lies = [](int64_t least, int64_t value) { return least <= value && value <= kMost; };
+  expect(lies(1, tuning.block) && lies(1, tuning.least_per_thread) && lies(1, tuning.few_threads) &&
+             lies(1, tuning.streamed_per_thread) && lies(kStrip, tuning.sample_least) &&
+             lies(tuning.sample_least, tuning.sample_most) && lies(1, tuning.sample_share) &&
+             lies(0, tuning.sample_rank) && lies(0, tuning.capacity),
+         "tuning", "sizes up to 2^40, samples of 64 or more", "others");
+}
 
 Outcome Selector::select(std::vector<Ranked>& best) const {
   const Ranked guess = sampled_cut();
@@ -30,7 +48,8 @@ Ranked Selector::sampled_cut() const {
   Survivors promising(rank, 2 * rank + kStrip, candidates_.is_list());
   Ranked least = kLowest;
   FirstFault fault;
-  float gathered[2 * kChunk], bounds[kStrip];
+  Gathered gathered;
+  float bounds[kStrip];
   const auto place_of = [&](int64_t stratum) {
     if (whole) return stratum;
     const uint64_t jitter = tie_hash(key_, ~stratum) % static_cast<uint64_t>(stride);
@@ -88,15 +107,17 @@ Outcome Selector::pass(const Ranked& cut, std::vector<Ranked>& best) const {
   const Tuning& tuning = settings_.tuning;
   const int64_t size = candidates_.size();
   const int64_t blocks = (size + tuning.block - 1) / tuning.block;
-  const int64_t useful = std::max<int64_t>(size / tuning.least_per_thread, 1);
-  const int threads = static_cast<int>(std::min<int64_t>(settings_.threads, useful));
+  // A few threads are as fast as the memory, and each costs the caller its start.
+  const int64_t streaming = std::max(tuning.few_threads, size / tuning.streamed_per_thread);
+  const int64_t useful = std::min(size / tuning.least_per_thread,
+                                  scorer_.per_index() ? size : streaming);
   const int64_t capacity = tuning.capacity > 0 ? std::max(tuning.capacity, k_ + 1)
                                                : 2 * k_ + 1024;
   Pass pass(scorer_, candidates_, key_, cut);
   Survivors merged(k_, capacity, candidates_.is_list());
   std::mutex merging;
   std::atomic<int64_t> next{0};
-  on_threads(threads, [&](int) {
+  on_threads(std::min<int64_t>(settings_.threads, useful), [&] {
     Survivors own(k_, capacity, candidates_.is_list());
     Scan scan(pass, own);
     for (int64_t block; (block = next.fetch_add(1, std::memory_order_relaxed)) < blocks;) {
@@ -109,7 +130,11 @@ Outcome Selector::pass(const Ranked& cut, std::vector<Ranked>& best) const {
   });
   const int64_t bad_belief = pass.bad_belief.place(), bad_candidate = pass.bad_candidate.place();
   if (bad_candidate < bad_belief) return {Outcome::kBadCandidate, bad_candidate};
-  if (pass.bad_belief.found()) return {Outcome::kBadBelief, candidates_.index(bad_belief)};
+  if (pass.bad_belief.found()) {
+    const int64_t index = candidates_.index(bad_belief);
+    if (!candidates_.contains(index)) return {Outcome::kBadCandidate, bad_belief};
+    return {Outcome::kBadBelief, index};
+  }
   merged.shrink();
   best.swap(merged.items());
   return {};
@@ -142,10 +167,14 @@ Outcome deliver(std::vector<Ranked>& best, const SelectionRequest& request, int6
 Outcome select_top_k(const AnyScore& any, const Beliefs& beliefs, const Eligible& eligible,
                      const SelectionRequest& request, const Settings& settings,
                      const Selection& selection) {
+  check_beliefs(beliefs);
+  check_eligible(eligible);
+  check_request(request, selection);
+  const IeeeArithmetic arithmetic;
+  const Scorer scorer(any, beliefs.first, settings.instruction_set);
   const int64_t bad = first_outside(eligible.excluded, eligible.excluded_size, beliefs.size);
   if (bad >= 0) return {Outcome::kBadExclusion, bad};
   const Candidates candidates(beliefs, eligible);
-  const Scorer scorer(any, beliefs.first, settings.instruction_set);
   std::vector<Ranked> best;
   const Outcome outcome = Selector(scorer, candidates, request, settings).select(best);
   if (outcome.code != Outcome::kDone) return outcome;
@@ -154,10 +183,20 @@ Outcome select_top_k(const AnyScore& any, const Beliefs& beliefs, const Eligible
 
 Outcome merge_top_k(const Selection& parts, int64_t count, const SelectionRequest& request,
                     const Selection& selection) {
+  check_request(request, selection);
+  expect(count >= 0, "count", "0 or more", count);
+  if (count > 0) {
+    expect_array(parts.indices, "indices of the parts");
+    expect_array(parts.scores, "scores of the parts");
+  }
+  const IeeeArithmetic arithmetic;
   const uint64_t key = hash_key(request.seed);
-  Survivors best(request.k, count + 1, false);
+  Survivors best(request.k, count, false);
   for (int64_t i = 0; i < count; ++i) {
-    best.add({parts.scores[i], tie_hash(key, parts.indices[i]), parts.indices[i]});
+    const int64_t index = parts.indices[i];
+    const Ranked part{parts.scores[i], tie_hash(key, index), index};
+    if (part.score != part.score) return {Outcome::kBadScore, i};
+    best.add(part);
   }
   best.shrink();
   return deliver(best.items(), request, 0, selection);

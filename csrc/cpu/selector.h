@@ -12,13 +12,9 @@ namespace insight::cpu {
 
 class Selector {
  public:
+  // ArgumentError if a tuning number makes no sense. k is 1 or more.
   Selector(const Scorer& scorer, const Candidates& candidates, const SelectionRequest& request,
-           const Settings& settings)
-      : scorer_(scorer),
-        candidates_(candidates),
-        k_(request.k),
-        key_(candidates.beliefs().tie_key(request.seed)),
-        settings_(settings) {}
+           const Settings& settings);
 
   // The k best in no particular order, or all if fewer are eligible.
   Outcome select(std::vector<Ranked>& best) const;

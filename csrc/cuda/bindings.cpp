@@ -3,10 +3,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
-#include <string>
 #include <vector>
 
+#include "../bindings.h"
 #include "cuda.h"
 
 namespace py = pybind11;
@@ -14,22 +13,11 @@ using namespace insight;
 
 namespace {
 
-template <class T>
-T* at(uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
-
-AnyScore any_score(int kind, const std::vector<double>& parameters, uint64_t seed, uint64_t draw) {
-  AnyScore score{static_cast<ScoreKind>(kind), {}, seed, draw};
-  std::copy_n(parameters.begin(), std::min<size_t>(parameters.size(), kMaxParameters),
-              score.parameters);
-  return score;
-}
-
 // What tests change to reach every path; nothing else does.
 cuda::Tuning tuning_of(const std::vector<int64_t>& values) {
   cuda::Tuning tuning;
-  if (values.size() == 3) {
+  expect(values.empty() || values.size() == 3, "tuning", "3 numbers", values.size());
+  if (!values.empty()) {
     tuning.unsampled = values[0];
     tuning.sample_rank = values[1];
     tuning.capacity = values[2];
@@ -37,7 +25,7 @@ cuda::Tuning tuning_of(const std::vector<int64_t>& values) {
   return tuning;
 }
 
-void score(int kind, const std::vector<double>& parameters, uint64_t score_seed, uint64_t draw,
+void score(int64_t kind, const std::vector<double>& parameters, uint64_t score_seed, uint64_t draw,
            uintptr_t alpha, uintptr_t beta, int64_t size, int64_t first, uintptr_t scores,
            uintptr_t outcome, int device, uintptr_t stream) {
   const py::gil_scoped_release released;
@@ -56,7 +44,7 @@ size_t workspace_bytes(int64_t size, int64_t k, bool lists_candidates, bool list
   return cuda::workspace_bytes(size, eligible, k, tuning_of(tuning));
 }
 
-void select_top_k(int kind, const std::vector<double>& parameters, uint64_t score_seed,
+void select_top_k(int64_t kind, const std::vector<double>& parameters, uint64_t score_seed,
                   uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size, int64_t first,
                   int64_t k, uint64_t seed, bool sorted, uintptr_t candidates, int64_t candidates_size,
                   uintptr_t candidate_mask, uintptr_t excluded, int64_t excluded_size,

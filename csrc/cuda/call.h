@@ -20,19 +20,23 @@ inline void check(cudaError_t error, const char* call) {
   throw Failure(message);
 }
 
-// Makes a device current, and the previous one again at the end.
+// Makes a device current, and the previous one again at the end. Where nothing changes nothing is
+// set, since to set a device is to create a context on it.
 class OnDevice {
  public:
-  explicit OnDevice(int device) {
+  explicit OnDevice(int device) : device_(device) {
     check_device();
     check(cudaGetDevice(&previous_), "cudaGetDevice");
-    check(cudaSetDevice(device), "cudaSetDevice");
+    if (device_ != previous_) check(cudaSetDevice(device_), "cudaSetDevice");
   }
-  ~OnDevice() { cudaSetDevice(previous_); }  // it was current before, so nothing can be wrong
+  ~OnDevice() {
+    if (device_ != previous_) cudaSetDevice(previous_);  // it was current: nothing can be wrong
+  }
   OnDevice(const OnDevice&) = delete;
   OnDevice& operator=(const OnDevice&) = delete;
 
  private:
+  const int device_;
   int previous_ = 0;
 };
 

@@ -48,8 +48,12 @@ void check_device();
 // The first device's name; none where no device can be used.
 std::optional<std::string> device_name();
 
-// How much device memory select_top_k needs for these sizes: O(k), and one bit of each belief
-// for each list among `eligible`.
+// The entry points throw ArgumentError (check.h) for what is outside its domain, before they launch
+// anything. Beliefs that change while a kernel runs may give any answer or outcome, but it comes,
+// and every index in it is in the pool.
+
+// How much device memory select_top_k needs for these sizes, aligned to 16 bytes: O(k), and one bit
+// of each belief for each list among `eligible`.
 size_t workspace_bytes(int64_t size, const Eligible& eligible, int64_t k, const Tuning& tuning);
 
 // The request.k first eligible prompts in THE order. All pointers are to memory of the device.

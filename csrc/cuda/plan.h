@@ -18,7 +18,7 @@ struct Plan {
 };
 
 // The k best of N hold about k S / N of a sample of S. The rank lies so far above that number
-// that fewer than k survive once in 1e9 calls or less; then, and when survivors overflow, the
+// that fewer than k survive once in 1e7 calls or less; then, and when survivors overflow, the
 // kernel finds the exact threshold by radix selection.
 inline Plan make_plan(int64_t size, int64_t k, const Tuning& tuning) {
   Plan plan;
@@ -58,7 +58,7 @@ struct Workspace {
   uint32_t* excluded;                                 //   likewise
   Standing* samples;                                  // these need not be:
   Standing* survivors;                                //   plan.capacity
-  Standing* chosen;                                   //   k
+  Standing* chosen;                                   //   k, or as many as there are
   size_t zeroed, bytes;
 
   Workspace(void* memory, int64_t size, const Eligible& eligible, int64_t k, const Plan& plan) {
@@ -77,7 +77,7 @@ struct Workspace {
     zeroed = next - start;
     place(samples, Tuning::kSampleGroups * Tuning::kSampleKept);
     place(survivors, plan.capacity);
-    place(chosen, k);
+    place(chosen, std::min(k, size));
     bytes = next - start;
     if (!eligible.candidates) listed = nullptr;
     if (!eligible.excluded) excluded = nullptr;

@@ -28,8 +28,9 @@ class RadixSelection {
     return {lowest(), nullptr, 0, nullptr, histogram, digit_};
   }
 
-  // Adds up the histograms of all blocks and moves on by a digit. True if exactly `wanted`
-  // candidates are at or above lowest() now; at the last digit they are.
+  // Adds up the histograms of all blocks and moves on by a digit. True if no more than `wanted`
+  // candidates are at or above lowest() now: exactly `wanted`, unless the beliefs changed between
+  // two digits. At the last digit it is true in any case, since no two candidates are equal.
   __device__ __noinline__ bool close(const unsigned* histogram, const Workspace& memory) {
     __syncthreads();
     unsigned long long* const sums = memory.histograms[digit_];
@@ -38,7 +39,7 @@ class RadixSelection {
     }
     wait_for_grid();
     locate(sums);
-    return count_ == wanted_;
+    return count_ <= wanted_;
   }
 
   __device__ Standing lowest() const {
@@ -47,8 +48,8 @@ class RadixSelection {
   }
 
  private:
-  // Finds the digit in which the wanted-th largest candidate falls. Each thread looks at some
-  // neighbouring digits; the one that finds it notes it for the block.
+  // Finds the digit in which the wanted-th largest candidate falls, 0 if there are not so many.
+  // Each thread looks at some neighbouring digits; the one that finds it notes it for the block.
   __device__ void locate(const unsigned long long* sums) {
     constexpr int kMine = Digit::kValues / Tuning::kThreads;
     const int top = Digit::kValues - 1 - kMine * static_cast<int>(threadIdx.x);
@@ -64,9 +65,10 @@ class RadixSelection {
     __syncthreads();
     above -= mine;  // now the sum of all larger digits
     for (unsigned i = 0; i < threadIdx.x / kWarp; ++i) above += of_warp_[i];
-    if (above < wanted && wanted <= above + mine) {
+    const bool has_zero = threadIdx.x == Tuning::kThreads - 1;
+    if (above < wanted && (wanted <= above + mine || has_zero)) {
       int digit = top;
-      while (wanted > above + sums[digit]) above += sums[digit--];
+      while (digit > 0 && wanted > above + sums[digit]) above += sums[digit--];
       wanted_ = wanted - above;
       count_ = sums[digit];
       prefix_ = prefix_ << Tuning::kDigitBits | static_cast<unsigned>(digit);

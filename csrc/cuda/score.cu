@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "../check.h"
 #include "call.h"
 #include "scratch.cuh"
 
@@ -38,6 +39,10 @@ __global__ void report_kernel(int64_t* outcome) {
 
 void score(const AnyScore& any, const Beliefs& beliefs, const Queue& queue, int64_t* outcome,
            float* scores) {
+  check_score(any);
+  check_beliefs(beliefs);
+  expect_array(outcome, "outcome");
+  if (beliefs.size > 0) expect_array(scores, "scores");
   const OnDevice current(queue.device);
   const auto stream = static_cast<cudaStream_t>(queue.stream);
   check(cudaMemsetAsync(outcome, 0, 2 * sizeof(int64_t), stream), "cudaMemsetAsync");

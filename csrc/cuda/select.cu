@@ -1,3 +1,4 @@
+#include "../check.h"
 #include "call.h"
 #include "select.cuh"
 
@@ -11,6 +12,17 @@ __global__ void __launch_bounds__(Tuning::kThreads, Tuning::kBlocksPerMultiproce
   select_body(arguments, scratch, radix);
 }
 
+void check_tuning(const Tuning& tuning) {
+  constexpr int64_t kMost = int64_t{1} << 30;
+  const auto lies = [](int64_t least, int64_t value) { return least <= value && value <= kMost; };
+  expect(lies(0, tuning.unsampled) && lies(2, tuning.sample_share) && lies(1, tuning.sample_most) &&
+             tuning.sample_most <= int64_t{Tuning::kSampleGroups} * Tuning::kSortable &&
+             lies(1, tuning.sample_expected) && lies(0, tuning.sample_rank) &&
+             lies(0, tuning.least_capacity) && lies(1, tuning.capacity_factor) &&
+             lies(0, tuning.capacity),
+         "tuning", "sizes up to 2^30, a sample of half the pool or less", "others");
+}
+
 // As many blocks as run at once (they wait for each other), but no more than have work.
 unsigned grid_size(int device, int64_t size) {
   int blocks = 0;
@@ -19,18 +31,28 @@ unsigned grid_size(int device, int64_t size) {
   const int64_t most = int64_t{std::min(blocks, Tuning::kBlocksPerMultiprocessor)} *
                        multiprocessors(device);
   return static_cast<unsigned>(
-      std::min(most, (size + Tuning::kThreads - 1) / Tuning::kThreads));
+      std::clamp((size + Tuning::kThreads - 1) / Tuning::kThreads, int64_t{1}, most));
 }
 
 }  // namespace
 
 size_t workspace_bytes(int64_t size, const Eligible& eligible, int64_t k, const Tuning& tuning) {
+  expect(size >= 0, "size", "0 or more beliefs", size);
+  expect(k >= 1, "k", "1 or more", k);
+  check_tuning(tuning);
   return Workspace(nullptr, size, eligible, k, make_plan(size, k, tuning)).bytes;
 }
 
 void select_top_k(const AnyScore& any, const Beliefs& beliefs, const Eligible& eligible,
                   const SelectionRequest& request, const Tuning& tuning, const Queue& queue,
                   void* workspace, int64_t* outcome, const Selection& selection) {
+  check_score(any);
+  check_beliefs(beliefs);
+  check_eligible(eligible);
+  check_request(request, selection);
+  check_tuning(tuning);
+  expect_array(static_cast<const Standing*>(workspace), "workspace");
+  expect_array(outcome, "outcome");
   const OnDevice current(queue.device);
   const auto stream = static_cast<cudaStream_t>(queue.stream);
   const Plan plan = make_plan(beliefs.size, request.k, tuning);

@@ -1,5 +1,8 @@
 // The selection as one cooperative kernel: every decision is made on the device, so the host
 // neither waits nor launches what is not needed. The usual way has two waits for the grid.
+//
+// Rule: between two waits for the grid no thread looks at a field of Progress that another thread
+// may write there. All threads decide alike, or some would wait for others that have returned.
 #pragma once
 
 #include "radix.cuh"
@@ -19,20 +22,37 @@ __device__ inline void conclude(const Arguments& in, Outcome::Code code, int64_t
   }
 }
 
-// The same for all threads; false if something was wrong, which then is concluded.
-__device__ inline bool is_sound(const Arguments& in) {
+// What mark_lists found: the faults of the lists and, where candidates are listed, of their
+// beliefs. False if there was one, which then is concluded.
+__device__ inline bool lists_are_sound(const Arguments& in) {
   const Progress& progress = *in.memory.progress;
   if (progress.bad_exclusion) {
     conclude(in, Outcome::kBadExclusion, first_fault(progress.bad_exclusion));
     return false;
   }
+  if (!in.memory.listed) return true;  // bad_belief is the scan's, which may have begun elsewhere
   if (progress.bad_candidate > progress.bad_belief) {
     conclude(in, Outcome::kBadCandidate, first_fault(progress.bad_candidate));
     return false;
   }
   if (progress.bad_belief) {
-    const int64_t place = first_fault(progress.bad_belief);
-    conclude(in, Outcome::kBadBelief, in.memory.listed ? in.eligible.candidates[place] : place);
+    conclude(in, Outcome::kBadBelief, in.eligible.candidates[first_fault(progress.bad_belief)]);
+    return false;
+  }
+  return true;
+}
+
+// What the scan found: an invalid belief, or too few that are eligible.
+__device__ inline bool pool_is_sound(const Arguments& in) {
+  const Progress& progress = *in.memory.progress;
+  if (!in.memory.listed && progress.bad_belief) {
+    conclude(in, Outcome::kBadBelief, first_fault(progress.bad_belief));
+    return false;
+  }
+  const int64_t eligible =
+      is_restricted(in) ? static_cast<int64_t>(progress.eligible) : in.beliefs.size;
+  if (eligible < in.k) {
+    conclude(in, Outcome::kTooFewEligible, eligible);
     return false;
   }
   return true;
@@ -99,7 +119,7 @@ __device__ inline void select_body(const Arguments& in, BlockScratch& scratch, R
   if (has_lists(in)) {
     mark_lists(in);
     wait_for_grid();
-    if (!is_sound(in)) return;
+    if (!lists_are_sound(in)) return;
   }
 
   Standing threshold = kLowest;
@@ -124,11 +144,12 @@ __device__ inline void select_body(const Arguments& in, BlockScratch& scratch, R
       continue;
     }
     wait_for_grid();
-    if (stage == kExact) break;
-    if (!is_sound(in)) return;
-    if (is_restricted(in) && progress.eligible < static_cast<unsigned long long>(in.k)) {
-      return conclude(in, Outcome::kTooFewEligible, static_cast<int64_t>(progress.eligible));
+    if (stage == kExact) {
+      const int64_t kept = static_cast<int64_t>(progress.kept);
+      if (kept < in.k) return conclude(in, Outcome::kChanged, kept);
+      break;
     }
+    if (!pool_is_sound(in)) return;
     const int64_t survivors = static_cast<int64_t>(progress.survivors);
     if (survivors >= in.k && survivors <= in.plan.capacity) {
       count = survivors;

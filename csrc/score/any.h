@@ -21,7 +21,26 @@ enum class ScoreKind : int {
   kMixedGroup = 7,
 };
 
+constexpr int kScoreKinds = 8;
 constexpr int kMaxParameters = 6;
+
+// How many of them a score reads.
+constexpr int parameter_count(ScoreKind kind) {
+  switch (kind) {
+    case ScoreKind::kWeightedInformation:
+    case ScoreKind::kWeightAlone:
+    case ScoreKind::kInformationAlone:
+    case ScoreKind::kDrawnWeightInformation:
+      return 3;
+    case ScoreKind::kThompson:
+    case ScoreKind::kExpectedDifficulty:
+    case ScoreKind::kMixedGroup:
+      return 1;
+    case ScoreKind::kInverseEvidence:
+      break;
+  }
+  return 0;
+}
 
 struct AnyScore {
   ScoreKind kind;

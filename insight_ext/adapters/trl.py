@@ -12,7 +12,7 @@ Of the trainer it replaces what transformers documents for overriding or calls b
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial, wraps
 from itertools import groupby
 from pathlib import Path
@@ -40,7 +40,7 @@ def select_prompts(
     selector: Selector | str = "insight",
     *,
     outcome: str | Callable[..., Any] | None = None,
-    id_column: str | None = None,
+    fields: Mapping[str, str | None] | None = None,
     **options: Any,
 ) -> SelectionLoop:
     """Have a GRPOTrainer or RLOOTrainer, or a subclass, roll out the prompts a selector chooses.
@@ -56,7 +56,8 @@ def select_prompts(
         selector: a name in `insight_ext.selectors.SELECTORS`, an import path, or an object.
         outcome: the reward function that says whether an answer is correct, or its name in TRL's
             log. Needed where there are several.
-        id_column: the column with each prompt's stable id; see `pool_from_dataset`.
+        fields: the data set's columns, such as {"id": "task"}, where they have none of the usual
+            names; see `pool_from_dataset`.
         options: of `SelectionLoop`, such as `success_threshold` and `selector_options`. Its seed
             is the trainer's, its number of rollouts `num_generations`, its folder `output_dir`.
 
@@ -78,7 +79,7 @@ def select_prompts(
     at = position_of(outcome, trainer)
     args, accelerator = trainer.args, trainer.accelerator
     loop = SelectionLoop(
-        pool_from_dataset(trainer.train_dataset, id_column),
+        pool_from_dataset(trainer.train_dataset, {"prompt": "prompt", **(fields or {})}),
         selector,
         rollouts=args.num_generations,
         **{"seed": args.seed, "folder": args.output_dir, **options},
@@ -104,7 +105,8 @@ class _Rows(IterableDataset[Any]):
         self.trainer, self.loop = trainer, loop
         self.prompts, self.repeats = prompts_of(trainer.args), repeats_of(trainer.args)
         self.asked = 0  # micro-batches in this process, as TRL counts its steps
-        self.rows: list[dict[str, Any]] = []  # of the latest generation, of this process
+        # Of the latest generation, of this process: a prompt's row, and what goes into `COLUMN`.
+        self.rollouts: list[tuple[dict[str, Any], tuple[int, int]]] = []
         self.dealt = False  # anything in the present step
 
     def __len__(self) -> int:
@@ -119,11 +121,13 @@ class _Rows(IterableDataset[Any]):
         yield from [None] * done  # skipped by the trainer
         for _ in range(done, len(self)):
             if self.asked % self.repeats == 0:
-                self.rows, self.dealt = self._deal(), True
+                self.rollouts, self.dealt = self._deal(), True
             self.asked += 1
-            yield self.trainer.data_collator([dict(row) for row in self.rows])
+            yield self.trainer.data_collator(
+                [{**row, COLUMN: rollout} for row, rollout in self.rollouts]
+            )
 
-    def _deal(self) -> list[dict[str, Any]]:
+    def _deal(self) -> list[tuple[dict[str, Any], tuple[int, int]]]:
         ranks, copies = self.loop.ranks, self.loop.rollouts
         rollouts = [
             (dealt, number) for dealt in self.loop.deal(self.prompts) for number in range(copies)
@@ -136,7 +140,7 @@ class _Rows(IterableDataset[Any]):
             position: {name: column[at] for name, column in columns.items()}
             for at, position in enumerate(positions)
         }
-        return [{**rows[dealt.position], COLUMN: (dealt.group, number)} for dealt, number in mine]
+        return [(rows[dealt.position], (dealt.group, number)) for dealt, number in mine]
 
 
 class _Selection(TrainerCallback):

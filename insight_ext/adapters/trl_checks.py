@@ -62,7 +62,7 @@ def check(trainer: Any, column: str) -> None:
                 f"{name}: expected {expected}, got {got}; with it TRL cuts the batches in another "
                 "way than the rows are dealt, so leave it at its default"
             )
-    if not hasattr(dataset, "select_columns") or not hasattr(dataset, "__len__"):
+    if not hasattr(dataset, "with_format") or not hasattr(dataset, "__len__"):
         raise ArgumentError(
             f"train_dataset: expected a datasets.Dataset, whose rows can be looked up, got a "
             f"{type(dataset).__name__}; load it without streaming"

@@ -14,7 +14,6 @@ from insight_ext.beliefs.shared_prior import SharedPrior
 from insight_ext.errors import ArgumentError, BeliefError, ObservationError
 from insight_ext.state import Names, Stateful
 
-
 Prior = tuple[float, float] | tuple[Tensor, Tensor] | Literal["empirical"] | SharedPrior
 
 
@@ -91,7 +90,9 @@ class BetaPosteriors(Stateful):
         self.is_empirical = prior == "empirical" if isinstance(prior, str) else False
         self.shared = prior if isinstance(prior, SharedPrior) else None
         first: Any = (1.0, 1.0) if self.is_empirical else prior
-        self.prior = _checked_prior(first if self.shared is None else self.shared.sides(), n, device)
+        self.prior = _checked_prior(
+            first if self.shared is None else self.shared.sides(), n, device
+        )
         self.first_visits: dict[str, int] = {}  # how many had "successes/rollouts"
         if self.is_empirical:
             self.settings, self.values = ("is_empirical",), ("prior", "first_visits")
@@ -189,7 +190,7 @@ class BetaPosteriors(Stateful):
             self._fit_prior(successes[first].tolist(), rollouts[first].tolist())
 
     def _fit_prior(self, successes: list[int], rollouts: list[int]) -> None:
-        """Count first visits; where their number has doubled, fit the prior, and move all beliefs."""
+        """Count first visits; where their number has doubled, fit the prior, move all beliefs."""
         before = sum(self.first_visits.values())
         for result in zip(successes, rollouts, strict=True):
             key = "{}/{}".format(*result)

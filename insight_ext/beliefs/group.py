@@ -51,11 +51,17 @@ class Group:
 
     def successes(self, threshold: float) -> int:
         """How many answers reach the threshold."""
-        return sum(is_success(reward, threshold) for reward in self.rewards)
+        lowest = lowest_success(threshold)
+        return sum(reward >= lowest for reward in self.rewards)
 
     def is_mixed(self, threshold: float) -> bool:
         """Whether some of the scored answers reach the threshold and some do not."""
         return 0 < self.successes(threshold) < len(self.scored)
+
+
+def lowest_success(threshold: float) -> float:
+    """The lowest reward that counts as a success; see `is_success`."""
+    return threshold - TOLERANCE * max(1.0, abs(threshold))
 
 
 def is_success(reward: float, threshold: float) -> bool:
@@ -67,7 +73,7 @@ def is_success(reward: float, threshold: float) -> bool:
         >>> is_success(0.7 + 0.2 + 0.1, 1.0), is_success(0.999, 1.0), is_success(float("nan"), 0.0)
         (True, False, False)
     """
-    return reward >= threshold - TOLERANCE * max(1.0, abs(threshold))
+    return reward >= lowest_success(threshold)
 
 
 def as_rewards(where: str, rewards: Any) -> tuple[float, ...]:

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from insight_ext.data.json_text import write_jsonl
+from insight_ext.data.prompt import DIGEST, Prompt, PromptList, Prompts
 from insight_ext.errors import PoolError
 from insight_ext.plugins import need
 
-FIELDS = ("id", "prompt", "answer")
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """One task: a stable id, the text shown to the model, the expected answer, anything else."""
-
-    id: str
-    prompt: str
-    answer: str
-    meta: Mapping[str, Any] = field(default_factory=dict)
+Paths = str | Path | Iterable[str | Path]
 
 
 class PromptPool(Sequence[Prompt]):
@@ -44,17 +35,9 @@ class PromptPool(Sequence[Prompt]):
     """
 
     def __init__(self, prompts: Iterable[Prompt]) -> None:
-        self._prompts = tuple(prompts)
-        if not self._prompts:
-            raise PoolError("the pool is empty: expected at least one prompt")
-        self._positions: dict[str, int] = {}
-        for position, prompt in enumerate(self._prompts):
-            first = self._positions.setdefault(prompt.id, position)
-            if first != position:
-                raise PoolError(
-                    f"prompt id {prompt.id!r} occurs at positions {first} and {position}: "
-                    "expected distinct ids, since beliefs are saved by id"
-                )
+        if not isinstance(prompts, Prompts):
+            prompts = _distinct(PromptList(prompts))
+        self._prompts = prompts
 
     def __len__(self) -> int:
         return len(self._prompts)
@@ -65,10 +48,10 @@ class PromptPool(Sequence[Prompt]):
     def __iter__(self) -> Iterator[Prompt]:
         return iter(self._prompts)
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, ...]:
         """The ids in order."""
-        return tuple(self._positions)
+        return tuple(self._prompts.ids)
 
     def position(self, prompt_id: str) -> int:
         """Where the prompt with this id stands; PoolError if there is none."""
@@ -78,22 +61,17 @@ class PromptPool(Sequence[Prompt]):
             raise PoolError(f"no prompt has the id {prompt_id!r}") from None
 
     @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) over every id, prompt and answer in order: equal pools, equal text."""
-        return hashlib.sha256(b"".join(self._digests)).hexdigest()
+    def _positions(self) -> dict[str, int]:
+        return {name: position for position, name in enumerate(self.ids)}
 
     @cached_property
-    def _digests(self) -> list[bytes]:
-        """SHA-256 of each prompt's id, text and answer."""
-        digests = []
-        for prompt in self._prompts:
-            digest = hashlib.sha256()
-            for text in (prompt.id, prompt.prompt, prompt.answer):
-                encoded = text.encode()
-                digest.update(len(encoded).to_bytes(8, "little"))
-                digest.update(encoded)
-            digests.append(digest.digest())
-        return digests
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over every id, prompt and answer in order: equal pools, equal text."""
+        return hashlib.sha256(self._digests).hexdigest()
+
+    @cached_property
+    def _digests(self) -> bytes | bytearray:
+        return self._prompts.digests
 
     def state_dict(self) -> dict[str, Any]:
         """What tells later which prompts these were, without their texts; see `PoolChange`.
@@ -106,157 +84,143 @@ class PromptPool(Sequence[Prompt]):
 
     @cached_property
     def _state(self) -> dict[str, Any]:
-        encoded = [prompt.id.encode() for prompt in self._prompts]
+        encoded = [name.encode() for name in self.ids]
+        first_eight = np.frombuffer(self._digests, "<i8")[:: DIGEST // 8]
         return {
             "fingerprint": self.fingerprint,
             "ids": torch.tensor(bytearray(b"".join(encoded)), dtype=torch.uint8),
             "lengths": torch.tensor([len(each) for each in encoded]),
-            "contents": torch.tensor(
-                [int.from_bytes(each[:8], "little", signed=True) for each in self._digests]
-            ),
+            "contents": torch.from_numpy(first_eight.astype(np.int64)),
         }
 
     @classmethod
-    def from_file(cls, path: str | Path) -> PromptPool:
-        """Read `.jsonl` or `.parquet`, by the file's ending.
+    def from_file(
+        cls,
+        path: Paths,
+        *,
+        fields: Mapping[str, str | None] | None = None,
+        check_answers: bool = False,
+    ) -> PromptPool:
+        """Read prompts as they lie: JSONL, Parquet, CSV or Arrow, also compressed (`.gz`, `.zst`).
+
+        Names that others use are known, among them verl's (`reward_model.ground_truth`,
+        `extra_info.index`), and listed in `insight_ext.data.fields`. A prompt is a text, or a list
+        of messages, which is kept as `Prompt.messages`. An answer is a text, a number, or a list of
+        several that are accepted. Prompts without ids get hashes of their texts. Other columns go
+        to `meta`.
+
+        Args:
+            path: a file, a pattern (`data/train-*.parquet`), a folder (also one that `datasets`
+                saved, or a downloaded repository), or a list of these.
+            fields: the columns of `id`, `prompt` and `answer`, where they have other names; a dot
+                leads into a nested one. `{"id": None}` derives ids from the texts.
+            check_answers: name the answers that math-verify cannot parse, in one warning.
 
         Raises:
-            PoolError: another ending; else see `from_jsonl` and `from_parquet`.
+            PoolError: no such file, the name of a data set on the Hub, a malformed file or row
+                (file and line named), an id that occurs twice (both lines).
+            InsightError: pyarrow, or math-verify where answers are to be checked, is missing.
+
+        Warns:
+            UserWarning: some shards of `train-00000-of-00002.parquet` are not among the files.
+
+        Cost: about 5 seconds and 1.2 times the text's size in memory for a million prompts
+            (`python -m benchmarks.bench_reading`).
 
         Example:
             >>> import tempfile
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     PromptPool([Prompt("a", "1+1=", "2")]).to_jsonl(f"{folder}/pool.jsonl")
-            ...     pool = PromptPool.from_file(f"{folder}/pool.jsonl")
-            >>> pool.ids
-            ('a',)
-        """
-        readers = {".jsonl": cls.from_jsonl, ".parquet": cls.from_parquet}
-        path = Path(path)
-        if path.suffix not in readers:
-            raise PoolError(f"{path}: expected a file ending in {' or '.join(readers)}")
-        return readers[path.suffix](path)
-
-    @classmethod
-    def from_jsonl(cls, path: str | Path) -> PromptPool:
-        """One JSON object a line with `id`, `prompt`, `answer`; other keys go to `meta`.
-
-        An integer id or answer is read as its decimal text.
-
-        Raises:
-            PoolError: an unreadable file, a broken line (file and line number), a duplicate id
-                (both lines).
-
-        Example:
-            >>> import tempfile
-            >>> line = '{"id": 7, "prompt": "1+1=", "answer": 2, "kind": "sum"}'
+            >>> line = '{"id": 7, "question": "1+1=", "answer": 2, "kind": "sum"}'
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     path = Path(folder, "pool.jsonl")
             ...     _ = path.write_text(line)
-            ...     pool = PromptPool.from_jsonl(path)
+            ...     pool = PromptPool.from_file(path)
             >>> pool[0]
             Prompt(id='7', prompt='1+1=', answer='2', meta={'kind': 'sum'})
         """
-        path = Path(path)
-        return cls._from_rows(path, _jsonl_rows(path))
+        need("reading prompts", "pyarrow")
+        from insight_ext.data.prompts import read_prompts
+
+        return cls._checked(read_prompts(path, fields), check_answers)
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Any,
+        *,
+        fields: Mapping[str, str | None] | None = None,
+        check_answers: bool = False,
+    ) -> PromptPool:
+        """The prompts of a `datasets.Dataset` or a `pyarrow.Table` in memory.
+
+        Args:
+            dataset: one split.
+            fields, check_answers: see `from_file`.
+
+        Raises:
+            PoolError: several splits, a stream, or something else; else see `from_file`.
+
+        Example:
+            >>> import pyarrow
+            >>> table = pyarrow.table({"question": ["1+1="], "answer": ["2"]})
+            >>> PromptPool.from_dataset(table).ids
+            ('477d64453f163442',)
+        """
+        need("reading prompts", "pyarrow")
+        from insight_ext.data.prompts import prompts_in_memory
+
+        return cls._checked(prompts_in_memory(dataset, fields), check_answers)
+
+    @classmethod
+    def _checked(cls, prompts: Prompts, check_answers: bool) -> PromptPool:
+        pool = cls(prompts)
+        if check_answers:
+            from insight_ext.data.answers import warn_of_unparsable
+
+            warn_of_unparsable(pool)
+        return pool
+
+    @classmethod
+    def from_jsonl(cls, path: str | Path) -> PromptPool:
+        """A file with one JSON object a line, whatever its ending; see `from_file`."""
+        need("reading prompts", "pyarrow")
+        from insight_ext.data.files import POOL
+        from insight_ext.data.jsonl_file import JsonlFile
+        from insight_ext.data.prompts import stored_prompts
+
+        return cls(stored_prompts([JsonlFile(Path(path), POOL)]))
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> PromptPool:
-        """Columns `id`, `prompt`, `answer`; other columns go to `meta`. Needs pyarrow.
+        """A Parquet file, whatever its ending; see `from_file`."""
+        need("reading prompts", "pyarrow")
+        from insight_ext.data.arrow_file import ParquetFile
+        from insight_ext.data.files import POOL
+        from insight_ext.data.prompts import stored_prompts
 
-        Raises:
-            InsightError: pyarrow is missing.
-            PoolError: an unreadable file, a bad row (file and row number, from
-                0), a duplicate id (both rows).
-
-        Example:
-            >>> import tempfile
-            >>> from insight_ext.offline.tables import write_columns
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     path = f"{folder}/pool.parquet"
-            ...     write_columns(path, {"id": ["a"], "prompt": ["1+1="], "answer": ["2"]})
-            ...     pool = PromptPool.from_parquet(path)
-            >>> pool[0]
-            Prompt(id='a', prompt='1+1=', answer='2', meta={})
-        """
-        need(f"{path}", "pyarrow")
-        import pyarrow
-        import pyarrow.parquet
-
-        path = Path(path)
-        try:
-            rows = pyarrow.parquet.read_table(path).to_pylist()
-        except (OSError, pyarrow.ArrowInvalid) as error:
-            raise PoolError(f"{path}: expected a Parquet file: {error}") from error
-        return cls._from_rows(path, ((f"{path}, row {i}", row) for i, row in enumerate(rows)))
-
-    @classmethod
-    def _from_rows(cls, path: Path, rows: Iterable[tuple[str, dict[str, Any]]]) -> PromptPool:
-        """The pool of these rows, each with its place in the file for messages."""
-        prompts: list[Prompt] = []
-        places: dict[str, str] = {}
-        for where, row in rows:
-            prompt = _prompt_from_row(row, where)
-            first = places.setdefault(prompt.id, where)
-            if first != where:
-                raise PoolError(
-                    f"{where}: prompt id {prompt.id!r} occurs already at {first}; "
-                    "expected distinct ids, since beliefs are saved by id"
-                )
-            prompts.append(prompt)
-        if not prompts:
-            raise PoolError(f"{path}: the pool is empty: expected at least one prompt")
-        return cls(prompts)
+        return cls(stored_prompts([ParquetFile(Path(path), POOL)]))
 
     def to_jsonl(self, path: str | Path) -> None:
-        """Write the pool so that `from_jsonl` reads it back, fingerprint and all."""
-        with Path(path).open("w", encoding="utf-8") as file:
-            for prompt in self._prompts:
-                row = {"id": prompt.id, "prompt": prompt.prompt, "answer": prompt.answer}
-                file.write(json.dumps({**prompt.meta, **row}, ensure_ascii=False) + "\n")
+        """Write the pool so that `from_file` reads it back, fingerprint and all.
 
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PoolError(f"{path}: cannot read the prompts: {error}") from error
-
-
-def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
+        Raises:
+            PoolError: it cannot be written; a file that was there before is whole.
+        """
         try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise PoolError(f"{where}: expected one JSON object a line, got {error}") from error
-        if not isinstance(row, dict):
-            raise PoolError(f"{where}: expected a JSON object, got {type(row).__name__}")
-        yield where, row
+            write_jsonl(path, (prompt.row() for prompt in self._prompts))
+        except OSError as error:
+            raise PoolError(f"{path}: cannot write the prompts: {error.strerror}") from error
 
 
-def _prompt_from_row(row: dict[str, Any], where: str) -> Prompt:
-    missing = [name for name in FIELDS if name not in row]
-    if missing:
-        expected = " and ".join(f"a field {name}" for name in missing)
-        got = ", ".join(map(str, row)) or "none"
-        raise PoolError(f"{where}: expected {expected}, its fields are {got}")
-    values = dict(row)
-    for name in FIELDS:
-        if name != "prompt" and type(values[name]) is int:
-            values[name] = str(values[name])
-        if not isinstance(values[name], str):
+def _distinct(prompts: PromptList) -> PromptList:
+    """PoolError unless there are prompts, and their ids are distinct."""
+    if not prompts:
+        raise PoolError("the pool is empty: expected at least one prompt")
+    positions: dict[str, int] = {}
+    for position, name in enumerate(prompts.ids):
+        first = positions.setdefault(name, position)
+        if first != position:
             raise PoolError(
-                f"{where}: expected {name} to be a string, got {type(values[name]).__name__}"
+                f"prompt id {name!r} occurs at positions {first} and {position}: "
+                "expected distinct ids, since beliefs are saved by id"
             )
-        try:
-            values[name].encode()
-        except UnicodeEncodeError as error:  # JSON can escape half of a surrogate pair
-            raise PoolError(
-                f"{where}: expected {name} to be Unicode text, got a lone surrogate "
-                f"in {values[name]!r:.80}; write the whole character"
-            ) from error
-    id_, prompt, answer = (values.pop(name) for name in FIELDS)
-    return Prompt(id_, prompt, answer, values)
+    return prompts

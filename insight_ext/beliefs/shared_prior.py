@@ -158,9 +158,10 @@ def kinds_of(features: Tensor) -> Tensor:
             f"features: column {int(constant.nonzero()[0])} is "
             f"{float(features[0][constant][0]):g} for every prompt and tells nothing; leave it out"
         )
-    rows, own = torch.unique(features, dim=0, return_inverse=True)
+    kinds: Tensor
+    rows, kinds = torch.unique(features, dim=0, return_inverse=True)
     if len(rows) <= min(MOST_ROWS, len(features) // 2):
-        return own
+        return kinds
     clusters = min(CLUSTERS, max(len(features) // 2, 1))
     x = features.float() - features.float().mean(0)
     x /= x.square().mean(0).sqrt()
@@ -171,4 +172,5 @@ def kinds_of(features: Tensor) -> Tensor:
         sums = torch.zeros_like(centres).index_add_(0, own, x)
         counts = torch.bincount(own, minlength=clusters)[:, None]
         centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
-    return torch.unique(torch.cdist(x, centres).argmin(1), return_inverse=True)[1]
+    kinds = torch.unique(torch.cdist(x, centres).argmin(1), return_inverse=True)[1]
+    return kinds

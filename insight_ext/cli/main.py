@@ -19,12 +19,13 @@ from insight_ext.cli.evidence import (
     run_calibrate,
 )
 from insight_ext.curators import CURATORS, curate
+from insight_ext.curators.rank import rank
 from insight_ext.errors import InsightError
 from insight_ext.kernel.build_info import build_info
 from insight_ext.offline.logs import GroupLog, read_log
-from insight_ext.offline.rank import rank
 from insight_ext.offline.tables import checked_ending
 from insight_ext.plugins import need, parsed_options
+from insight_ext.visible_text import visible_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,8 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     inspecting = commands.add_parser("inspect", help="what a checkpoint knows about the pool")
     inspecting.add_argument("checkpoint", type=Path, help="of a trainer, such as last.ckpt")
     inspecting.add_argument(
-        "--rows", type=int, default=5, help="prompts listed by strength of evidence (5)"
+        "--rows", type=int, default=5, help="prompts listed, next ones and by evidence (5)"
     )
+    inspecting.add_argument(
+        "--pool", type=Path, help="the prompts, for strategies that use their texts"
+    )
+    inspecting.add_argument("--strategy", help="import path of your own strategy, to have it asked")
     inspecting.set_defaults(run=_inspect)
 
     curating = commands.add_parser(
@@ -138,15 +143,19 @@ def _inspect(options: argparse.Namespace) -> None:
     need("inspect", "rich")
     from insight_ext.cli.inspect import inspect
 
-    inspect(options.checkpoint, options.rows)
+    pool = None if options.pool is None else PromptPool.from_file(options.pool)
+    inspect(options.checkpoint, options.rows, pool=pool, strategy=options.strategy)
 
 
 def _add_log(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--log", type=Path, required=True, help="a run's folder, or a .csv, .jsonl, .parquet file"
+        "--log",
+        type=Path,
+        required=True,
+        help="a run's folder, or a log: files, a folder or a pattern",
     )
-    command.add_argument("--pool", type=Path, help="the prompts, .jsonl or .parquet")
-    command.add_argument("--reward", help="column of the reward in a log of TRL's completions")
+    command.add_argument("--pool", type=Path, help="the prompts: a file, a folder or a pattern")
+    command.add_argument("--reward", help="column of the reward in a log of completions")
     command.add_argument(
         "--success-threshold", type=float, default=1.0, help="smallest reward of a success (1.0)"
     )
@@ -199,8 +208,8 @@ def _allocate(options: argparse.Namespace) -> None:
         checked_ending(options.output)
     pool, prompts = (PromptPool.from_file(path) for path in (options.pool, options.prompts))
     columns = allocate(options.checkpoint, pool, prompts, options.budget, options.output)
-    for row in list(zip(*columns.values(), strict=True))[:20]:
-        print("{}  {:.2f}  {}".format(*row))
+    for name, rate, answers in list(zip(*columns.values(), strict=True))[:20]:
+        print(f"{visible_text(str(name))}  {rate:.2f}  {answers}")
 
 
 def _build_info(options: argparse.Namespace) -> None:

@@ -13,7 +13,9 @@ from rich.text import Text
 
 from insight_ext.cli.drawing import beliefs_text, sparkline
 from insight_ext.errors import ArgumentError
-from insight_ext.runs.live import RECENT, RunFolder, Series
+from insight_ext.runs.layout import Metric
+from insight_ext.runs.reader import RECENT, Recent, RunFolder
+from insight_ext.visible_text import visible_text
 
 SPARK = 28  # characters
 
@@ -38,20 +40,20 @@ def _steps(value: float) -> str:
     return f"{value:.1f} steps"
 
 
-ROWS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "reward_mean": ("reward", _number),
-    "frac_mixed": ("mixed groups", _percent),
-    "frac_all_solved": ("all solved", _percent),
-    "frac_all_failed": ("all failed", _percent),
-    "frac_unseen": ("prompts never seen", _percent),
-    "val_accuracy": ("held-out accuracy", _percent),
-    "calibration": ("error of predictions", _number),
-    "staleness_mean": ("staleness, mean", _steps),
-    "staleness_max": ("staleness, most", _steps),
-    "groups_out": ("groups out", _count),
-    "selection_ms": ("selection", _milliseconds),
-    "observation_ms": ("observation", _milliseconds),
-    "step_ms": ("step", _milliseconds),
+ROWS: dict[Metric, tuple[str, Callable[[float], str]]] = {
+    Metric.REWARD: ("reward", _number),
+    Metric.MIXED: ("mixed groups", _percent),
+    Metric.SOLVED: ("all solved", _percent),
+    Metric.FAILED: ("all failed", _percent),
+    Metric.UNSEEN: ("prompts never seen", _percent),
+    Metric.ACCURACY: ("held-out accuracy", _percent),
+    Metric.CALIBRATION: ("error of predictions", _number),
+    Metric.STALENESS_MEAN: ("staleness, mean", _steps),
+    Metric.STALENESS_MAX: ("staleness, most", _steps),
+    Metric.IN_FLIGHT: ("groups in flight", _count),
+    Metric.SELECTION_MS: ("selection", _milliseconds),
+    Metric.OBSERVATION_MS: ("observation", _milliseconds),
+    Metric.STEP_MS: ("step", _milliseconds),
 }
 
 
@@ -87,7 +89,9 @@ def top(
 
 def view(run: RunFolder, now: float) -> Group:
     """One frame of at most 80 columns; `now` in seconds since the epoch."""
-    parts: list[Text | Table] = [Text(str(run.path), style="bold", overflow="ellipsis")]
+    parts: list[Text | Table] = [
+        Text(visible_text(str(run.path)), style="bold", overflow="ellipsis")
+    ]
     if run.written is None:
         waits = "nothing logged yet: waiting for the first of log_every_n_steps steps"
         return Group(*parts, Text(waits))
@@ -105,17 +109,17 @@ def _status(run: RunFolder, now: float) -> str:
     assert run.written is not None
     series = run.series
     parts = [] if run.step is None else [f"step {run.step:,}"]
-    if pace := _pace(series.get("train_seconds")):
+    if pace := _pace(series.get(Metric.TRAIN_SECONDS)):
         parts.append(pace)
-    if "rollouts_generated" in series:
-        parts.append(f"{series['rollouts_generated'][-1][1]:,.0f} rollouts")
-    if "train_seconds" in series:
-        parts.append(f"{_duration(series['train_seconds'][-1][1])} of training")
+    if Metric.ROLLOUTS in series:
+        parts.append(f"{series[Metric.ROLLOUTS][-1][1]:,.0f} rollouts")
+    if Metric.TRAIN_SECONDS in series:
+        parts.append(f"{_duration(series[Metric.TRAIN_SECONDS][-1][1])} of training")
     parts.append(f"written {_duration(max(now - run.written, 0.0))} ago")
     return ", ".join(parts)
 
 
-def _pace(seconds: Series | None) -> str:
+def _pace(seconds: Recent | None) -> str:
     """Steps per second of training over the values kept; empty with fewer than two."""
     if not seconds or seconds[-1][1] <= seconds[0][1]:
         return ""
@@ -129,7 +133,7 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if whole >= 60 else f"{whole} s"
 
 
-def _table(series: dict[str, Series]) -> Table:
+def _table(series: dict[str, Recent]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("")
     table.add_column("latest", justify="right")

@@ -6,7 +6,7 @@ import numpy as np
 
 from insight_ext.curators.curation import Curation, best
 from insight_ext.errors import ArgumentError, ObservationError
-from insight_ext.offline.logs import Floats, GroupLog, Integers
+from insight_ext.offline.logs import Floats, GroupLog, Integers, parts_of
 
 
 def lim(
@@ -95,10 +95,11 @@ def epochs(log: GroupLog, steps_per_epoch: int | None = None) -> tuple[Integers,
         return (log.step - log.step.min()) // steps_per_epoch, 0
     if log.epoch is not None:
         return np.unique(log.epoch, return_inverse=True)[1], 0
-    prompts = len(np.unique(log.prompt))
-    whole = len(log) // prompts * prompts
-    visits = np.arange(len(log))
-    return np.where(visits < whole, visits // prompts, -1), len(log) - whole
+    prompts = int(np.count_nonzero(np.bincount(log.prompt)))
+    epoch: Integers = np.arange(len(log), dtype=log.prompt.dtype) // prompts
+    unused = len(log) % prompts
+    epoch[len(log) - unused :] = -1
+    return epoch, unused
 
 
 def learning_curves(log: GroupLog, epoch: Integers) -> Floats:
@@ -106,14 +107,16 @@ def learning_curves(log: GroupLog, epoch: Integers) -> Floats:
 
     Several visits in an epoch count together.
     """
-    used = epoch >= 0
-    shape = len(log.ids), int(epoch.max()) + 1
-    successes, rollouts = np.zeros(shape), np.zeros(shape)
-    np.add.at(successes, (log.prompt[used], epoch[used]), log.successes[used])
-    np.add.at(rollouts, (log.prompt[used], epoch[used]), log.rollouts[used])
-    curves = np.full(shape, np.nan)
+    prompts, epochs = len(log.ids), int(epoch.max()) + 1
+    successes, rollouts = np.zeros((2, prompts * epochs))
+    for part in parts_of(len(log)):
+        used = epoch[part] >= 0
+        place = log.prompt[part][used].astype(np.int64) * epochs + epoch[part][used]
+        for total, counts in ((successes, log.successes), (rollouts, log.rollouts)):
+            np.add.at(total, place, counts[part][used].astype(np.float64))
+    curves = np.full(prompts * epochs, np.nan)
     np.divide(successes, rollouts, out=curves, where=rollouts > 0)
-    return curves
+    return curves.reshape(prompts, epochs)
 
 
 def fill_gaps(curves: Floats) -> Floats:

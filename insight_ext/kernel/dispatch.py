@@ -16,9 +16,10 @@ from insight_ext import _C
 from insight_ext.errors import ArgumentError, BeliefError, DeviceError
 
 # What the kernel's outcome codes mean (csrc/top_k.h).
-DONE, BAD_BELIEF, BAD_CANDIDATE, BAD_EXCLUSION, TOO_FEW_ELIGIBLE = range(5)
+DONE, BAD_BELIEF, BAD_CANDIDATE, BAD_EXCLUSION, TOO_FEW_ELIGIBLE, BAD_SCORE, CHANGED = range(7)
 
 WORD = 1 << 64
+MOST_THREADS = (1 << 31) - 1  # that the kernel's int can say
 
 
 @dataclass
@@ -46,19 +47,22 @@ def set_num_threads(threads: int | None) -> None:
     """Sets how many threads score and select on the CPU.
 
     Args:
-        threads: at least 1; None follows torch.get_num_threads(), as at the start. (Some rollout
+        threads: at least 1, of which a call starts what its size is worth and the system grants;
+            None follows torch.get_num_threads(), as at the start. (Some rollout
             engines replace torch.set_num_threads by a no-op; this one stays.)
 
     Raises:
-        ArgumentError: threads below 1.
+        ArgumentError: threads no int, or below 1.
 
     Determinism: results do not depend on it.
 
     Example:
         >>> set_num_threads(None)
     """
-    if threads is not None and threads < 1:
-        raise ArgumentError(f"threads: expected at least 1 or None, got {threads}")
+    if threads is not None:
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise ArgumentError(f"threads: expected at least 1 or None, got {threads!r}")
+        threads = min(threads, MOST_THREADS)
     execution.threads = threads
 
 
@@ -109,6 +113,19 @@ def raise_for(
             )
     if code == TOO_FEW_ELIGIBLE:
         raise ArgumentError(f"k: expected at most the {where} eligible prompts, got {k}")
+    if code == BAD_SCORE:
+        raise ArgumentError(f"scores: expected numbers, got NaN at position {where}")
+    if code == CHANGED:
+        raise BeliefError(
+            "beliefs: expected them to stay as they are while a selection runs, but they changed; "
+            "let it end first, and select again"
+        )
+
+
+def is_capturing(device: torch.device) -> bool:
+    """Whether this device's current stream is being captured into a graph."""
+    with torch.cuda.device(device):
+        return torch.cuda.is_current_stream_capturing()
 
 
 def require_cuda(device: torch.device) -> None:
@@ -173,7 +190,7 @@ def cuda_score(
         alpha.device.index,
         torch.cuda.current_stream(alpha.device).cuda_stream,
     )
-    if not torch.cuda.is_current_stream_capturing():
+    if not is_capturing(alpha.device):
         code, where = outcome.tolist()
         raise_for(code, where, alpha, beta, first=first)
     return scores
@@ -277,7 +294,7 @@ def cuda_select_top_k(
         tuning,
     )
     # While a graph is captured nothing may be read back: a failure shows as indices of -1.
-    if not torch.cuda.is_current_stream_capturing():
+    if not is_capturing(alpha.device):
         code, where = outcome.tolist()
         raise_for(code, where, alpha, beta, k, listed, excluded, first)
     return indices, scores

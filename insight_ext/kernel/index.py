@@ -10,7 +10,15 @@ from torch import Tensor
 from insight_ext import _C
 from insight_ext.errors import ArgumentError
 from insight_ext.kernel.dispatch import DONE, address, execution, raise_for, size
-from insight_ext.kernel.ops import Selection, check_beliefs, check_seed, check_subset
+from insight_ext.kernel.ops import (
+    Selection,
+    as_tensor,
+    check_beliefs,
+    check_score,
+    check_seed,
+    check_sorted,
+    check_subset,
+)
 from insight_ext.kernel.scores import Score, WeightedInformation
 
 
@@ -55,7 +63,9 @@ class PoolIndex:
         *,
         seed: int = 0,
     ) -> None:
+        alpha, beta = as_tensor("alpha", alpha), as_tensor("beta", beta)
         check_beliefs(alpha, beta)
+        check_score(score)
         if alpha.device.type != "cpu" or alpha.numel() == 0:
             raise ArgumentError(
                 "alpha: expected at least one belief on the CPU, "
@@ -68,6 +78,7 @@ class PoolIndex:
             )
         check_seed(seed)
         self.alpha, self.beta = alpha, beta
+        self._memory = self._present_memory()
         self._index = _C.cpu.PoolIndex(
             score.kind,
             score.parameters(),
@@ -81,17 +92,25 @@ class PoolIndex:
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Reads every belief again, after a change that no list describes."""
+        """Reads every belief again, after a change that no list describes.
+
+        Raises:
+            BeliefError: an invalid belief; `index` is the first. The next selection reads every
+                belief again.
+        """
+        self._check_memory()
         self._raise_for(*self._index.rebuild())
 
     def update(self, indices: Any) -> None:
         """Takes note that the beliefs at these int64 indices have changed.
 
         Raises:
-            ArgumentError: an index outside the pool. BeliefError: an invalid belief.
+            ArgumentError: an index outside the pool.
+            BeliefError: an invalid belief. Then no change is noted: mend it, and tell all again.
 
         Cost: the blocks that hold them, 128 beliefs each.
         """
+        self._check_memory()
         changed = check_subset("indices", indices, self.alpha)
         if changed is None or changed.dtype != torch.int64:
             raise ArgumentError(f"indices: expected int64 indices, got {indices!r}")
@@ -106,8 +125,14 @@ class PoolIndex:
             exclude: int64 indices of prompts not to choose.
             sorted: best first if true, by ascending index if not.
 
-        Cost: about k + len(exclude) blocks of 128 beliefs.
+        Raises:
+            ArgumentError: k or exclude as in `select_top_k`.
+            BeliefError: an invalid belief among those that were read.
+
+        Cost: about k + len(exclude) blocks of 128 beliefs; a pass after a rebuild that failed.
         """
+        self._check_memory()
+        check_sorted(sorted)
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= self.alpha.numel():
             raise ArgumentError(f"k: expected 1 to the pool's {self.alpha.numel()}, got {k!r}")
         excluded = check_subset("exclude", exclude, self.alpha)
@@ -125,6 +150,16 @@ class PoolIndex:
     def visited(self) -> int:
         """How many beliefs the latest selection looked at."""
         return self._index.visited()
+
+    def _present_memory(self) -> tuple[int, int, int, int]:
+        return address(self.alpha), size(self.alpha), address(self.beta), size(self.beta)
+
+    def _check_memory(self) -> None:
+        if self._present_memory() != self._memory:
+            raise ArgumentError(
+                "alpha, beta: expected the memory that the index was built over, but the tensors "
+                "were resized or moved; build a new PoolIndex"
+            )
 
     def _raise_for(
         self,

@@ -14,6 +14,7 @@ from insight_ext import _C
 from insight_ext.errors import ArgumentError
 from insight_ext.kernel.dispatch import (
     DONE,
+    TOO_FEW_ELIGIBLE,
     WORD,
     raise_for,
     score_operator,
@@ -42,23 +43,47 @@ def as_tensor(name: str, values: Any) -> Tensor:
     """A tensor over the caller's memory: a tensor, a NumPy array, or anything with __dlpack__."""
     if isinstance(values, Tensor):
         return values
-    if isinstance(values, np.ndarray):
-        return torch.from_numpy(values)
-    if hasattr(values, "__dlpack__"):
-        return torch.utils.dlpack.from_dlpack(values)
+    try:
+        if isinstance(values, np.ndarray):
+            return torch.from_numpy(values)
+        if hasattr(values, "__dlpack__"):
+            return torch.utils.dlpack.from_dlpack(values)
+    except (TypeError, ValueError, AttributeError, RuntimeError, BufferError) as error:
+        raise ArgumentError(f"{name}: expected memory that torch can share; {error}") from error
     raise ArgumentError(
         f"{name}: expected a tensor, a NumPy array or an object with __dlpack__, "
         f"got {type(values).__name__}"
     )
 
 
+def check_array(name: str, values: Any, dtype: torch.dtype) -> None:
+    """ArgumentError unless it is a dense tensor of this dtype with one dimension."""
+    if not isinstance(values, Tensor):
+        raise ArgumentError(f"{name}: expected a tensor, got {type(values).__name__}")
+    if values.dtype != dtype:
+        raise ArgumentError(f"{name}: expected dtype {str(dtype)[6:]}, got {values.dtype}")
+    if values.dim() != 1:
+        raise ArgumentError(f"{name}: expected shape (N,), got {tuple(values.shape)}")
+    if values.layout != torch.strided:
+        raise ArgumentError(f"{name}: expected dense memory, got {values.layout}")
+
+
+def check_int(name: str, value: Any) -> None:
+    """ArgumentError unless it is an int."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ArgumentError(f"{name}: expected an int, got {value!r}")
+
+
+def check_sorted(sorted: Any) -> None:
+    """ArgumentError unless it is a bool."""
+    if not isinstance(sorted, bool):
+        raise ArgumentError(f"sorted: expected True or False, got {sorted!r}")
+
+
 def check_beliefs(alpha: Tensor, beta: Tensor) -> None:
     """ArgumentError unless both are float32 (N,), contiguous and on one device."""
     for name, values in (("alpha", alpha), ("beta", beta)):
-        if values.dtype != torch.float32:
-            raise ArgumentError(f"{name}: expected dtype float32, got {values.dtype}")
-        if values.dim() != 1:
-            raise ArgumentError(f"{name}: expected shape (N,), got {tuple(values.shape)}")
+        check_array(name, values, torch.float32)
         if not values.is_contiguous():
             raise ArgumentError(
                 f"{name}: expected contiguous memory, got strides {values.stride()}; "
@@ -82,8 +107,8 @@ def check_score(score: Any) -> None:
 
 def check_seed(seed: int) -> None:
     """ArgumentError unless it is a 64-bit word."""
-    if not 0 <= seed < WORD:
-        raise ArgumentError(f"seed: expected 0 to 2^64 - 1, got {seed}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < WORD:
+        raise ArgumentError(f"seed: expected 0 to 2^64 - 1, got {seed!r}")
 
 
 def check_first(first: Any, count: int) -> None:
@@ -150,6 +175,8 @@ def as_subset(name: str, values: Any, device: torch.device | str) -> Tensor:
     subset = as_tensor(name, values)
     if subset.dtype not in (torch.int64, torch.bool):
         raise ArgumentError(f"{name}: expected int64 indices or a bool mask, got {subset.dtype}")
+    if subset.layout != torch.strided:
+        raise ArgumentError(f"{name}: expected dense memory, got {subset.layout}")
     if subset.dim() != 1 or not subset.is_contiguous():
         raise ArgumentError(
             f"{name}: expected one contiguous dimension, got shape {tuple(subset.shape)} "
@@ -233,8 +260,8 @@ def select_top_k(
     a, b = as_tensor("alpha", alpha), as_tensor("beta", beta)
     check_beliefs(a, b)
     n = a.numel()
-    if isinstance(k, bool) or not isinstance(k, int):
-        raise ArgumentError(f"k: expected an int, got {k!r}")
+    check_int("k", k)
+    check_sorted(sorted)
     if not 1 <= k <= n:
         raise ArgumentError(f"k: expected 1 to the pool's {n} prompts, got {k}")
     check_seed(seed)
@@ -274,7 +301,8 @@ def merge_top_k(
         seed, sorted: as `select_top_k` got them.
 
     Raises:
-        ArgumentError: fewer than k prompts.
+        ArgumentError: fewer than k prompts, or k below 1; a score that is NaN; wrong dtype, shape,
+            device or layout.
 
     Determinism: what a selection from the whole pool answers, if each part sent its k best or all.
 
@@ -284,6 +312,22 @@ def merge_top_k(
         >>> merge_top_k(torch.tensor([4, 0, 7]), torch.tensor([0.1, 0.3, 0.2]), 2).indices
         tensor([0, 7])
     """
+    check_array("indices", indices, torch.int64)
+    check_array("scores", scores, torch.float32)
+    for name, values in (("indices", indices), ("scores", scores)):
+        if values.device.type != "cpu":
+            raise ArgumentError(f"{name}: expected the CPU, got {values.device}")
+    if indices.shape != scores.shape:
+        raise ArgumentError(
+            f"scores: expected one for each of {indices.numel()} prompts, got {scores.numel()}"
+        )
+    check_int("k", k)
+    if k < 1:
+        raise ArgumentError(f"k: expected 1 or more, got {k}")
+    check_seed(seed)
+    check_sorted(sorted)
+    if k > indices.numel():
+        raise_for(TOO_FEW_ELIGIBLE, indices.numel(), scores, scores, k)
     found, values = indices.contiguous(), scores.contiguous()
     best = torch.empty(k, dtype=torch.int64)
     best_scores = torch.empty(k, dtype=torch.float32)
@@ -380,8 +424,17 @@ def draw_distinct(size: int, count: int, seed: int, draw: int) -> Tensor:
     Returns:
         int64 of shape (count,), in no particular order.
 
+    Raises:
+        ArgumentError: a size below 0, a count outside [0, size], an argument that is no int.
+
     Cost: O(count).
     """
+    for name, value in (("size", size), ("count", count), ("seed", seed), ("draw", draw)):
+        check_int(name, value)
+    if not 0 <= size <= MOST:
+        raise ArgumentError(f"size: expected 0 to 2^63 - 1, got {size}")
+    if not 0 <= count <= size:
+        raise ArgumentError(f"count: expected 0 to the {size} there are, got {count}")
     drawn = torch.empty(count, dtype=torch.int64)
-    _C.cpu.draw_distinct(size, count, seed % WORD, draw, drawn.data_ptr())
+    _C.cpu.draw_distinct(size, count, seed % WORD, draw % WORD, drawn.data_ptr())
     return drawn

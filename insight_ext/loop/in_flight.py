@@ -190,7 +190,7 @@ class InFlight(Stateful):
             ObservationError: see `receive`.
         """
         plain = [_plain(at, result) for at, result in enumerate(results)]
-        sizes = {flight.group: flight.of for flight in self if flight.of is not None}
+        said: dict[int, int] = {}  # sizes of groups in flight, by these results
         for result in plain:
             where, size = f"result of group {result.group}", result.of
             assert size is not None
@@ -205,7 +205,10 @@ class InFlight(Stateful):
                     f"{where}: expected rollouts among 0 to {size - 1}, got {len(result.rewards)} "
                     f"from {result.first} on; nothing was taken in"
                 )
-            known = sizes.setdefault(result.group, size) if result.group in self._flights else size
+            flight = self._flights.get(result.group)
+            known = size
+            if flight is not None:
+                known = said.setdefault(result.group, size if flight.of is None else flight.of)
             if known != size:
                 raise ObservationError(
                     f"{where}: expected a group of {known} rollouts as before, got one of {size}; "
@@ -238,19 +241,18 @@ class InFlight(Stateful):
             self._put(Flight(group, prompt, step, version, None if of < 0 else of))
 
     @property
-    def received(self) -> Tensor:
-        """What came back, float64 of shape (r, 4): group, rollout number, reward, uncertainty."""
+    def received(self) -> list[list[float]]:
+        """What came back, a row each: group, rollout number, reward, uncertainty or NaN."""
         nan = math.nan
-        rows = [
+        return [
             [flight.group, number, reward, flight.uncertainty.get(number, nan)]
             for flight in self
             for number, reward in flight.rewards.items()
         ]
-        return torch.tensor(rows, dtype=torch.float64).view(-1, 4)
 
     @received.setter
-    def received(self, saved: Tensor) -> None:
-        for group, number, reward, uncertainty in saved.tolist():
+    def received(self, saved: list[list[float]]) -> None:
+        for group, number, reward, uncertainty in saved:
             flight = self._flights.get(int(group))
             if flight is not None:  # else the pool has lost its prompt
                 flight.rewards[int(number)] = reward

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from insight_ext.beliefs.group import Group, as_rewards
-from insight_ext.beliefs.pool import Prompt, PromptPool
+from insight_ext.beliefs.pool import PromptPool
 from insight_ext.beliefs.pool_change import PoolChange
+from insight_ext.data.prompt import Prompt
 from insight_ext.distributed.ranks import Ranks, digest
 from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
 from insight_ext.filters import Filter, given_filter
@@ -177,7 +178,8 @@ class SelectionLoop(Stateful):
             raise ArgumentError(f"k: expected an integer in [1, {len(self.pool)}], got {k}")
         if step < self.step:
             raise ArgumentError(f"step: expected {self.step} or a later one, got {step}")
-        self._agree_once()
+        if not self._agreed:
+            self.agree()
         start = perf_counter()
         chosen = self._first_again(k)
         if len(chosen) < k:
@@ -232,11 +234,10 @@ class SelectionLoop(Stateful):
 
     def report_all(self, results: Iterable[GroupResult]) -> None:
         """`report` of many groups at once; of several results with one wrong, none is taken in."""
-        checked = self._flights.checked(results)
         if self.ranks.size == 1:
-            self._flights.receive(checked)
+            self._flights.receive(results)
         else:
-            self._reported += checked
+            self._reported += self._flights.checked(results)
 
     def observe(self, index: int, rewards: Any) -> None:
         """Say what came of a prompt that the loop did not deal, by its position in the pool.
@@ -369,7 +370,9 @@ class SelectionLoop(Stateful):
             CheckpointError: damaged, or of another format, pool, strategy, filter or setting;
                 nothing was changed.
         """
-        fitting = self._fitting(state)
+        fitting, change = self._fitting(state)
+        if change is not None:
+            warnings.warn(f"the pool changed since the checkpoint: {change}", stacklevel=2)
         self._say_what_differs(state["told"])
         self._apply(fitting)
         self._agreed = False
@@ -411,19 +414,12 @@ class SelectionLoop(Stateful):
         Raises:
             ArgumentError: they have not; on all of them.
         """
-        if self.ranks.size == 1:
-            return
-        own = super().state_dict()
-        self._same("pool", f"{self.pool.fingerprint} ({len(self.pool)} prompts)")
-        self._same("strategy and beliefs", digest(own))
+        if self.ranks.size > 1:
+            self._same("pool", f"{self.pool.fingerprint} ({len(self.pool)} prompts)")
+            self._same("strategy and beliefs", digest(super().state_dict()))
         self._agreed = True
 
     # How it works
-
-    def _agree_once(self) -> None:
-        if not self._agreed:
-            self.agree()
-            self._agreed = True
 
     def _same(self, name: str, own: str) -> None:
         everyone = self.ranks.gathered(own)
@@ -542,8 +538,8 @@ class SelectionLoop(Stateful):
                     stacklevel=3,
                 )
 
-    def _fitting(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The state as one of the present pool, checked."""
+    def _fitting(self, state: Mapping[str, Any]) -> tuple[Mapping[str, Any], PoolChange | None]:
+        """The state as one of the present pool, checked; and how the pool changed, if it did."""
         if not isinstance(state, Mapping) or "format" not in state:
             raise CheckpointError(
                 "the checkpoint holds no beliefs: expected one written with a SelectionLoop; to "
@@ -554,19 +550,18 @@ class SelectionLoop(Stateful):
                 f"the checkpoint's beliefs have format {state['format']}: expected {FORMAT}; "
                 "resume with the version that wrote it"
             )
-        parts = {name: part for name, part in state.items() if name != "digest"}
-        if digest(parts) != state.get("digest"):
+        found = digest({name: part for name, part in state.items() if name != "digest"})
+        if found != state.get("digest"):
             raise CheckpointError(
                 "the checkpoint's beliefs are damaged: expected the digest "
-                f"{state.get('digest')}, got {digest(parts)}; take another checkpoint"
+                f"{state.get('digest')}, got {found}; take another checkpoint"
             )
-        fitting: Mapping[str, Any] = state
+        fitting, change = state, None
         if state["pool"]["fingerprint"] != self.pool.fingerprint:
             change = PoolChange(state["pool"], self.pool)
             fitting = carried(state, super().state_dict(), change)
-            warnings.warn(f"the pool changed since the checkpoint: {change}", stacklevel=4)
         super().check_state(fitting)
-        return fitting
+        return fitting, change
 
 
 def _is_plain(value: Any) -> bool:

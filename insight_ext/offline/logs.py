@@ -1,9 +1,8 @@
-"""Logs of rolled-out groups: of this project's runs, of TRL's, or anybody's."""
+"""Logs of rolled-out groups: of this project's runs, of other trainers, or anybody's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError, ObservationError
-from insight_ext.offline.tables import Table, read_tables
-from insight_ext.offline.trl_logs import is_completion_log, read_completions
+from insight_ext.plugins import need
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -25,15 +23,31 @@ GROUPS = "groups.parquet"
 RUN_FILES = ("metrics.csv", "config.yaml", "checkpoints", "experiment.json")
 
 
+PART = 1 << 18  # visits looked at together
+
+
+def parts_of(visits: int) -> Iterator[slice]:
+    """A log's visits in parts, so that what is worked out about them takes little memory.
+
+    Example:
+        >>> [(part.start, part.stop) for part in parts_of(300_000)]
+        [(0, 262144), (262144, 300000)]
+    """
+    for start in range(0, visits, PART):
+        yield slice(start, min(start + PART, visits))
+
+
 @dataclass(frozen=True)
 class GroupLog:
     """Visits of prompts in the order of time; every array has shape (V,).
 
+    Whole numbers are int64, or int32 where those of a log that was read fit.
+
     Attributes:
         ids: the prompts; of the pool if one was given, else in the order of their first visit.
-        prompt: int64, position in `ids`.
-        successes, rollouts: int64, `0 <= successes <= rollouts`, `rollouts >= 1`.
-        step, epoch: int64, not decreasing; None where not logged. One of them is there.
+        prompt: position in `ids`.
+        successes, rollouts: `0 <= successes <= rollouts`, `rollouts >= 1`.
+        step, epoch: not decreasing; None where not logged. One of them is there.
         uncertainty: float64, finite; None where not logged.
     """
 
@@ -64,22 +78,24 @@ class GroupLog:
 
 
 def read_log(
-    path: str | Path,
+    path: str | Path | Iterable[str | Path],
     *,
     pool: PromptPool | None = None,
     reward: str | None = None,
     success_threshold: float = 1.0,
 ) -> GroupLog:
-    """Read a log of groups, or TRL's log of completions.
+    """Read a log with a row for each group, or one with a row for each completion.
 
     A row of groups has `id`, `epoch` or `step` (or both), `successes`, `rollouts`, and may have
     `uncertainty`; other columns are ignored. A run of this project writes such a log into its
-    folder as `groups.parquet/`. For TRL's logs see `insight_ext.offline.trl_logs`.
+    folder as `groups.parquet/`. Completions are counted into groups; those that TRL, verl,
+    verifiers and lm-eval log are known, see `insight_ext.offline.completion_rows`. Without a step
+    all completions are of one moment.
 
     Args:
-        path: a `.csv`, `.jsonl` or `.parquet` file, a folder of such files, or the folder of a run
+        path: files, a pattern or a folder, as for `PromptPool.from_file`, or the folder of a run
             of this project.
-        pool: the prompts that the log is about; ids then have to be among them.
+        pool: the prompts that the log is about; ids, or else texts, then have to be among them.
         reward, success_threshold: of completion logs: the column of the reward, and the smallest
             reward of a success.
 
@@ -91,6 +107,10 @@ def read_log(
             experiment with several runs, or of a run without `groups.parquet`.
         ObservationError: no rows, missing columns, or a bad row: successes > rollouts, negative
             numbers, no id or one that is not in the pool. File and row are named.
+        InsightError: pyarrow is missing.
+
+    Cost: up to 20 bytes of memory are kept for each group, and as many while it is read, whatever
+        else its row holds; files are read in parts (`python -m benchmarks.bench_reading`).
 
     Example:
         >>> import tempfile
@@ -103,13 +123,23 @@ def read_log(
         >>> log.ids, log.successes.tolist()
         (('a', 'b'), [8, 2])
     """
-    tables = [table for table in read_tables(_groups_of(Path(path))) if table.columns]
-    if tables and is_completion_log(tables[0]):
-        tables = read_completions(tables, pool, reward, success_threshold)
-    tables = [table for table in tables if len(table)]
-    if not tables:
+    need("reading logs", "pyarrow")
+    from insight_ext.data.files import LOG
+    from insight_ext.data.read import open_data
+    from insight_ext.offline.completion_rows import has_completions, read_completions
+    from insight_ext.offline.group_rows import read_groups
+    from insight_ext.offline.prompt_ids import PromptIds
+
+    paths = _groups_of(Path(path)) if isinstance(path, str | Path) else path
+    files = [file for file in open_data(paths, LOG) if file.names]
+    prompts = PromptIds(pool)
+    if files and has_completions(files[0], reward):
+        visits = read_completions(files, prompts, reward, success_threshold)
+    else:
+        visits = _joined(list(read_groups(files, prompts)))
+    if not len(visits["prompt"]):
         raise ObservationError(f"{path}: expected at least one row, found none; log a few steps")
-    return _joined([_checked(table, pool) for table in tables], pool)
+    return _in_order(visits, prompts.names, pool)
 
 
 def _groups_of(path: Path) -> Path:
@@ -130,104 +160,41 @@ def _groups_of(path: Path) -> Path:
     return path
 
 
-def _checked(table: Table, pool: PromptPool | None) -> dict[str, Any]:
-    table.need("id", "successes", "rollouts")
-    times = [name for name in ("step", "epoch") if name in table.columns]
-    if not times:
-        raise table.lacks("step or epoch")
-    columns: dict[str, Any] = {"id": _ids(table, pool)}
-    for name in ("successes", "rollouts", *times):
-        columns[name] = whole_numbers(table, name)
-    successes, rollouts = columns["successes"], columns["rollouts"]
-    for name, bad, expected in (
-        ("rollouts", rollouts < 1, "at least 1"),
-        ("successes", successes < 0, "at least 0"),
-        ("successes", successes > rollouts, "at most the row's rollouts"),
-        *((name, columns[name] < 0, "at least 0") for name in times),
-    ):
-        if bad.any():
-            row = int(np.argmax(bad))
-            of = f" of {rollouts[row]} rollouts" if name == "successes" else ""
-            raise ObservationError(
-                f"{table.where(row)}: expected {name} to be {expected}, "
-                f"got {columns[name][row]}{of}"
-            )
-    if "uncertainty" in table.columns:
-        columns["uncertainty"] = finite_numbers(table, "uncertainty")
-    return columns
-
-
-def _ids(table: Table, pool: PromptPool | None) -> list[str]:
-    values = table.columns["id"]
-    known = None if pool is None else set(pool.ids)
-    ids = []
-    for row, value in enumerate(values):
-        if not isinstance(value, str | int | np.integer) or value == "":
-            raise ObservationError(f"{table.where(row)}: expected an id, got {value!r}")
-        if known is not None and str(value) not in known:
-            raise ObservationError(
-                f"{table.where(row)}: expected an id of the pool's {len(known)} prompts, "
-                f"got {str(value)!r}; give the pool that the log was written with"
-            )
-        ids.append(str(value))
-    return ids
-
-
-def whole_numbers(table: Table, name: str) -> Integers:
-    """A column as int64; texts such as "3" count, since CSV has nothing else."""
-    values = table.columns[name]
-    if isinstance(values, np.ndarray):
-        return values.astype(np.int64)
-    numbers = np.empty(len(values), dtype=np.int64)
-    for row, value in enumerate(values):
-        try:
-            number = float(value) if isinstance(value, float) else int(value)
-            numbers[row] = number
-        except (TypeError, ValueError, OverflowError):
-            number = None
-        if isinstance(value, bool) or number != numbers[row]:
-            raise ObservationError(
-                f"{table.where(row)}: expected {name} to be a whole number, got {value!r}"
-            )
-    return numbers
-
-
-def finite_numbers(table: Table, name: str) -> Floats:
-    """A column as float64 without NaN and infinities."""
-    numbers = np.full(len(table), np.nan)
-    for row, value in enumerate(table.columns[name]):
-        with suppress(TypeError, ValueError):
-            numbers[row] = float(value)
-        if not np.isfinite(numbers[row]):
-            raise ObservationError(
-                f"{table.where(row)}: expected {name} to be a finite number, got {value!r}"
-            )
-    return numbers
-
-
-def _joined(parts: Sequence[dict[str, Any]], pool: PromptPool | None) -> GroupLog:
-    def column(name: str) -> Any:
-        if not all(name in part for part in parts):
-            return None
-        return np.concatenate([part[name] for part in parts])
-
-    step, epoch = column("step"), column("epoch")
-    if step is None and epoch is None:
+def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The columns that all parts have, one after another."""
+    if not parts:
+        return {"prompt": np.empty(0, dtype=np.int64)}
+    shared = [name for name in parts[0] if all(name in part for part in parts)]
+    if "step" not in shared and "epoch" not in shared:
         raise ObservationError("expected the log's files to share a column step or epoch")
-    order = np.argsort(epoch if step is None else step, kind="stable")
-    names = np.array([name for part in parts for name in part["id"]], dtype=object)[order]
-    ids = tuple(dict.fromkeys(names)) if pool is None else pool.ids
-    position = {name: at for at, name in enumerate(ids)}
+    return {name: np.concatenate([part.pop(name) for part in parts]) for name in shared}
 
-    def ordered(values: Any) -> Any:
-        return None if values is None else values[order]
 
+def _in_order(visits: dict[str, Any], names: tuple[str, ...], pool: PromptPool | None) -> GroupLog:
+    """The log of these visits, by time; without a pool prompts come by their first visit."""
+    time = visits["step"] if "step" in visits else visits["epoch"]
+    if (time[1:] < time[:-1]).any():
+        order = np.argsort(time, kind="stable")
+        visits = {name: values[order] for name, values in visits.items()}
+    if pool is None:
+        order = _first_visits(visits["prompt"], len(names))
+        position = np.empty(len(names), dtype=np.int32)
+        position[order] = np.arange(len(order))
+        for part in parts_of(len(time)):
+            visits["prompt"][part] = position[visits["prompt"][part]]
+        names = tuple(names[at] for at in order)
     return GroupLog(
-        ids=ids,
-        prompt=np.array([position[name] for name in names], dtype=np.int64),
-        successes=ordered(column("successes")),
-        rollouts=ordered(column("rollouts")),
-        step=ordered(step),
-        epoch=ordered(epoch),
-        uncertainty=ordered(column("uncertainty")),
+        ids=names,
+        **{name: visits[name] for name in ("prompt", "successes", "rollouts")},
+        step=visits.get("step"),
+        epoch=visits.get("epoch"),
+        uncertainty=visits.get("uncertainty"),
     )
+
+
+def _first_visits(prompt: Integers, count: int) -> Integers:
+    """Those of this many prompts that were visited, by their first visit."""
+    first = np.full(count, len(prompt))
+    for part in reversed(list(parts_of(len(prompt)))):
+        first[prompt[part][::-1]] = np.arange(part.start, part.stop)[::-1]
+    return np.argsort(first, kind="stable")[: np.count_nonzero(first < len(prompt))]

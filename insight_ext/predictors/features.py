@@ -68,7 +68,7 @@ def features_of(pool: PromptPool, source: str) -> Tensor:
         ArgumentError: an unknown source, a missing field, or a file that does not fit the pool.
 
     Example:
-        >>> from insight_ext.beliefs.pool import Prompt
+        >>> from insight_ext.data.prompt import Prompt
         >>> pool = PromptPool([Prompt("a", "1+1=", "2", {"digits": 1}),
         ...                    Prompt("b", "12+34=", "46", {"digits": 2})])
         >>> features_of(pool, "meta:digits").tolist()

@@ -15,8 +15,7 @@ from insight_ext.report.measures import (
     first_visits,
     reliability,
 )
-from insight_ext.report.tables import Groups
-from insight_ext.runs.reader import Run
+from insight_ext.runs.reader import Groups, Run
 
 Outcomes = tuple[Floats, NDArray[np.int64], NDArray[np.int64]]
 
@@ -35,7 +34,7 @@ def calibration_of(runs: Sequence[Run]) -> Calibration | None:
     First visits are kept apart: without informative priors their prediction is the prior's mean,
     which says nothing about the beliefs.
     """
-    parts = [(run.groups, first_visits(run.groups.index)) for run in runs if run.groups]
+    parts = [(run.groups, first_visits(run.groups.prompt)) for run in runs if run.groups]
     seen = [_pick(groups, ~first & np.isfinite(groups.predicted)) for groups, first in parts]
     fresh = [_pick(groups, first & np.isfinite(groups.predicted)) for groups, first in parts]
     curve, first_curve = _pooled(seen), _pooled(fresh)

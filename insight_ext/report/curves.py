@@ -8,10 +8,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from insight_ext.report.measures import Floats
+from insight_ext.runs.layout import Metric
 from insight_ext.runs.reader import Run
-
-ACCURACY = "val_accuracy"
-KIND_PREFIX = f"{ACCURACY}/"
 
 Effort = Literal["steps", "rollouts", "seconds"]
 WINDOWS = 25
@@ -45,40 +43,46 @@ def effort_after(run: Run, steps: Floats, effort: Effort) -> Floats | None:
             return None
         total = np.concatenate(([0], np.cumsum(run.groups.rollouts)))
         return np.asarray(total[np.searchsorted(run.groups.step, steps)], np.float64)
-    if "train_seconds" not in run.metrics:
+    if Metric.TRAIN_SECONDS not in run.metrics:
         return None
-    logged = run.metrics["train_seconds"]
+    logged = run.metrics[Metric.TRAIN_SECONDS]
     done = np.concatenate(([0], logged.steps + 1))
-    return np.interp(steps, done, np.concatenate(([0.0], logged.values)))
+    seconds = np.concatenate(([0.0], logged.values))
+    return np.interp(steps, done, seconds, right=np.nan)
 
 
-def accuracy_curve(run: Run, effort: Effort = "steps", column: str = ACCURACY) -> Curve | None:
+def accuracy_curve(
+    run: Run, effort: Effort = "steps", metric: str = Metric.ACCURACY
+) -> Curve | None:
     """Held-out accuracy against effort; None if either was not logged.
 
     Lightning counts steps from 0 and numbers an evaluation by the step before it, so that s + 1
-    steps were done when it was made.
+    steps were done when it was made. Evaluations after the last logged effort are left out.
     """
-    if column not in run.metrics:
+    if metric not in run.metrics:
         return None
-    series = run.metrics[column]
-    x = effort_after(run, (series.steps + 1).astype(np.float64), effort)
-    return None if x is None else Curve(x, series.values)
+    steps, values = run.metrics[metric]
+    x = effort_after(run, (steps + 1).astype(np.float64), effort)
+    if x is None or np.isnan(x).all():
+        return None
+    known = ~np.isnan(x)
+    return Curve(x[known], values[known])
 
 
 def gain_curve(run: Run, baseline: Run) -> Curve | None:
-    """Held-out accuracy above the baseline run's at the same steps, as far as both have it."""
+    """Accuracy above the baseline run's, in points, at the same steps as far as both have it."""
     own, other = accuracy_curve(run), accuracy_curve(baseline)
     if own is None or other is None:
         return None
     both = (own.x >= other.x[0]) & (own.x <= other.x[-1])
     x, y = own.x[both], own.y[both]
-    return Curve(x, y - np.interp(x, other.x, other.y)) if len(x) else None
+    return Curve(x, 100.0 * (y - np.interp(x, other.x, other.y))) if len(x) else None
 
 
 def mean_band(curves: Sequence[Curve], points: int | None = None) -> Band:
     """Mean over seeds at the x that all curves cover, linear between their points.
 
-    The common x are those of the first curve, or `points` equally spaced ones. A run that stopped
+    The common x are those of the first curve, or `points` evenly spaced ones. A run that stopped
     at its first point does not shorten the others: it is left out, unless all did.
     """
     low = max(float(curve.x[0]) for curve in curves)
@@ -86,7 +90,8 @@ def mean_band(curves: Sequence[Curve], points: int | None = None) -> Band:
     kept = kept or [curve for curve in curves if curve.x[0] == low]
     high = min(float(curve.x[-1]) for curve in kept)
     inside = (kept[0].x >= low) & (kept[0].x <= high)
-    x = kept[0].x[inside] if points is None else np.linspace(low, high, points)
+    even = points is not None and high > low
+    x = np.linspace(low, high, points or 1) if even else kept[0].x[inside]
     values = np.stack([np.interp(x, curve.x, curve.y) for curve in kept])
     spread = values.std(axis=0, ddof=1) if len(kept) > 1 else np.zeros(len(x))
     return Band(x, values.mean(axis=0), spread)

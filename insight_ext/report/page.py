@@ -3,122 +3,133 @@
 from __future__ import annotations
 
 import base64
-import io
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from itertools import groupby
 from typing import Any
 
-from matplotlib import rc_context
-from matplotlib.figure import Figure
+import yaml
 
-from insight_ext.report.charts.style import Chart, Omission
-from insight_ext.report.page_text import DEFINITIONS, LIMITS, STYLE
-from insight_ext.runs.rows import SummaryRow
+from insight_ext.report.page_text import STYLE
+from insight_ext.report.prompts import Difficult, Visited
+from insight_ext.report.summary import SummaryRow
+from insight_ext.runs.reader import Sample
 
-DPI = 160
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
-    buffer = io.BytesIO()
-    with rc_context({"font.family": "DejaVu Sans"}):
-        figure.savefig(buffer, format="png", dpi=DPI)
-    return buffer.getvalue()
-
-
-def figure_html(chart: Chart, light: bytes, dark: bytes) -> str:
-    """A figure in both themes with its caption."""
-    return (
-        "<figure><picture>"
-        f'<source media="(prefers-color-scheme: dark)" srcset="{_data_url(dark)}">'
-        f'<img src="{_data_url(light)}" alt="{escape(chart.caption)}">'
-        f"</picture><figcaption>{escape(chart.caption)}</figcaption></figure>"
-    )
-
-
-def omission_html(omission: Omission) -> str:
-    """Says which figure is missing and why."""
-    return (
-        f'<p class="omitted"><strong>{escape(omission.title)}</strong> is not shown: '
-        f"{escape(omission.reason)}.</p>"
-    )
-
-
-def compared_html(rows: Sequence[SummaryRow]) -> str:
-    """The table of arms against the baseline; a question that several answer is written once."""
-    lines = []
-    for question, answers in groupby(rows, key=lambda row: row.question):
-        same = list(answers)
-        head = f'<th rowspan="{len(same)}">{escape(question)}</th>'
-        for row in same:
-            verdict = ""
-            if row.verdict:
-                style = row.verdict.replace(" ", "-")
-                verdict = f'<span class="verdict {style}">{row.verdict}</span> '
-            lines.append(
-                f'<tr class="{"first" if head else "more"}">{head}'
-                f"<td>{escape(row.arm)}</td><td>{escape(row.result)}</td>"
-                f"<td>{verdict}{escape(row.target)}</td></tr>"
-            )
-            head = ""
-    if not lines:
-        return "<p>One arm alone: there is nothing to compare.</p>"
-    return (
-        '<table class="compared"><thead><tr><th>Question</th><th>Arm</th><th>Result</th>'
-        f"<th>Target</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
-    )
-
-
-def measured_html(rows: Sequence[SummaryRow]) -> str:
-    """The table with a column per arm."""
-    arms = list(dict.fromkeys(row.arm for row in rows))
-    results = {(row.question, row.arm): row.result for row in rows}
-    lines = []
-    for question in dict.fromkeys(row.question for row in rows):
-        cells = (f"<td>{escape(results.get((question, arm), '-'))}</td>" for arm in arms)
-        lines.append(f'<tr class="first"><th>{escape(question)}</th>{"".join(cells)}</tr>')
-    heads = "".join(f"<th>{escape(arm)}</th>" for arm in arms)
-    return (
-        '<div class="scroll"><table><thead><tr><th>Mean over seeds, ± one standard deviation</th>'
-        f"{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
+LENGTH = 400  # characters of a prompt or an answer that are shown
 
 
 def page_html(
     title: str,
-    lead: str,
+    result: str,
+    facts: Mapping[str, str],
     notes: Sequence[str],
-    sections: Sequence[tuple[str, str]],
-    settings: dict[str, Any],
+    sections: Mapping[str, str],
 ) -> str:
-    """The whole page."""
+    """The whole page; a section without text is left out."""
+    known = "".join(f"<dt>{escape(n)}</dt><dd>{escape(v)}</dd>" for n, v in facts.items() if v)
     noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
     shown = "".join(
-        f"<section><h2>{escape(heading)}</h2>{body}</section>" for heading, body in sections
-    )
-    written = escape(json.dumps(settings, indent=2)) if settings else ""
-    details = (
-        f"<section><h2>Settings</h2><details><summary>experiment.json</summary>"
-        f"<pre>{written}</pre></details></section>"
-        if written
-        else ""
+        f"<section><h2>{escape(heading)}</h2>{body}</section>"
+        for heading, body in sections.items()
+        if body
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
-        f"<h1>{escape(title)}</h1><p>{escape(lead)}</p>"
+        f'<h1>{escape(title)}</h1><p class="result">{escape(result)}</p>'
+        f'<dl class="facts">{known}</dl>'
         + (f'<ul class="notes">{noted}</ul>' if noted else "")
-        + shown
-        + f"<section><h2>What this shows and what it does not</h2>{LIMITS}</section>"
-        + f"<section><h2>How the numbers are defined</h2>{DEFINITIONS}</section>"
-        + details
-        + "</main></body></html>\n"
+        + f"{shown}</main></body></html>\n"
     )
 
 
-def _data_url(image: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(image).decode("ascii")
+def figure_html(title: str, caption: str, image: bytes) -> str:
+    """A figure with its caption."""
+    url = "data:image/png;base64," + base64.b64encode(image).decode("ascii")
+    return (
+        f'<figure><img src="{url}" alt="{escape(title)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def omission_html(title: str, reason: str) -> str:
+    """Says which figure is missing and why."""
+    return (
+        f'<p class="omitted"><strong>{escape(title)}</strong> is not shown: {escape(reason)}.</p>'
+    )
+
+
+def numbers_html(rows: Sequence[SummaryRow]) -> str:
+    """The table with a column per arm."""
+    arms = list(dict.fromkeys(row.arm for row in rows))
+    results = {(row.question, row.arm): row.result for row in rows}
+    lines = []
+    for question in dict.fromkeys(row.question for row in rows):
+        cells = (f"<td>{escape(results.get((question, arm), ''))}</td>" for arm in arms)
+        lines.append(f"<tr><th>{escape(question)}</th>{''.join(cells)}</tr>")
+    return _table("scroll", ("", *(arms if len(arms) > 1 else [""])), lines) if lines else ""
+
+
+def prompts_html(difficult: Difficult | None) -> str:
+    """Prompts never solved and the hardest of the others, each with an answer where one is kept."""
+    if difficult is None:
+        return ""
+    told = (
+        f"<p>{difficult.unsolved:,} of {difficult.visited:,} prompts visited were never solved. "
+        "A key that is wrong, or a verifier that does not read the answer, looks like this, "
+        "too.</p>"
+    )
+    shown = [*difficult.never, *difficult.hardest]
+    if not any(prompt.sample for prompt in shown):
+        told += (
+            '<p class="omitted">Texts and answers are not shown: the run kept none of them in '
+            "samples.jsonl.</p>"
+        )
+    return (
+        told
+        + _prompts_table("Never solved, most answers first", difficult.never)
+        + _prompts_table("Solved at times, hardest first", difficult.hardest)
+    )
+
+
+def settings_html(settings: Mapping[str, Any]) -> str:
+    """A run's settings as they stand in its config.yaml, to be unfolded."""
+    if not settings:
+        return ""
+    written = escape(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True))
+    return f"<details><summary>config.yaml</summary><pre>{written}</pre></details>"
+
+
+def _prompts_table(title: str, prompts: Sequence[Visited]) -> str:
+    if not prompts:
+        return ""
+    heads = ["Prompt", "Visits", "Right answers"]
+    if any(prompt.sample for prompt in prompts):
+        heads += ["Text", "Key", "Latest answer"]
+    lines = []
+    for prompt in prompts:
+        cells = [prompt.id, f"{prompt.visits:,}", f"{prompt.successes:,} of {prompt.rollouts:,}"]
+        if prompt.sample is not None:
+            cells += _sample_cells(prompt.sample)
+        # On a phone the head of a column is written before each of its cells.
+        named = zip(heads, cells, strict=False)
+        row = "".join(f'<td data-head="{head}">{escape(text)}</td>' for head, text in named)
+        lines.append(f"<tr>{row}</tr>")
+    return f"<h3>{title}</h3>" + _table("prompts", heads, lines)
+
+
+def _sample_cells(sample: Sample) -> list[str]:
+    """The beginning of the text, the key, and the end of the answer, where the result stands."""
+    text, answer = sample.prompt, sample.completion
+    text = text if len(text) <= LENGTH else text[:LENGTH] + " ..."
+    answer = answer if len(answer) <= LENGTH else "... " + answer[-LENGTH:]
+    return [text, sample.answer, f"{answer} (step {sample.step:,}, reward {sample.reward:g})"]
+
+
+def _table(style: str, heads: Iterable[str], lines: Iterable[str]) -> str:
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    return (
+        f'<div class="{style}"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )

@@ -1,4 +1,4 @@
-"""What a run writes into its folder: every rollout group, and the beliefs through time."""
+"""What a run writes into its folder: when and where it began, every rollout group, the beliefs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from insight_ext.atomic_file import write_atomically
 from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.errors import ArgumentError
 from insight_ext.plugins import need
+from insight_ext.runs.facts import write_facts
 from insight_ext.runs.layout import (
     BELIEF_BINS,
     BELIEFS_FILE,
@@ -105,6 +106,7 @@ class RunWriter:
         self._lock = _locked(folder)
         self._groups = PartFiles(folder / GROUPS_FILE, groups_schema())
         self._beliefs = PartFiles(folder / BELIEFS_FILE, beliefs_schema())
+        write_facts(folder, resumed=step > 0)
         self._groups.rewind(step)
         self._beliefs.rewind(step)
 

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 
 from insight_ext.errors import ArgumentError
-from insight_ext.report.curves import accuracy_curve
-from insight_ext.report.measures import Floats, final_value
 from insight_ext.plugins import named
-from insight_ext.runs.reader import Experiment, Run, read_experiment
+from insight_ext.report.curves import accuracy_curve
+from insight_ext.report.experiment import read_experiment
+from insight_ext.report.measures import Floats, final_value
+from insight_ext.runs.reader import Run
 from insight_ext.simulate.arms import selector_for
 from insight_ext.simulate.learners import make_learner, usual_length
+from insight_ext.simulate.recorded import recorded_settings
 from insight_ext.simulate.trial import run_trial
 
 FEWEST_ARMS = 4
@@ -104,7 +106,7 @@ def agreement(
             f"{folder}: a ranking needs {FEWEST_ARMS} strategies or more, "
             f"got {', '.join(arms)}; record more of them"
         )
-    options = {arm: _selector(experiment, arm) for arm in arms}
+    options = {arm: _selector(folder, arm) for arm in arms}
     seeds = sorted({run.seed for arm in arms for run in experiment.arms[arm]})
     finished = [s for s in seeds if all(s in {r.seed for r in experiment.arms[a]} for a in arms)]
     if not finished:
@@ -134,12 +136,12 @@ def agreement(
     )
 
 
-def _selector(experiment: Experiment, arm: str) -> tuple[str, dict[str, Any]]:
-    arms = experiment.settings.get("arms")
+def _selector(folder: Path, arm: str) -> tuple[str, dict[str, Any]]:
+    arms = recorded_settings(folder).get("arms")
     described = arms.get(arm) if isinstance(arms, dict) else None
     if not isinstance(described, dict) or "selector" not in described:
         raise ArgumentError(
-            f"{experiment.folder}/experiment.json: expected the selector of strategy {arm!r} "
+            f"{folder}/experiment.json: expected the selector of strategy {arm!r} "
             f"under 'arms', got {described!r:.80}"
         )
     return described["selector"], dict(described.get("selector_options") or {})

@@ -101,9 +101,7 @@ def selector_of(arm: str, learner: Learner, seed: int) -> Chooser:
     return selector_for(learner, name, options, seed)
 
 
-def selector_for(
-    learner: Learner, selector: str, options: Mapping[str, Any], seed: int
-) -> Chooser:
+def selector_for(learner: Learner, selector: str, options: Mapping[str, Any], seed: int) -> Chooser:
     """A selector on this learner's pool; whatever `features` it is to have are the learner's."""
     given = dict(options)
     if given.get("features") is not None:

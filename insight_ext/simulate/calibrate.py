@@ -10,8 +10,8 @@ the other:
    gains by its own groups. The likelihood of all groups, each prompt's difficulty filtered through
    its visits; choosing by past results, however sharp, is no bias then.
 
-The intervals come from leaving out a tenth of the runs at a time: successive evaluations ask the same held-out
-prompts, so the curvature of the likelihood would claim far too much.
+The intervals come from leaving out a tenth of the runs at a time: successive evaluations ask the
+same held-out prompts, so the curvature of the likelihood would claim far too much.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from insight_ext.runs.reader import BASELINES
+from insight_ext.report.experiment import BASELINES
 from insight_ext.simulate.kinds_learner import FEWEST, KindsSettings, RunningShare, group_signal
 from insight_ext.simulate.recorded import RecordedRun, Recording
 
@@ -245,7 +245,7 @@ def _fit(data: _Data, begin: Parameters, first: Parameters) -> tuple[Parameters,
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    search.step(loss)
+    search.step(loss)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         return {name: v.detach() for name, v in p.items()}, float(_log_likelihood(data, p))
 
@@ -287,9 +287,7 @@ def _by_visit(prompt: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return np.split(order, np.cumsum(np.bincount(before))[:-1])
 
 
-def _own_course(
-    recording: Recording, data: _Data, p: Parameters
-) -> NDArray[np.float64]:
+def _own_course(recording: Recording, data: _Data, p: Parameters) -> NDArray[np.float64]:
     """The log-likelihood of each run's groups over the grid OWN x WANDER, other parameters fixed.
 
     Returns:
@@ -305,9 +303,7 @@ def _own_course(
         own_skills = skills[at, run.step, run.kind]
         for i, own in enumerate(OWN):
             for j, wander in enumerate(WANDER):
-                result[at, i, j] = _filtered(
-                    run, own_skills, spread[run.kind], own * gains, wander
-                )
+                result[at, i, j] = _filtered(run, own_skills, spread[run.kind], own * gains, wander)
     return result
 
 
@@ -368,7 +364,10 @@ def _named(recording: Recording, p: Parameters, course: Floats) -> dict[str, flo
     best_own, best_wander = np.unravel_index(course.argmax(), course.shape)
     values["log own"] = _summit(course[:, best_wander], OWN)
     values["log wander"] = _summit(course[best_own], WANDER)
-    values |= {"power": float(p["power"]), "share taught to all kinds": float(p["shared"].sigmoid())}
+    values |= {
+        "power": float(p["power"]),
+        "share taught to all kinds": float(p["shared"].sigmoid()),
+    }
     for place, kind in enumerate(recording.kinds):
         values[f"start {kind}"] = float(p["start"][:, place].mean())
         for what in ("spread", "learns", "teaches", "fading"):

@@ -1,4 +1,4 @@
-"""The referee: every strategy on the same learners with the same seeds, against random sampling."""
+"""Every strategy on the same learners with the same seeds, against random sampling."""
 
 from __future__ import annotations
 

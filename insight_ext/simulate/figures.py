@@ -1,4 +1,4 @@
-"""The referee's figures. Needs matplotlib."""
+"""The simulator's figures. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from insight_ext.report.charts.style import LIGHT, new_figure, percent_axis, style_axes
+from insight_ext.report.charts.style import (
+    ARMS,
+    BASELINE,
+    DOTTED,
+    GRID,
+    INK,
+    new_figure,
+    percent_axis,
+    style_axes,
+)
 from insight_ext.simulate.arms import ORACLE, RANDOM
 from insight_ext.simulate.compare import Row, Setting
 from insight_ext.simulate.reliability import OWN, Foresight
@@ -34,17 +43,16 @@ def write_figures(
 
 def _steps(rows: Sequence[Row], setting: Setting, path: Path) -> None:
     height = 0.8 + 0.24 * len(rows)
-    figure = new_figure(LIGHT, f"{setting.learner}, {setting.pool:,} prompts", height)
-    figure.subplots_adjust(left=0.42)
+    figure = new_figure(f"{setting.learner}, {setting.pool:,} prompts", height)
     axes = figure.add_subplot()
-    style_axes(axes, LIGHT, "steps, as a share of random's")
-    axes.grid(axis="x", color=LIGHT.grid, linewidth=0.8)
+    style_axes(axes, "steps, as a share of random's")
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
     for y, row in enumerate(reversed(rows)):
         baseline = row.arm in (RANDOM, ORACLE)
-        colour = LIGHT.baseline if baseline else LIGHT.arms[0]
+        colour = BASELINE if baseline else ARMS[0]
         axes.plot([row.fraction_low, row.fraction_high], [y, y], color=colour, linewidth=3)
         axes.plot(row.fraction, y, "o", color=colour, markersize=5)
-    axes.axvline(1.0, color=LIGHT.muted, linewidth=0.9, linestyle=(0, (2, 2)))
+    axes.axvline(1.0, color=INK, linewidth=0.9, linestyle=DOTTED)
     axes.set_yticks(range(len(rows)), [row.arm for row in reversed(rows)])
     figure.savefig(path, dpi=150)
 
@@ -56,32 +64,31 @@ def _skill(
     path: Path,
 ) -> None:
     best = [row.arm for row in rows if row.arm not in (RANDOM, ORACLE)][:SHOWN]
-    figure = new_figure(LIGHT, f"{setting.learner}, {setting.pool:,} prompts: mean skill")
+    figure = new_figure(f"{setting.learner}, {setting.pool:,} prompts: mean skill")
     axes = figure.add_subplot()
-    style_axes(axes, LIGHT, "step", "skill (logits)")
-    styles = {RANDOM: (LIGHT.baseline, "-"), ORACLE: (LIGHT.baseline, ":")}
-    styles |= {arm: (LIGHT.arms[i], "-") for i, arm in enumerate(best)}
+    style_axes(axes, "step", "skill (logits)")
+    styles = {RANDOM: (BASELINE, "-"), ORACLE: (BASELINE, ":")}
+    styles |= {arm: (ARMS[i], "-") for i, arm in enumerate(best)}
     for arm, (colour, line) in styles.items():
         skill = np.mean([trial.skill for trial in trials[setting, arm]], axis=0)
         axes.plot(skill, line, color=colour, label=arm)
-    axes.legend(fontsize=8, frameon=False, labelcolor=LIGHT.ink)
+    axes.legend(fontsize=8, frameon=False, labelcolor=INK)
     figure.savefig(path, dpi=150)
 
 
 def write_reliability(seen: Mapping[tuple[str, str], Foresight], path: Path) -> Path:
     """Means of predictions on prompts drawn at random; successes on prompts of the own choice."""
-    figure = new_figure(LIGHT, "Predictions of prompts at their first visit", 3.4)
+    figure = new_figure("Predictions of prompts at their first visit", 3.4)
     figure.set_figwidth(8.4)
-    figure.subplots_adjust(left=0.08, right=0.98, top=0.8, wspace=0.28)
     means, counts = figure.subplots(1, 2)
-    style_axes(means, LIGHT, "predicted success rate", "observed success rate")
-    means.set_title("prompts drawn at random", fontsize=9.5, color=LIGHT.muted, loc="left")
-    means.plot([0, 1], [0, 1], color=LIGHT.muted, linewidth=0.9, linestyle=(0, (2, 2)))
-    style_axes(counts, LIGHT, "answers that are right", "share of prompts")
-    counts.set_title("prompts of the own choice", fontsize=9.5, color=LIGHT.muted, loc="left")
+    style_axes(means, "predicted success rate", "observed success rate")
+    means.set_title("prompts drawn at random", fontsize=9.5, color=INK, loc="left")
+    means.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=DOTTED)
+    style_axes(counts, "answers that are right", "share of prompts")
+    counts.set_title("prompts of the own choice", fontsize=9.5, color=INK, loc="left")
     arms = list(dict.fromkeys(arm for arm, _ in seen))
     for i, arm in enumerate(arms):
-        colour, marker = LIGHT.arms[i % len(LIGHT.arms)], "os^D"[i % 4]
+        colour, marker = ARMS[i % len(ARMS)], "os^D"[i % 4]
         curve = seen[arm, RANDOM].curve
         means.plot(curve.predicted, curve.observed, marker, color=colour, markersize=5, label=arm)
         predicted, observed = seen[arm, OWN].shares
@@ -89,7 +96,7 @@ def write_reliability(seen: Mapping[tuple[str, str], Foresight], path: Path) -> 
         counts.plot(observed, marker, color=colour, markersize=5, label="observed")
     counts.set_ylim(0.0)
     for axes in (means, counts):
-        axes.legend(fontsize=8, frameon=False, labelcolor=LIGHT.ink)
+        axes.legend(fontsize=8, frameon=False, labelcolor=INK)
     percent_axis(means)
     percent_axis(means, which="x")
     percent_axis(counts)

@@ -5,10 +5,10 @@ Skills and difficulties are in logits:
     P(success on prompt i) = logistic(skill[kind[i]] + gained[i] - difficulty[i])
 
 Difficulties wander, since every update jolts every prompt: normal, with a correlation that falls
-by exp(-wander) a step. A group with s of K answers right carries the signal of GRPO with standardised advantages,
-a = 2 sqrt(s (K - s)) / K, which is 0 for groups all right or all wrong. Prompt i's worth falls with
-the signals that it has given before, and AdamW divides a step by the root of the gradient's mean
-square, which is about the share M of mixed groups:
+by exp(-wander) a step. A group with s of K answers right carries the signal of GRPO with
+standardised advantages, a = 2 sqrt(s (K - s)) / K, which is 0 for groups all right or all wrong.
+Prompt i's worth falls with the signals that it has given before, and AdamW divides a step by the
+root of the gradient's mean square, which is about the share M of mixed groups:
 
     worth[i]  = 1 / (1 + lessons[i] / wear)
     taught[k] = sum over the batch's groups of kind k of a worth / batch size / M^power
@@ -140,9 +140,7 @@ class KindsLearner:
         [True, False]
     """
 
-    def __init__(
-        self, settings: KindsSettings, seed: int = 0, prompts: int | None = None
-    ) -> None:
+    def __init__(self, settings: KindsSettings, seed: int = 0, prompts: int | None = None) -> None:
         self.settings = settings
         self._random = np.random.default_rng((seed, 7))
         counts = np.array(settings.counts)

@@ -55,7 +55,9 @@ def learner_settings(name: str) -> SkillSettings | KindsSettings:
         ArgumentError: an unknown name (the known ones listed), or a file that is none.
     """
     file = ", or a .json file that `insight_ext calibrate` wrote"
-    entry = Path(name) if name.endswith(".json") else named("learner", LEARNERS, name, otherwise=file)
+    entry = (
+        Path(name) if name.endswith(".json") else named("learner", LEARNERS, name, otherwise=file)
+    )
     return read_kinds(entry) if isinstance(entry, Path) else entry
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +14,9 @@ import pyarrow.dataset as pads
 from numpy.typing import NDArray
 
 from insight_ext.errors import ArgumentError
-from insight_ext.report.curves import KIND_PREFIX
-from insight_ext.runs.reader import Experiment, Run, read_experiment
+from insight_ext.report.experiment import read_experiment
+from insight_ext.runs.layout import Metric
+from insight_ext.runs.reader import Run
 
 Integers = NDArray[np.int64]
 
@@ -76,26 +79,25 @@ def read_recording(folders: Sequence[Path], arms: Sequence[str] | None = None) -
         ArgumentError: fewer than 3 runs, fewer than 50 steps in one of them, no groups, no
             held-out accuracy by kind, a kind with one prompt, or tasks that differ.
     """
-    experiments = [read_experiment(folder) for folder in folders]
-    pools = [_counts(experiment, "pool") for experiment in experiments]
-    held = [_counts(experiment, "held_out") for experiment in experiments]
-    for experiment, *others in zip(experiments, pools, held, strict=True):
+    pools = [_counts(folder, "pool") for folder in folders]
+    held = [_counts(folder, "held_out") for folder in folders]
+    for folder, *others in zip(folders, pools, held, strict=True):
         if others != [pools[0], held[0]]:
             raise ArgumentError(
-                f"{experiment.folder}: its pool or held_out is not that of "
-                f"{experiments[0].folder}; calibrate each task by itself"
+                f"{folder}: its pool or held_out is not that of {folders[0]}; calibrate each task "
+                "by itself"
             )
     for kind, count in pools[0].items():
         if count < 2:
             raise ArgumentError(
-                f"{experiments[0].folder}: kind {kind!r} has {count} prompt, and the spread "
+                f"{folders[0]}: kind {kind!r} has {count} prompt, and the spread "
                 "within a kind needs two or more; leave it out of the pool, or join it to another"
             )
     kinds = list(pools[0])
     runs = [
-        _recorded(experiment.folder, run, kinds, held[0])
-        for experiment in experiments
-        for run in experiment.runs
+        _recorded(folder, run, kinds, held[0])
+        for folder in folders
+        for run in read_experiment(folder).runs
         if arms is None or run.arm in arms
     ]
     if len(runs) < FEWEST_RUNS:
@@ -107,12 +109,28 @@ def read_recording(folders: Sequence[Path], arms: Sequence[str] | None = None) -
     return Recording(tuple(kinds), counts, tuple(held[0].get(k, 0) for k in kinds), tuple(runs))
 
 
-def _counts(experiment: Experiment, name: str) -> Mapping[str, int]:
-    counts = experiment.settings.get(name)
+def recorded_settings(folder: Path) -> dict[str, Any]:
+    """What experiment.json says.
+
+    Raises:
+        ArgumentError: there is none, or it is not one.
+    """
+    path = folder / "experiment.json"
+    try:
+        settings = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"{path}: expected an experiment's settings, got: {error}") from error
+    if not isinstance(settings, dict):
+        raise ArgumentError(f"{path}: expected an experiment's settings, got {settings!r:.60}")
+    return settings
+
+
+def _counts(folder: Path, name: str) -> Mapping[str, int]:
+    counts = recorded_settings(folder).get(name)
     if not isinstance(counts, dict) or not counts:
         raise ArgumentError(
-            f"{experiment.folder}/experiment.json: expected {name!r} with the number of prompts "
-            f"of each kind, got {counts!r:.60}"
+            f"{folder}/experiment.json: expected {name!r} with the number of prompts of each kind, "
+            f"got {counts!r:.60}"
         )
     return counts
 
@@ -121,8 +139,7 @@ def _recorded(
     experiment: Path, run: Run, kinds: Sequence[str], held: Mapping[str, int]
 ) -> RecordedRun:
     folder = experiment / run.name
-    groups = run.groups
-    if groups is None:
+    if run.groups is None:
         raise ArgumentError(
             f"{folder}: expected groups.parquet, found none; the run has to log its groups"
         )
@@ -130,14 +147,14 @@ def _recorded(
         raise ArgumentError(
             f"{folder}: {run.steps} steps, and a fit needs {FEWEST_STEPS} or more; train longer"
         )
-    columns = {kind: run.metrics.get(f"{KIND_PREFIX}{kind}") for kind in held}
-    missing = [f"{KIND_PREFIX}{kind}" for kind, series in columns.items() if series is None]
+    columns = {kind: run.metrics.get(f"{Metric.ACCURACY}/{kind}") for kind in held}
+    missing = [f"{Metric.ACCURACY}/{kind}" for kind, series in columns.items() if series is None]
     if missing:
         raise ArgumentError(
             f"{folder}/metrics.csv: expected the columns {', '.join(missing)}, found none of "
             "them; evaluate on held-out prompts that name their kind"
         )
-    kind_of = _kinds_by_index(folder, kinds)
+    prompt, kind, step, successes, rollouts = _groups(folder, kinds)
     rows = [
         (step + 1, kinds.index(kind), round(value * held[kind]), held[kind])
         for kind, series in columns.items()
@@ -148,34 +165,36 @@ def _recorded(
     return RecordedRun(
         run.arm,
         run.seed,
-        int(groups.step.max()) + 1,
-        int(np.bincount(groups.step).max()),
-        groups.index,
-        np.array([kind_of[i] for i in groups.index.tolist()]),
-        groups.step,
-        groups.successes,
-        groups.rollouts,
+        int(step.max()) + 1,
+        int(np.bincount(step).max()),
+        prompt,
+        kind,
+        step,
+        successes,
+        rollouts,
         *evaluated,
     )
 
 
-def _kinds_by_index(folder: Path, kinds: Sequence[str]) -> dict[int, int]:
-    """The kind of each prompt that the run has visited."""
+def _groups(folder: Path, kinds: Sequence[str]) -> list[Integers]:
+    """Position in the pool, kind, step, successes and rollouts of each group."""
     files = sorted(str(path) for path in (folder / "groups.parquet").glob("part-*.parquet"))
+    names = ["index", "id", "step", "successes", "rollouts"]
     try:
-        table = pads.dataset(files, format="parquet").to_table(columns=["index", "id"])
+        table = pads.dataset(files, format="parquet").to_table(columns=names)
     except pa.ArrowInvalid as error:
         raise ArgumentError(
             f"{folder}/groups.parquet: expected the columns index and id, got: {error}"
         ) from error
     places = {kind: place for place, kind in enumerate(kinds)}
-    result = {}
-    for index, name in zip(table["index"].to_pylist(), table["id"].to_pylist(), strict=True):
+    own = []
+    for name in table["id"].to_pylist():
         kind = str(name).partition("/")[0]
         if kind not in places:
             raise ArgumentError(
                 f"{folder}/groups.parquet: prompt {name!r} is of none of the kinds "
                 f"{', '.join(kinds)}; expected ids such as '{kinds[0]}/0'"
             )
-        result[index] = places[kind]
-    return result
+        own.append(places[kind])
+    columns = [table[name].to_numpy().astype(np.int64) for name in ("index", *names[2:])]
+    return [columns[0], np.array(own), *columns[1:]]

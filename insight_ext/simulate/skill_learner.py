@@ -128,9 +128,7 @@ class SkillLearner:
         seen = r * own + math.sqrt(1.0 - r * r) * self._random.standard_normal(n)
         self.topic: NDArray[np.int64] = self._random.integers(settings.topics, size=n)
         easier = settings.topic_spread * self._random.standard_normal(settings.topics)
-        self.difficulty: NDArray[np.float64] = (
-            centre + spread * own + easier[self.topic]
-        )
+        self.difficulty: NDArray[np.float64] = centre + spread * own + easier[self.topic]
         self.difficulty[self._random.random(n) < settings.broken] = np.inf
         self.speed: NDArray[np.float64] = np.ones(n)
         if settings.learnability:

@@ -10,7 +10,6 @@ What is finished is not done again: the same command goes on where the last one 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -30,7 +29,9 @@ from rich.progress import TimeRemainingColumn as Remaining
 
 from insight_ext import ArgumentError, InsightError
 from insight_ext.report import summary_rows, write_report
-from insight_ext.runs.rows import SummaryRow
+from insight_ext.report.summary import SummaryRow
+from insight_ext.runs.layout import METRICS_FILE
+from insight_ext.runs.reader import MetricsReader
 from insight_ext.selectors import check_selector
 from insight_ext.simulate import trainable_arms
 from lightning_integration.demo.tasks import make_pools
@@ -171,7 +172,7 @@ def _warm_start(settings: Settings, folder: Path, seed: int, models: Path) -> Jo
     options = {"config": folder / "experiment.json", "seed": seed, "models": models}
     place = folder / "inputs" / f"warm-start-seed{seed}"
     command = [sys.executable, "-m", "lightning_integration.demo.warm_start"]
-    for name, value in (options | {"metrics": place / "metrics.csv"}).items():
+    for name, value in (options | {"metrics": place / METRICS_FILE}).items():
         command += [f"--{name}", str(value)]
     place.mkdir(parents=True, exist_ok=True)
     (place / "finished").unlink(missing_ok=True)
@@ -235,9 +236,11 @@ def _do(jobs: list[Job], workers: int, on_steps: Callable[[int], None]) -> None:
                 running.remove((job, process))
                 if process.returncode:
                     log = job.folder / "log.txt"
+                    last = log.read_text().splitlines()[-20:]
+                    print(*last, sep="\n", file=sys.stderr)
                     raise InsightError(
-                        f"the run {job.folder.name} failed; the end of {log}:\n"
-                        + "\n".join(log.read_text().splitlines()[-20:])
+                        f"the run {job.folder.name} failed: {last[-1] if last else 'no output'}; "
+                        f"its log is {log}"
                     )
                 (job.folder / "finished").touch()
             on_steps(sum(_done(job) for job in jobs))
@@ -259,30 +262,23 @@ def _done(job: Job) -> int:
     """Steps that a job has logged."""
     if (job.folder / "finished").exists():
         return job.steps
-    try:
-        with (job.folder / "metrics.csv").open(newline="") as file:
-            return max((int(row["step"]) for row in csv.DictReader(file)), default=0)
-    except (FileNotFoundError, ValueError, KeyError):
-        # Not written yet, or read in the middle of a line: the next look will do.
-        return 0
+    metrics = MetricsReader(job.folder / METRICS_FILE, keep=1)
+    metrics.read()
+    return metrics.step or 0
 
 
 def summary(rows: Sequence[SummaryRow]) -> str:
-    """The numbers that the experiment is judged by: a question, then a line for each arm.
+    """What the experiment measured: a question, then a line for each arm.
 
     Fits a terminal of 80 columns, and reads the same in a log file.
     """
     width = max((len(row.arm) for row in rows), default=0)
     lines = []
     for question, answers in groupby(rows, key=lambda row: row.question):
-        same = list(answers)
         lines += ["", *wrap(question, WIDTH)]
-        if same[0].target:
-            lines += wrap(f"(target: {same[0].target})", WIDTH, initial_indent="  ")
-        for row in same:
-            verdict = f": {row.verdict}" if row.verdict else ""
+        for row in answers:
             head, below = f"  {row.arm:<{width}}  ", " " * (width + 4)
-            lines += wrap(row.result + verdict, WIDTH, initial_indent=head, subsequent_indent=below)
+            lines += wrap(row.result, WIDTH, initial_indent=head, subsequent_indent=below)
     return "\n".join(lines)
 
 

@@ -54,7 +54,7 @@ class ScorerPool:
         self._running: list[_Process] = []
         self._owner = os.getpid()
         self._lock = threading.Lock()
-        atexit.register(self.stop)
+        atexit.register(self._stop)  # without the lock, which a thread may hold to the end
 
     def score(
         self, requests: Sequence[Sequence[Any]], seconds: float, step_seconds: float
@@ -175,6 +175,8 @@ class _Process:
         return value
 
     def stop(self) -> None:
+        if self.ended:
+            return  # its number may be another process by this time
         self.ended = True
         # The process and the fork that scores for it are a session of their own.
         with suppress(ProcessLookupError):

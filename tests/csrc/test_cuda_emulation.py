@@ -7,21 +7,27 @@ tests/insight_ext/kernel/test_cuda.py.
 from __future__ import annotations
 
 import ctypes
+import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from insight_ext import select_top_k
+from insight_ext.errors import ArgumentError, BeliefError
 from insight_ext.kernel import scores
 from insight_ext.kernel.ops import score as cpu_score
 from insight_ext.kernel.scores import Score, WeightedInformation
 
 HERE = Path(__file__).resolve().parent
 DONE, BAD_BELIEF, BAD_CANDIDATE, BAD_EXCLUSION, TOO_FEW_ELIGIBLE = range(5)
+CHANGED = 6
 
 # Tuning: unsampled, sample_rank, capacity (csrc/cuda/cuda.h). Pools of more than 2,048 start from
 # a sample here; rank 1 asks for a threshold that too few pass, rank 1,500 for one that overflows
@@ -100,7 +106,8 @@ def emulate(
         return address(subset), ctypes.c_int64(len(subset)), address(None)
 
     forced = np.array(tuning, np.int64)
-    device.emulated_select_top_k(
+    device.emulated_select_top_k.restype = ctypes.c_bool
+    accepted = device.emulated_select_top_k(
         *words(score),
         address(alpha),
         address(beta),
@@ -116,6 +123,8 @@ def emulate(
         address(indices),
         address(values),
     )
+    if not accepted:
+        raise ArgumentError("refused")
     return int(outcome[0]), int(outcome[1]), indices, values
 
 
@@ -284,6 +293,145 @@ def test_faults_of_lists(device: ctypes.CDLL) -> None:
         TOO_FEW_ELIGIBLE,
         2,
     )
+
+
+@pytest.mark.parametrize("multiprocessors", [1, 2, 4])
+@pytest.mark.parametrize("excluded", [[1, 2, 3], [700]])
+def test_an_invalid_belief_is_found_beside_an_exclusion_list(
+    device: ctypes.CDLL, multiprocessors, excluded
+) -> None:
+    alpha, beta = settled(4_000)
+    beta[[7, 700, 2_000]] = np.nan
+    for order in range(5):
+        code, place, indices, _ = emulate(
+            device,
+            alpha,
+            beta,
+            10,
+            exclude=np.array(excluded),
+            multiprocessors=multiprocessors,
+            order=order,
+        )
+        assert (code, place) == (BAD_BELIEF, 7)
+        assert (indices == -1).all()
+
+
+def test_more_than_the_pool_holds_cannot_be_selected(device: ctypes.CDLL) -> None:
+    for n in (1, 100, 3_000):
+        alpha, beta = settled(n)
+        for tuning in (USUAL, TOO_FEW):
+            code, place, indices, _ = emulate(device, alpha, beta, 2 * n, tuning=tuning)
+            assert (code, place) == (TOO_FEW_ELIGIBLE, n)
+            assert (indices == -1).all()
+    nothing = np.zeros(0, np.float32)
+    assert emulate(device, nothing, nothing, 1)[:2] == (TOO_FEW_ELIGIBLE, 0)
+    assert emulate(device, nothing, nothing, 1, candidates=np.array([0]))[:2] == (BAD_CANDIDATE, 0)
+
+
+class Unknown(Score):
+    kind = 8
+
+    def parameters(self) -> list[float]:
+        return [8.0, 3.0, 0.3, 0.0, 0.0, 0.0]
+
+
+class NoRollouts(Unknown):
+    kind = 0
+
+    def parameters(self) -> list[float]:
+        return [0.0, 3.0, 0.3, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"k": 0},
+        {"score": Unknown()},
+        {"score": NoRollouts()},
+        {"first": -1},
+        {"tuning": (0, -1, 0)},
+        {"tuning": (0, 0, 2**40)},
+    ],
+    ids=lambda wrong: "-".join(wrong),
+)
+def test_arguments_outside_their_domain_are_refused(device: ctypes.CDLL, how) -> None:
+    alpha, beta = settled(100)
+    with pytest.raises(ArgumentError):
+        emulate(device, alpha, beta, **({"k": 5} | how))
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_the_first_fault_is_named_whatever_is_wrong(device: ctypes.CDLL, data) -> None:
+    n = data.draw(st.integers(1, 3_000), "n")
+    alpha, beta = settled(n, seed=n)
+    for place in data.draw(st.lists(st.integers(0, n - 1), max_size=3), "invalid"):
+        alpha[place] = data.draw(st.sampled_from([np.nan, np.inf, 0.0, -1.0]))
+    index = st.one_of(
+        st.integers(0, n - 1), st.integers(0, n - 1), st.sampled_from([-1, n, -(2**63), 2**63 - 1])
+    )
+    subset = st.one_of(
+        st.none(),
+        st.lists(index, min_size=1, max_size=40).map(lambda found: np.array(found, np.int64)),
+        st.integers(0, 9).map(lambda seed: np.random.default_rng(seed).random(n) < 0.5),
+    )
+    candidates, exclude = data.draw(subset, "candidates"), data.draw(subset, "exclude")
+    k = data.draw(st.integers(1, n + 1), "k")
+    how = {"candidates": candidates, "exclude": exclude}
+    code, place, indices, _ = emulate(
+        device,
+        alpha,
+        beta,
+        k,
+        **how,
+        tuning=data.draw(st.sampled_from([USUAL, TOO_FEW, TOO_MANY]), "tuning"),
+        multiprocessors=data.draw(st.integers(1, 4), "multiprocessors"),
+        order=data.draw(st.integers(0, 99), "order"),
+    )
+    if code == DONE:
+        expected = select_top_k(alpha, beta, k, **how)
+        np.testing.assert_array_equal(indices, expected.indices.numpy())
+        return
+    assert (indices == -1).all()
+    outcome = (code, place)
+    if k > n:
+        assert outcome[0] in (BAD_BELIEF, BAD_CANDIDATE, BAD_EXCLUSION, TOO_FEW_ELIGIBLE)
+        return
+    with pytest.raises((ArgumentError, BeliefError)) as caught:
+        select_top_k(alpha, beta, k, **how)
+    named = {
+        BAD_BELIEF: f"at index {place}$",
+        BAD_CANDIDATE: rf"candidates: .* at position {place}$",
+        BAD_EXCLUSION: rf"exclude: .* at position {place}$",
+        TOO_FEW_ELIGIBLE: f"at most the {place} eligible",
+    }
+    assert re.search(named[code], str(caught.value))
+
+
+def test_a_pool_that_changes_meanwhile_gives_some_answer_in_the_pool(device: ctypes.CDLL) -> None:
+    n = 3_000
+    pool, settled_pool, new = settled(n), settled(n, seed=1), np.ones(n, np.float32)
+    stop = threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            for values in (new, settled_pool[0], np.full(n, np.nan, np.float32), settled_pool[1]):
+                pool[0][:] = values
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        for order in range(4):
+            for tuning in (USUAL, TOO_FEW, TOO_MANY):
+                code, _, indices, _ = emulate(
+                    device, *pool, 2_100, tuning=tuning, order=order, multiprocessors=2
+                )
+                assert code in (DONE, BAD_BELIEF, CHANGED)
+                if code == DONE:
+                    assert ((indices >= 0) & (indices < n)).all()
+    finally:
+        stop.set()
+        changing.join()
 
 
 def test_the_index_is_recovered_from_its_hash_beyond_32_bits(device: ctypes.CDLL) -> None:

@@ -66,13 +66,13 @@ class Measure(callbacks.Callback):
             return
         gc.collect()
         resident = int(Path("/proc/self/statm").read_text().split()[1])
-        loader = trainer.datamodule.loader
+        loop = trainer.datamodule.loop
         row = {
             "step": step,
             "resident_bytes": resident * os.sysconf("SC_PAGE_SIZE"),
-            "in_flight": sum(map(len, loader.selector.state_dict()["pending"])),
+            "in_flight": len(loop._flights.prompts),
             "objects": len(gc.get_objects()),
-            "groups_out": len(loader.loop._flights),
+            "groups_out": len(loop._flights),
         }
         print(json.dumps(row), flush=True)
 

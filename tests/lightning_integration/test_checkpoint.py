@@ -98,5 +98,5 @@ def test_a_checkpoint_tells_what_is_known_about_the_pool(folder, capsys):
     assert main(["inspect", str(folder / "last.ckpt")]) == 0
     said = capsys.readouterr().out
     assert "InSight, seed 0" in said
-    assert "24; 24 batches dealt, 24 observed" in said
+    assert "steps       24" in said
     assert "of 60 prompts visited" in said

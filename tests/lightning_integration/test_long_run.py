@@ -61,7 +61,8 @@ def test_files_are_bounded(run):
     folder, staleness, _ = run
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     parts = {name for name in files if name.startswith("groups.parquet/")}
-    assert files - parts == {"last.ckpt", "metrics.csv", "beliefs.parquet/part-0000000000.parquet"}
+    beliefs = "beliefs.parquet/part-0000000000.parquet"
+    assert files - parts == {"last.ckpt", "metrics.csv", "run.json", ".lock", beliefs}
     rows = pq.read_table(folder / "groups.parquet").num_rows
     assert len(parts) == -(-rows // ROWS_PER_PART)
     assert rows == STEPS * PROMPTS or staleness

@@ -113,19 +113,18 @@ def test_a_column_of_the_name_that_rows_carry(tmp_path):
 @pytest.mark.parametrize(
     ("ids", "sentence"),
     [
-        (None, "expected a column task, its columns are prompt, chance"),
-        (["a"] * 200, "prompt id 'a' occurs at positions 0 and 1"),
-        ([None, *map(str, range(199))], "row 0: expected task to be a string or an integer, got"),
-        (["", *map(str, range(199))], "row 0: expected task to be a string or an integer, got ''"),
+        (None, "expected a field name for the id, its fields are prompt, chance"),
+        (["a"] * 200, "row 1: prompt id 'a' occurs already at the data set, row 0"),
+        ([None, *map(str, range(199))], "row 0: expected an id, got None"),
     ],
-    ids=["no column", "repeated", "missing", "empty"],
+    ids=["no column", "repeated", "missing"],
 )
 def test_ids_that_are_missing_or_repeat(ids, sentence, tmp_path):
     dataset = tiny_dataset()
     if ids is not None:
-        dataset = dataset.add_column("task", ids)
+        dataset = dataset.add_column("name", ids)
     trainer = make_trainer(tmp_path, dataset=dataset)
-    refused(trainer, sentence, PoolError, id_column="task")
+    refused(trainer, sentence, PoolError, fields={"id": "name"})
 
 
 def test_a_second_call(tmp_path):

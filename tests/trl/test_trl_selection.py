@@ -15,6 +15,7 @@ from trl import GRPOTrainer
 from trl.experimental.gmpo import GMPOConfig, GMPOTrainer
 
 from benchmarks.trl_run import correct, make_trainer, tiny_dataset
+from insight_ext import PromptPool
 from insight_ext.adapters.trl import COLUMN, select_prompts
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -216,9 +217,9 @@ def test_metrics_go_through_the_log_of_trl(tmp_path):
 
 
 def test_every_group_is_recorded_in_the_output_folder(tmp_path):
-    dataset = tiny_dataset().add_column("task", [f"task-{at}" for at in range(200)])
+    dataset = tiny_dataset().add_column("name", [f"task-{at}" for at in range(200)])
     trainer = make_trainer(tmp_path, dataset=dataset)
-    select_prompts(trainer, id_column="task")
+    select_prompts(trainer, fields={"id": "name"})
     trainer.train()
     rows = pq.read_table(tmp_path / "groups.parquet").to_pylist()
     assert [row["step"] for row in rows] == [step for step in range(4) for _ in range(8)]
@@ -227,6 +228,14 @@ def test_every_group_is_recorded_in_the_output_folder(tmp_path):
         chance = dataset[row["index"]]["chance"]
         assert row["rollouts"] == 8
         assert chance == 0.5 or row["successes"] == 8 * chance
+
+
+def test_the_data_set_is_the_pool_that_a_file_of_its_rows_is(tmp_path):
+    rows = [{"prompt": f"{at}+1=", "solution": str(at + 1), "chance": 0.5} for at in range(20)]
+    dataset = type(tiny_dataset(1)).from_list(rows)
+    dataset.to_parquet(tmp_path / "rows.parquet")
+    loop = select_prompts(make_trainer(tmp_path / "run", dataset=dataset))
+    assert loop.pool.fingerprint == PromptPool.from_file(tmp_path / "rows.parquet").fingerprint
 
 
 def test_a_seed_of_the_trainer_is_a_seed_of_the_choice(tmp_path, watched):

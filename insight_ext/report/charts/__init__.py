@@ -10,10 +10,10 @@ from insight_ext.report.charts.calibration import calibration_charts
 from insight_ext.report.charts.groups import outcome_charts, prompt_charts
 from insight_ext.report.charts.style import Chart, Omission
 from insight_ext.report.charts.time import time_charts
-from insight_ext.runs.reader import Experiment
+from insight_ext.report.experiment import Experiment
 
 SECTIONS: dict[str, Callable[[Experiment], list[Chart | Omission]]] = {
-    "Does it learn faster?": accuracy_charts,
+    "Does it learn?": accuracy_charts,
     "What came of the rollouts": outcome_charts,
     "What the pool is believed to be": belief_charts,
     "Can the beliefs be believed?": calibration_charts,

@@ -2,81 +2,81 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from insight_ext.report.charts.style import (
+    BASELINE,
+    FONT,
+    HEAT,
     HEIGHT,
+    INK,
     PERCENT,
     Chart,
     Omission,
-    Theme,
+    counts_axis,
     new_figure,
     percent_axis,
     style_axes,
-    thousands_axis,
 )
-from insight_ext.report.tables import Beliefs
-from insight_ext.runs.reader import Experiment
+from insight_ext.report.experiment import Experiment
+from insight_ext.runs.layout import BELIEFS_FILE
+from insight_ext.runs.reader import Beliefs
 
 
 def belief_charts(experiment: Experiment) -> list[Chart | Omission]:
     """One heat map per arm, of its first seed that wrote its beliefs."""
     charts: list[Chart | Omission] = []
     densest = _densest(experiment)
+    caption = (
+        "Each column is the pool at one look, each row an expected success rate (posterior mean) "
+        "between 0, hopeless, and 1, solved: the fuller the colour, the more prompts. Above it the "
+        "share never visited."
+    )
     for arm, runs in experiment.arms.items():
         title = f"Beliefs about the pool: {arm}"
         run = next((run for run in runs if run.beliefs is not None), None)
         if run is None or run.beliefs is None:
-            charts.append(Omission(title, "no beliefs.parquet was written by any of its runs"))
-            continue
-        if len(run.beliefs.step) == 1:
+            charts.append(Omission(title, f"none of its runs wrote {BELIEFS_FILE}"))
+        elif len(run.beliefs.step) == 1:
             charts.append(Omission(title, "the run looked at its beliefs only once"))
-            continue
-        caption = (
-            "Each column is the pool at one moment, each row an expected success rate (posterior "
-            "mean) between 0, hopeless, and 1, solved; the more a cell stands out, the more "
-            f"prompts it holds; the line above is the share not yet visited (seed {run.seed})."
-        )
-        draw = partial(_heat_map, title, run.beliefs, densest)
-        charts.append(Chart(f"beliefs_{arm}", caption, draw))
+        else:
+            seed = f"Seed {run.seed}. " if len(runs) > 1 else ""
+            figure = _heat_map(title, run.beliefs, densest)
+            charts.append(Chart(f"beliefs_{arm}", title, seed + caption, figure))
+            caption = ""
     return charts
 
 
-def _heat_map(title: str, beliefs: Beliefs, densest: float, theme: Theme) -> Figure:
+def _heat_map(title: str, beliefs: Beliefs, densest: float) -> Figure:
     steps, unseen = beliefs.step + 1, beliefs.unseen / beliefs.pool_size
     share, edges = _centred(beliefs.means / beliefs.pool_size)
-    figure = new_figure(theme, title, height=HEIGHT + 0.5)
-    figure.subplots_adjust(right=0.8)
-    above, axes = figure.subplots(
-        2, 1, sharex=True, height_ratios=(1, 3.2), gridspec_kw={"hspace": 0.12}
-    )
-    style_axes(above, theme, y="unseen")
-    above.fill_between(steps, unseen, color=theme.baseline, alpha=0.25, linewidth=0)
-    above.plot(steps, unseen, color=theme.baseline, linewidth=2)
+    figure = new_figure(title, HEIGHT + 0.5)
+    above, axes = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3.2))
+    style_axes(above, y="unseen")
+    above.fill_between(steps, unseen, color=BASELINE, alpha=0.25, linewidth=0)
+    above.plot(steps, unseen, color=BASELINE, linewidth=2)
     above.set_ylim(0, 1.05)
     percent_axis(above)
-    style_axes(axes, theme, "training steps", "expected success rate")
+    style_axes(axes, "training steps", "expected success rate")
     axes.grid(visible=False)
-    gap = float(steps[-1] - steps[0]) / (len(steps) - 1)
+    # A column reaches from the look before to its own, the first one from the beginning.
     image = axes.pcolormesh(
-        np.append(steps, steps[-1] + gap),
+        np.append(0, steps),
         edges,
         share.T,
-        cmap=theme.heat_map,
+        cmap=HEAT,
         norm=PowerNorm(0.5, vmin=0.0, vmax=densest),
+        linewidth=0,
     )
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, steps[-1])
     percent_axis(axes)
-    thousands_axis(axes)
-    place = axes.get_position()
-    beside = figure.add_axes((0.82, place.y0, 0.025, place.height))
-    bar = figure.colorbar(image, cax=beside, format=PERCENT)
-    bar.set_label("share of the pool", color=theme.muted, fontsize=9)
-    bar.ax.tick_params(colors=theme.muted, labelsize=8.5, length=3)
+    counts_axis(axes)
+    bar = figure.colorbar(image, ax=axes, format=PERCENT, aspect=25)
+    bar.set_label("share of the pool", color=INK, size=9, family=FONT)
+    bar.ax.tick_params(colors=INK, labelsize=8.5, length=3, labelfontfamily=FONT)
+    bar.ax.set_facecolor("none")
     bar.outline.set_visible(False)
     return figure
 

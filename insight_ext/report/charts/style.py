@@ -1,75 +1,49 @@
-"""How every chart looks: two themes, one colour per arm, lines labelled where they end."""
+"""How every chart looks: one figure for light and dark pages, one colour per arm.
+
+The ground is transparent, and each colour has a contrast of at least 3.8 to white and to the dark
+grounds that browsers and GitHub use, so a file reads on both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import io
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.textpath import TextPath
+from matplotlib.ticker import FuncFormatter, MaxNLocator, StrMethodFormatter
 
-WIDTH = 4.8
-HEIGHT = 3.3
-PERCENT = mpl.ticker.FuncFormatter(lambda share, _: f"{100 * share:.3g}%")
+FONT = "DejaVu Sans"  # comes with matplotlib, so texts have one width everywhere
+WIDTH, HEIGHT = 4.8, 3.3  # inches
+TITLE = 0.32  # room of the title, inches
+EDGE, GAP, LINE = 0.08, 0.15, 0.2  # around texts, between two of them, and to the next line, inches
+DPI = 160
 
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of one background; the arms' colours are Okabe and Ito's, the baseline is grey."""
-
-    name: str
-    background: str
-    ink: str
-    muted: str
-    grid: str
-    baseline: str
-    arms: tuple[str, ...]
-    heat: tuple[str, ...]
-
-    def colours(self, arms: Iterable[str], baseline: str | None) -> dict[str, str]:
-        """One colour per arm, the same in every chart of a report."""
-        others = [arm for arm in arms if arm != baseline]
-        colours = {arm: self.arms[i % len(self.arms)] for i, arm in enumerate(others)}
-        return colours if baseline is None else {baseline: self.baseline, **colours}
-
-    @property
-    def heat_map(self) -> Colormap:
-        """From the background to the ink, growing in lightness alone."""
-        return LinearSegmentedColormap.from_list(f"heat-{self.name}", self.heat)
-
-
-LIGHT = Theme(
-    name="light",
-    background="#ffffff",
-    ink="#1b1f24",
-    muted="#59636e",
-    grid="#e3e7eb",
-    baseline="#7a828b",
-    arms=("#0072b2", "#d55e00", "#009e73", "#b0478a"),
-    heat=("#ffffff", "#b9d9ee", "#5aa5d1", "#0b5c94", "#062a4a"),
-)
-DARK = Theme(
-    name="dark",
-    background="#15181c",
-    ink="#e8eaed",
-    muted="#9aa4af",
-    grid="#2b3138",
-    baseline="#a3abb5",
-    arms=("#56b4e9", "#f08a3c", "#2fc79a", "#e39ac6"),
-    heat=("#15181c", "#12466b", "#1f83bd", "#7cc7f0", "#f2faff"),
-)
-THEMES = (LIGHT, DARK)
+INK = "#767b82"
+GRID = to_rgba(INK, 0.25)
+BASELINE = INK
+ARMS = ("#2b7fbf", "#cf5c00", "#0a8f6a", "#c0559a", "#7f6bc9", "#9a7500", "#1f8a9e")
+# From nothing to a full colour: it stands out more against light and dark alike.
+HEAT = LinearSegmentedColormap.from_list("heat", [to_rgba(ARMS[0], 0.0), to_rgba(ARMS[0], 1.0)])
+DOTTED = (0, (2, 2))
+PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g}%")
+COUNTS = StrMethodFormatter("{x:,.0f}")
+POINTS = FuncFormatter(lambda points, _: f"{points:+g}" if points else "0")
 
 
 class Chart(NamedTuple):
-    """One figure: file name, one sentence that says how to read it, and how to draw it."""
+    """One figure: its file's name, its title, how to read it (said once in a section)."""
 
     name: str
+    title: str
     caption: str
-    draw: Callable[[Theme], Figure]
+    figure: Figure
 
 
 class Omission(NamedTuple):
@@ -79,94 +53,60 @@ class Omission(NamedTuple):
     reason: str
 
 
+def colours_of(arms: Iterable[str], baseline: str | None) -> dict[str, str]:
+    """One colour per arm, the same in every chart of a report; the baseline is grey."""
+    others = [arm for arm in arms if arm != baseline]
+    colours = {arm: ARMS[i % len(ARMS)] for i, arm in enumerate(others)}
+    return colours if baseline is None else {baseline: BASELINE, **colours}
+
+
 def new_figure(
-    theme: Theme, title: str, height: float = HEIGHT, labels: Iterable[str] = ()
+    title: str, height: float = HEIGHT, names: Mapping[str, str] | None = None
 ) -> Figure:
-    """An empty figure with its title at the left and room at the right for `label_ends`."""
-    figure = Figure(figsize=(WIDTH, height), facecolor=theme.background)
-    inches = max((0.1 * len(label) + 0.1 for label in labels), default=0.15)
-    figure.subplots_adjust(
-        left=0.66 / WIDTH,
-        right=1.0 - min(inches / WIDTH, 0.4),
-        bottom=0.5 / height,
-        top=1.0 - 0.42 / height,
-    )
-    figure.suptitle(
-        title,
-        x=0.08 / WIDTH,
-        y=1.0 - 0.08 / height,
-        ha="left",
-        va="top",
-        color=theme.ink,
-        fontsize=11,
-        fontweight="bold",
-    )
+    """An empty figure under its title and, where there are several, the arms' names.
+
+    Args:
+        title: shortened if the figure is not as wide.
+        height: inches, without the line or lines of names, which come on top.
+        names: colour of each.
+    """
+    places, x, lines = [], EDGE, 1
+    for name, colour in (names or {}).items() if len(names or {}) > 1 else ():
+        text = fitted(name, WIDTH - 2 * EDGE, 9.5)
+        width = text_width(text, 9.5)
+        if x + width > WIDTH - EDGE:
+            x, lines = EDGE, lines + 1
+        places.append((x, lines, text, colour))
+        x += width + GAP
+    room = LINE * lines * bool(places)
+    height += room
+    below = (0, 0, 1, 1 - (TITLE + room) / height)
+    engine = ConstrainedLayoutEngine(rect=below, w_pad=EDGE, h_pad=EDGE)
+    figure = Figure(figsize=(WIDTH, height), facecolor="none", layout=engine)
+
+    def write(x: float, y: float, text: str, colour: str, size: float) -> None:
+        figure.text(
+            x / WIDTH, 1 - y / height, text, color=colour, size=size, va="top", family=FONT,
+            weight="bold",
+        )  # fmt: skip
+
+    write(EDGE, EDGE, fitted(title, WIDTH - 2 * EDGE, 11), INK, 11)
+    for x, line, text, colour in places:
+        write(x, 0.12 + LINE * line, text, colour, 9.5)
     return figure
 
 
-def style_axes(axes: Axes, theme: Theme, x: str = "", y: str = "") -> None:
-    """Quiet axes: two spines, a faint horizontal grid, labels in the theme's colours."""
-    axes.set_facecolor(theme.background)
+def style_axes(axes: Axes, x: str = "", y: str = "") -> None:
+    """Quiet axes: two spines and a faint horizontal grid."""
+    axes.set_facecolor("none")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(theme.muted)
-    axes.tick_params(colors=theme.muted, labelsize=9, length=3)
-    axes.grid(axis="y", color=theme.grid, linewidth=0.8)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.tick_params(colors=INK, labelsize=9, length=3, labelfontfamily=FONT)
+    axes.tick_params(which="minor", colors=INK, length=2)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlabel(x, color=theme.muted, fontsize=9.5)
-    axes.set_ylabel(y, color=theme.muted, fontsize=9.5)
-
-
-class EndLabel(NamedTuple):
-    """A line's name, to be written beside its last point."""
-
-    x: float
-    y: float
-    text: str
-    colour: str
-
-
-def label_ends(axes: Axes, labels: Sequence[EndLabel], gap: float = 0.075) -> None:
-    """Write each label right of the axes at its line's height, `gap` of the height apart."""
-    low, high = axes.get_ylim()
-    ordered = sorted(labels, key=lambda label: label.y)
-    heights = [(label.y - low) / (high - low) for label in ordered]
-    for i in range(1, len(heights)):
-        heights[i] = max(heights[i], heights[i - 1] + gap)
-    ceiling = 1.0
-    for i in reversed(range(len(heights))):
-        heights[i] = min(heights[i], ceiling)
-        ceiling = heights[i] - gap
-    for label, height in zip(ordered, heights, strict=True):
-        axes.annotate(
-            label.text,
-            xy=(1.02, height),
-            xycoords="axes fraction",
-            va="center",
-            color=label.colour,
-            fontsize=9.5,
-            fontweight="bold",
-            annotation_clip=False,
-        )
-
-
-def name_arms(figure: Figure, colours: Mapping[str, str]) -> float:
-    """Write the arms' names in their colours below the title; returns the inches down to there."""
-    x, y = 0.08, 0.34
-    for arm, colour in colours.items():
-        width = 0.088 * len(arm) + 0.15
-        if x + width > WIDTH and x > 0.08:
-            x, y = 0.08, y + 0.2
-        figure.text(
-            x / WIDTH,
-            1.0 - y / figure.get_figheight(),
-            arm,
-            color=colour,
-            fontsize=9.5,
-            fontweight="bold",
-            va="top",
-        )
-        x += width
-    return y + 0.2
+    axes.set_xlabel(x, color=INK, size=9.5, family=FONT)
+    axes.set_ylabel(y, color=INK, size=9.5, family=FONT)
 
 
 def percent_axis(axes: Axes, *, which: str = "y") -> None:
@@ -175,7 +115,33 @@ def percent_axis(axes: Axes, *, which: str = "y") -> None:
     axis.set_major_formatter(PERCENT)
 
 
-def thousands_axis(axes: Axes, most: int = 5) -> None:
+def counts_axis(axes: Axes, most: int = 5) -> None:
     """Write large numbers of the horizontal axis with separators, and few of them."""
-    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(most, integer=True))
-    axes.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(COUNTS)
+
+
+def text_width(text: str, size: float) -> float:
+    """Inches of a bold text, `size` in points."""
+    if not text.strip():
+        return 0.0
+    font = FontProperties(family=FONT, weight="bold")
+    return float(TextPath((0, 0), text, size=size, prop=font, usetex=False).get_extents().x1) / 72
+
+
+def fitted(text: str, inches: float, size: float) -> str:
+    """The text, or as much of its beginning as fits, and three dots."""
+    text = text.replace("$", r"\$")  # no formula
+    shown = text
+    while text_width(shown, size) > inches:
+        text = text[:-1]
+        shown = text + "..."
+    return shown
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file with a transparent ground."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({"font.family": FONT}):
+        figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()

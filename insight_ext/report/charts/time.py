@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from insight_ext.report.charts.style import (
+    FONT,
+    GRID,
+    INK,
     Chart,
     Omission,
-    Theme,
-    name_arms,
+    colours_of,
     new_figure,
     style_axes,
 )
-from insight_ext.runs.reader import Experiment
+from insight_ext.report.experiment import Experiment
+from insight_ext.report.measures import Floats
+from insight_ext.runs.layout import Metric
 
-PARTS = {"step_ms": "step", "selection_ms": "selection", "observation_ms": "observation"}
+PARTS = {
+    Metric.STEP_MS: "step",
+    Metric.SELECTION_MS: "selection",
+    Metric.OBSERVATION_MS: "observation",
+}
 
 
 def time_charts(experiment: Experiment) -> list[Chart | Omission]:
@@ -35,27 +41,19 @@ def time_charts(experiment: Experiment) -> list[Chart | Omission]:
         "The dot is the median, the line covers 90 % of the steps; the axis is logarithmic, so "
         "each grid line further left is ten times less time."
     )
-    return [Chart("milliseconds", caption, partial(_figure, title, experiment, times))]
+    return [Chart("milliseconds", title, caption, _figure(title, experiment, times))]
 
 
-def _figure(
-    title: str,
-    experiment: Experiment,
-    times: dict[tuple[str, str], np.ndarray],
-    theme: Theme,
-) -> Figure:
-    colours = theme.colours(experiment.arms, experiment.baseline)
+def _figure(title: str, experiment: Experiment, times: dict[tuple[str, Metric], Floats]) -> Figure:
+    colours = colours_of(experiment.arms, experiment.baseline)
     arms = list(dict.fromkeys(arm for arm, _ in times))
     height = 1.2 + 0.2 * len(PARTS) * (len(arms) + 1)
-    figure = new_figure(theme, title, height)
-    above = name_arms(figure, {arm: colours[arm] for arm in arms}) + 0.05
-    figure.subplots_adjust(left=0.19, top=1.0 - above / height)
+    figure = new_figure(title, height, {arm: colours[arm] for arm in arms})
     axes = figure.add_subplot()
-    style_axes(axes, theme, "milliseconds (log scale)")
+    style_axes(axes, "milliseconds (log scale)")
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(visible=False, axis="y")
-    axes.grid(axis="x", color=theme.grid, linewidth=0.8)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
     ticks = []
     for row, part in enumerate(PARTS):
         base = row * (len(arms) + 1)
@@ -63,22 +61,24 @@ def _figure(
         for place, arm in enumerate(arms):
             if (arm, part) not in times:
                 continue
-            values = times[arm, part]
-            low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
+            low, middle, high = np.quantile(times[arm, part], (0.05, 0.5, 0.95))
             axes.plot([low, high], [base + place] * 2, color=colours[arm], linewidth=2, alpha=0.5)
             axes.plot(middle, base + place, "o", color=colours[arm], markersize=6)
             axes.annotate(
-                f"{middle:.3g} ms",
+                f"{middle:.3g} ms" if middle < 1000 else f"{middle:,.0f} ms",
                 (high, base + place),
                 xytext=(6, 0),
                 textcoords="offset points",
                 va="center",
                 color=colours[arm],
-                fontsize=8.5,
+                size=8.5,
+                family=FONT,
             )
     axes.set_yticks(ticks, list(PARTS.values()))
-    axes.tick_params(axis="y", length=0, labelcolor=theme.ink)
-    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.set_ylim(len(PARTS) * (len(arms) + 1) - 1.4, -0.6)
     left, right = axes.get_xlim()
-    axes.set_xlim(left, right * (right / left) ** 0.2)
+    axes.set_xlim(left, right * (right / left) ** 0.2)  # room for the last text
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     return figure

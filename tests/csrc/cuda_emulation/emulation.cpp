@@ -28,7 +28,8 @@ void emulated_score(int kind, const double* parameters, uint64_t seed, uint64_t 
               outcome, scores);
 }
 
-void emulated_select_top_k(int kind, const double* parameters, uint64_t score_seed, uint64_t draw,
+// False if an argument is refused.
+bool emulated_select_top_k(int kind, const double* parameters, uint64_t score_seed, uint64_t draw,
                            const float* alpha, const float* beta, int64_t size, int64_t first,
                            int64_t k, uint64_t seed, bool sorted, const int64_t* candidates,
                            int64_t candidates_size, const bool* candidate_mask,
@@ -41,18 +42,23 @@ void emulated_select_top_k(int kind, const double* parameters, uint64_t score_se
   tuning.capacity = tuning_values[2];
   const Eligible eligible{candidates, candidates_size, candidate_mask,
                           excluded,   excluded_size,   exclusion_mask};
-  const size_t bytes = cuda::workspace_bytes(size, eligible, k, tuning);
-  // Exactly as large as asked for and full of garbage, so that the sanitizers and the answers
-  // notice what is read before it was written.
-  std::unique_ptr<char[]> memory(new char[bytes + 16]);
-  char* const aligned = memory.get() + (16 - reinterpret_cast<uintptr_t>(memory.get()) % 16) % 16;
-  std::memset(memory.get(), 0xa5, bytes + 16);
-  cuda::select_top_k(any_score(kind, parameters, score_seed, draw), {alpha, beta, size, first},
-                     eligible, {k, seed, sorted}, tuning, {0, nullptr}, aligned, outcome,
-                     {indices, scores});
-  for (char* end = aligned + bytes; end < memory.get() + bytes + 16; ++end) {
-    if (*end != char(0xa5)) std::abort();
+  try {
+    const size_t bytes = cuda::workspace_bytes(size, eligible, k, tuning);
+    // Exactly as large as asked for and full of garbage, so that the sanitizers and the answers
+    // notice what is read before it was written.
+    std::unique_ptr<char[]> memory(new char[bytes + 16]);
+    char* const aligned = memory.get() + (16 - reinterpret_cast<uintptr_t>(memory.get()) % 16) % 16;
+    std::memset(memory.get(), 0xa5, bytes + 16);
+    cuda::select_top_k(any_score(kind, parameters, score_seed, draw), {alpha, beta, size, first},
+                       eligible, {k, seed, sorted}, tuning, {0, nullptr}, aligned, outcome,
+                       {indices, scores});
+    for (char* end = aligned + bytes; end < memory.get() + bytes + 16; ++end) {
+      if (*end != char(0xa5)) std::abort();
+    }
+  } catch (const ArgumentError&) {
+    return false;
   }
+  return true;
 }
 
 // Whether an index and its score survive the way into a Standing and back, in both forms.

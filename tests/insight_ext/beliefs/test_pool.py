@@ -5,7 +5,7 @@ import json
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_ext import PoolError, Prompt, PromptPool
@@ -16,6 +16,7 @@ PROMPTS = st.lists(
 )
 
 
+@settings(deadline=None, max_examples=40)
 @given(PROMPTS)
 def test_jsonl_gives_the_same_pool_back(tmp_path_factory, prompts):
     path = tmp_path_factory.mktemp("pool") / "pool.jsonl"

@@ -11,7 +11,6 @@ from insight_ext.beliefs.pool import Prompt, PromptPool
 from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.beliefs.shared_prior import JUDGED, MEMORY, SharedPrior, kinds_of
 from insight_ext.selectors import InSight
-from insight_ext.selectors.base import NONE
 from insight_ext.state import carried
 
 KINDS = torch.tensor([0, 0, 0, 1, 1, 1])

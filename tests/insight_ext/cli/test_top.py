@@ -15,7 +15,7 @@ from rich.console import Console
 from insight_ext import ArgumentError, BetaPosteriors
 from insight_ext.cli.main import main
 from insight_ext.cli.top import top, view
-from insight_ext.runs.live import RunFolder
+from insight_ext.runs.reader import RunFolder
 from insight_ext.runs.writer import RunWriter
 from lightning_integration.metrics_file import MetricsFile
 

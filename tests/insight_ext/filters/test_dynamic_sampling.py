@@ -74,6 +74,7 @@ def test_speed_continues_between_all_and_nothing():
     assert strict.screening == 4
     assert [strict.passes(group) for group in groups] == [False, False, True, False]
     assert [lenient.passes(group) for group in groups] == [False, True, True, False]
+    assert not strict.passes(Group(4, (1.0, float("nan"), 1.0, 1.0)))
 
 
 def test_speed_counts_the_prompts_it_gave_up():

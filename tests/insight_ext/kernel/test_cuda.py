@@ -58,9 +58,11 @@ def assert_same(alpha: torch.Tensor, beta: torch.Tensor, k: int, *how: object, *
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_a_device_the_error_says_what_is_missing_and_the_cpu_works() -> None:
     assert _C.cuda.device_name() is None
+    held = torch.ones(4)
+    at = held.data_ptr()
     for call in (
         _C.cuda.check_device,
-        lambda: _C.cuda.score(0, [8.0, 3.0, 0.3], 0, 0, 0, 0, 1, 0, 0, 0, 0, 0),
+        lambda: _C.cuda.score(0, [8.0, 3.0, 0.3], 0, 0, at, at, 1, 0, at, at, 0, 0),
     ):
         with pytest.raises(DeviceError, match="cudaGetDeviceCount: .*tensors on the CPU"):
             call()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 
@@ -77,3 +79,52 @@ def test_bad_input_is_named():
         index.update([7])
     with pytest.raises(BeliefError, match="at index 7"):
         PoolIndex(alpha, beta)
+
+
+def test_after_a_rebuild_that_failed_a_selection_reads_every_belief():
+    n = 100_000
+    alpha, beta = 50 + 100 * torch.rand(2, n, generator=torch.Generator().manual_seed(4))
+    index = PoolIndex(alpha, beta)
+    alpha.sub_(49).mul_(0.2).add_(1)
+    beta.sub_(49).mul_(0.2).add_(1)
+    sound = alpha[n // 2].item()
+    alpha[n // 2] = float("nan")
+    with pytest.raises(BeliefError, match=f"at index {n // 2}"):
+        index.rebuild()
+    with pytest.raises(BeliefError, match=f"at index {n // 2}"):
+        index.select(64)
+    alpha[n // 2] = sound
+    index.update([n // 2])
+    assert same(index.select(64), select_top_k(alpha, beta, 64))
+
+
+def test_tensors_that_were_moved_are_not_read():
+    alpha, beta = torch.ones(1_000), torch.ones(1_000)
+    index = PoolIndex(alpha, beta)
+    alpha.resize_(10_000_000)
+    for call in (index.rebuild, lambda: index.select(3), lambda: index.update([0])):
+        with pytest.raises(ArgumentError, match="resized or moved"):
+            call()
+
+
+def test_threads_may_share_an_index():
+    n, k = 50_000, 20
+    alpha, beta = 1 + 50 * torch.rand(2, n, generator=torch.Generator().manual_seed(5))
+    index = PoolIndex(alpha, beta)
+    expected = select_top_k(alpha, beta, k)
+    wrong = []
+
+    def use(seed: int) -> None:
+        for turn in range(100):
+            index.update([(seed + 997 * turn) % n])
+            if turn % 20 == seed:
+                index.rebuild()
+            if not same(index.select(k), expected):
+                wrong.append((seed, turn))
+
+    threads = [threading.Thread(target=use, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

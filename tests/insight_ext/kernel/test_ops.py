@@ -12,11 +12,12 @@ from insight_ext import _C, reference
 from insight_ext.errors import ArgumentError, BeliefError
 from insight_ext.kernel import dispatch
 from insight_ext.kernel.dispatch import execution, set_num_threads
-from insight_ext.kernel.ops import merge_top_k, score, select_top_k
+from insight_ext.kernel.ops import draw_distinct, merge_top_k, score, select_top_k
 from insight_ext.kernel.scores import (
     ExpectedDifficulty,
     InverseEvidence,
     MixedGroup,
+    Score,
     Thompson,
     WeightedInformation,
 )
@@ -340,3 +341,121 @@ def test_numpy_masks_are_accepted():
 def test_no_candidates_are_not_all_candidates():
     with pytest.raises(ArgumentError, match="at least the 2 prompts to select, got none"):
         select_top_k(torch.ones(5), torch.ones(5), 2, candidates=[])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_candidates_of_another_pool_are_named_and_not_read(masked):
+    alpha = torch.ones(100_000)
+    strangers = torch.cat([torch.arange(1024), torch.arange(4096) + 40_000_000_000])
+    exclude = torch.zeros(100_000, dtype=torch.bool) if masked else None
+    with pytest.raises(ArgumentError, match="candidates: .*got 40000000000 at position 1024"):
+        select_top_k(alpha, alpha, 512, candidates=strangers, exclude=exclude)
+
+
+def test_loops_that_the_processor_cannot_run_are_refused(restored):
+    alpha = torch.ones(100)
+    for instruction_set in (_C.cpu.best_instruction_set() + 1, 99, -2):
+        execution.instruction_set = instruction_set
+        for call in (lambda: score(alpha, alpha), lambda: select_top_k(alpha, alpha, 3)):
+            with pytest.raises(ArgumentError, match=f"instruction_set.* got {instruction_set}"):
+                call()
+
+
+def test_flushed_denormals_change_nothing():
+    alpha, beta = random_pool(3_000, seed=21)
+    alpha[::5] = 1e-44
+    expected = select_top_k(alpha, beta, 50)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush denormals")
+    try:
+        got = select_top_k(alpha, beta, 50)
+        assert alpha[0] * torch.ones(()) == 0, "the caller's setting is left as it was"
+    finally:
+        torch.set_flush_denormal(False)
+    assert torch.equal(got.indices, expected.indices)
+    assert torch.equal(got.scores, expected.scores)
+
+
+def test_what_cannot_be_merged_is_named():
+    indices, scores = torch.tensor([5, 8, 9]), torch.tensor([0.1, float("nan"), 0.3])
+    cases = [
+        (
+            lambda: merge_top_k(indices, scores, 2),
+            "scores: expected numbers, got NaN at position 1",
+        ),
+        (lambda: merge_top_k(indices, scores, 0), "k: expected 1 or more, got 0"),
+        (lambda: merge_top_k(indices, scores[:2], 1), "one for each of 3 prompts, got 2"),
+        (lambda: merge_top_k(indices.int(), scores, 1), "indices: expected dtype int64"),
+        (lambda: merge_top_k(indices, scores.double(), 1), "scores: expected dtype float32"),
+        (lambda: merge_top_k(indices.to("meta"), scores, 1), "indices: expected the CPU, got meta"),
+        (lambda: merge_top_k([5, 8, 9], scores, 1), "indices: expected a tensor, got list"),
+    ]
+    for call, message in cases:
+        with pytest.raises(ArgumentError, match=message):
+            call()
+    strided = torch.arange(6, dtype=torch.float32)[::2]
+    assert merge_top_k(indices, strided, 1).indices.tolist() == [9]
+
+
+def test_what_cannot_be_drawn_is_named():
+    for arguments, message in (
+        ((5, 6, 0, 0), "count: expected 0 to the 5 there are, got 6"),
+        ((5, -1, 0, 0), "count: expected 0 to the 5"),
+        ((-5, 0, 0, 0), "size: expected 0 to"),
+        ((5, 2.0, 0, 0), "count: expected an int, got 2.0"),
+        ((5, 2, None, 0), "seed: expected an int, got None"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            draw_distinct(*arguments)
+
+
+class Unknown(Score):
+    kind = 8
+
+    def parameters(self):
+        return [8.0, 3.0, 0.3]
+
+
+class TooFewNumbers(Unknown):
+    kind = 0
+
+    def parameters(self):
+        return [8.0]
+
+
+class NoRollouts(Unknown):
+    kind = 0
+
+    def parameters(self):
+        return [0.0, 3.0, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (Unknown(), "score: expected a kind from 0 to 7, got 8"),
+        (TooFewNumbers(), "parameters: expected 3 numbers for this score, got 1"),
+        (NoRollouts(), "rollouts: expected 1 to 512, got 0"),
+    ],
+)
+def test_a_score_that_the_kernel_does_not_know_is_refused(chosen, message):
+    alpha = torch.ones(100)
+    for call in (
+        lambda: score(alpha, alpha, chosen),
+        lambda: select_top_k(alpha, alpha, 3, chosen),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("threads", [0, -1, 2.5, True, "2"])
+def test_a_number_of_threads_that_is_none_is_refused(threads):
+    with pytest.raises(ArgumentError, match="threads: expected at least 1 or None"):
+        set_num_threads(threads)
+
+
+def test_no_number_of_threads_is_too_large(restored):
+    alpha, beta = random_pool(70_000, seed=22)
+    expected = select_top_k(alpha, beta, 9).indices
+    set_num_threads(2**80)
+    assert torch.equal(select_top_k(alpha, beta, 9).indices, expected)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_ext import ArgumentError, ObservationError, Prompt, PromptPool
@@ -36,6 +36,7 @@ def test_every_format_reads_alike(tmp_path, ending):
     assert log.uncertainty.tolist() == [1.5, 2.0, 3.0]
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     rows=st.lists(
         st.tuples(st.text("abc", min_size=1), st.integers(0, 5), st.integers(0, 8)), min_size=1

@@ -67,11 +67,20 @@ def test_texts_are_looked_up_in_the_pool(tmp_path):
         read_log(tmp_path / "c", pool=pool)
 
 
-def test_equal_texts_in_the_pool_are_ambiguous(tmp_path):
-    pool = PromptPool([Prompt("a", "1+1=", "2"), Prompt("b", "1+1=", "2")])
+def test_equal_texts_with_different_answers_are_ambiguous_where_the_log_has_them(tmp_path):
+    pool = PromptPool([Prompt("a", "1+1=", "2"), Prompt("b", "1+1=", "10"), Prompt("c", "?", "x")])
+    write(tmp_path / "c", completions(1, ["?"], [1.0]))
+    assert read_log(tmp_path / "c", pool=pool).prompt.tolist() == [2]
     write(tmp_path / "c", completions(1, ["1+1="], [1.0]))
     with pytest.raises(ArgumentError, match="'a' and 'b' of the pool have the same text"):
         read_log(tmp_path / "c", pool=pool)
+
+
+def test_equal_texts_with_equal_answers_are_one_prompt(tmp_path):
+    pool = PromptPool([Prompt("a", "1+1=", "2"), Prompt("b", " 1+1=\n", "2")])
+    write(tmp_path / "c", completions(1, ["1+1=", "1+1="], [1.0, 0.0]))
+    log = read_log(tmp_path / "c", pool=pool)
+    assert (log.ids, log.prompt.tolist(), log.rollouts.tolist()) == (("a", "b"), [0], [2])
 
 
 def test_a_logged_id_comes_before_the_text(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 
 from insight_ext.beliefs.beta import BetaPosteriors
 
@@ -85,17 +85,19 @@ def write_run(folder: Path, arm: str, seed: int, steps: int = 60, decay: float =
         )
     rows.append({"step": steps - 1, **held_out(skill, difficulty)})
     folder.mkdir(parents=True)
+    settings = {"model": {"model": "tiny"}, "data": {"selector": arm, "seed": seed}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     write_metrics(folder, rows)
     write_parts(folder / "groups.parquet", pa.table(columns))
     write_parts(folder / "beliefs.parquet", pa.Table.from_pylist(snapshots))
 
 
 def write_parts(folder: Path, table: pa.Table) -> None:
-    """A data set of two part files."""
+    """A data set of two part files, named by their first steps."""
     folder.mkdir()
     half = len(table) // 2
-    pq.write_table(table.slice(0, half), folder / "part-0000000000.parquet")
-    pq.write_table(table.slice(half), folder / "part-0000000001.parquet")
+    for part in filter(len, (table.slice(0, half), table.slice(half))):
+        pq.write_table(part, folder / f"part-{part['step'][0].as_py():010d}.parquet")
 
 
 def write_metrics(folder: Path, rows: Sequence[dict[str, float]]) -> None:
@@ -116,8 +118,6 @@ def experiment_folder(tmp_path: Path) -> Callable[..., Path]:
         for arm in arms:
             for seed in range(seeds):
                 write_run(folder / f"{arm}-seed{seed}", arm, seed, steps)
-        settings = {"arms": {arm: {"selector": arm} for arm in arms}}
-        (folder / "experiment.json").write_text(json.dumps(settings))
         return folder
 
     return build

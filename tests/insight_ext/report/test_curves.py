@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from insight_ext.report.curves import Curve, gain_curve, mean_band, windowed
-from insight_ext.report.tables import Series
-from insight_ext.runs.reader import Run
+from insight_ext.report.curves import Curve, accuracy_curve, gain_curve, mean_band, windowed
+from insight_ext.runs.reader import Run, Series
 
 
 def a_curve(x: list[float], y: list[float]) -> Curve:
@@ -33,6 +32,10 @@ def test_a_seed_with_a_single_value_does_not_hide_the_others() -> None:
     assert mean_band([single, a_curve([0], [7])]).mean.tolist() == [6.0]
 
 
+def test_a_single_value_stays_one_however_many_points_are_asked_for() -> None:
+    assert mean_band([a_curve([3], [5])], points=200).x.tolist() == [3.0]
+
+
 def test_windows_average_what_falls_into_them() -> None:
     curve = windowed(np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 3.0, 5.0, 5.0]), windows=2)
     assert curve.x.tolist() == [1.0, 3.0]
@@ -41,7 +44,7 @@ def test_windows_average_what_falls_into_them() -> None:
 
 def a_run(steps: list[int], accuracy: list[float]) -> Run:
     series = Series(np.array(steps), np.array(accuracy))
-    return Run("arm", 0, {"val_accuracy": series}, None, None)
+    return Run("arm-seed0", {"val_accuracy": series})
 
 
 def test_the_gain_is_taken_at_the_steps_that_both_runs_have() -> None:
@@ -49,5 +52,13 @@ def test_the_gain_is_taken_at_the_steps_that_both_runs_have() -> None:
     gain = gain_curve(own, other)
     assert gain is not None
     assert gain.x.tolist() == [1, 11]
-    assert gain.y == pytest.approx([0.0, 0.2])
-    assert gain_curve(own, Run("bare", 0, {}, None, None)) is None
+    assert gain.y == pytest.approx([0.0, 20.0])
+    assert gain_curve(own, Run("bare")) is None
+
+
+def test_evaluations_after_the_last_logged_second_are_left_out() -> None:
+    seconds = Series(np.array([9]), np.array([2.0]))
+    metrics = a_run([4, 9, 14], [0.1, 0.2, 0.3]).metrics | {"train_seconds": seconds}
+    curve = accuracy_curve(Run("arm", metrics), "seconds")
+    assert curve is not None
+    assert (curve.x.tolist(), curve.y.tolist()) == ([1.0, 2.0], [0.1, 0.2])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from insight_ext.report.summary import compared, measured
-from insight_ext.report.tables import Groups, Series
-from insight_ext.runs.reader import Experiment, Run
-from insight_ext.runs.rows import SummaryRow
+from insight_ext.report.experiment import Experiment
+from insight_ext.report.summary import SummaryRow, compared, measured, result_sentence
+from insight_ext.runs.reader import Groups, Run, Series
 
 STEPS = np.arange(4)
 
@@ -29,21 +26,22 @@ def a_run(
         "selection_ms": np.full(4, selection_ms),
         "observation_ms": np.full(4, 0.1),
     }
-    rollouts, index = np.full(4, 8), np.array([0, 1, 1, 2])
-    groups = Groups(index, STEPS, np.array(successes), rollouts, np.full(4, 0.5))
-    return Run(arm, seed, {name: Series(STEPS, v) for name, v in values.items()}, groups, None)
+    prompts, rollouts = np.array([0, 1, 1, 2]), np.full(4, 8)
+    groups = Groups(("a", "b", "c"), prompts, STEPS, np.array(successes), rollouts, np.full(4, 0.5))
+    metrics = {name: Series(STEPS, v) for name, v in values.items()}
+    return Run(f"{arm}-seed{seed}", metrics, groups)
 
 
 def an_experiment(*runs: Run) -> Experiment:
     arms = dict.fromkeys(run.arm for run in runs)
-    return Experiment(Path(), {arm: tuple(r for r in runs if r.arm == arm) for arm in arms})
+    return Experiment({arm: tuple(r for r in runs if r.arm == arm) for arm in arms})
 
 
 def row_about(words: str, rows: list[SummaryRow]) -> SummaryRow:
     return next(row for row in rows if words in row.question)
 
 
-def test_the_worst_seed_decides_about_mixed_groups() -> None:
+def test_mixed_groups_are_compared_seed_by_seed() -> None:
     experiment = an_experiment(
         a_run("random", 0),
         a_run("random", 1, successes=(1, 4, 8, 8)),
@@ -52,14 +50,13 @@ def test_the_worst_seed_decides_about_mixed_groups() -> None:
     )
     row = row_about("mixed groups, in multiples", compared(experiment))
     assert row.per_seed == {0: 2.0, 1: 1.5}
-    assert (row.value, row.verdict) == (1.5, "missed")
-    assert row.result == "1.75 (seeds: 2.00, 1.50)"
+    assert (row.value, row.result) == (1.75, "1.75 ± 0.35 (seeds: 2.00, 1.50)")
 
 
 def test_runs_of_different_length_are_compared_over_common_steps() -> None:
     short = a_run("random", successes=(0, 4, 0, 4))
     assert short.groups is not None
-    short = Run("random", 0, short.metrics, short.groups.until(1), None)
+    short = Run(short.name, short.metrics, short.groups.where(STEPS <= 1))
     experiment = an_experiment(short, a_run("insight", successes=(4, 4, 0, 0)))
     assert row_about("in multiples", compared(experiment)).per_seed == {0: 2.0}
 
@@ -73,44 +70,66 @@ def test_steps_to_reach_is_the_mean_over_seeds() -> None:
     # The level 0.6 is reached at 3 of 4 steps, and by the slow seed like by random.
     assert row.per_seed == {0: pytest.approx(0.75), 1: pytest.approx(1.0)}
     assert row.value == pytest.approx(0.875)
-    assert row.verdict == "missed"
 
 
-def test_a_seed_that_never_gets_there_misses_the_target_and_says_so() -> None:
+def test_a_seed_that_never_gets_there_is_a_bound_and_says_so() -> None:
     experiment = an_experiment(a_run("random"), a_run("insight", accuracy=(0.0, 0.1, 0.1, 0.1)))
-    row = row_about("Steps needed", compared(experiment))
-    assert row.verdict == "missed"
-    assert row.result == "> 1.00 (one seed); not reached in 1 of 1"
+    for effort in ("Steps", "Rollouts", "Seconds"):
+        row = row_about(f"{effort} needed", compared(experiment))
+        assert row.result == "> 1.00; not reached in 1 of 1"
 
 
-def test_only_steps_are_judged_but_rollouts_and_seconds_are_shown() -> None:
-    rows = compared(an_experiment(a_run("random"), a_run("insight")))
-    for effort in ("Rollouts", "Seconds"):
-        row = row_about(f"{effort} needed", rows)
-        assert (row.target, row.verdict, row.value) == ("", "", pytest.approx(1.0))
+def test_the_gain_is_in_points() -> None:
+    better = a_run("insight", accuracy=(0.0, 0.6, 0.9, 0.9))
+    row = row_about("Final accuracy above", compared(an_experiment(a_run("random"), better)))
+    assert (row.result, row.value) == ("+20.0", pytest.approx(20.0))
 
 
-@pytest.mark.parametrize(("selection_ms", "verdict"), [(4.8, "met"), (4.9, "missed")])
-def test_choosing_may_cost_half_a_percent(selection_ms: float, verdict: str) -> None:
-    experiment = an_experiment(a_run("random"), a_run("insight", selection_ms=selection_ms))
-    assert row_about("share of a step", compared(experiment)).verdict == verdict
+def test_without_a_baseline_nothing_is_compared() -> None:
+    assert compared(an_experiment(a_run("insight"), a_run("gps"))) == []
+    assert compared(an_experiment(a_run("uniform"))) == []
 
 
-def test_without_a_baseline_or_without_columns_nothing_is_judged() -> None:
-    bare = Run("insight", 0, {"step_ms": Series(STEPS, np.ones(4))}, None, None)
-    for experiment in (an_experiment(a_run("insight")), an_experiment(bare, a_run("random", 3))):
-        rows = [row for row in compared(experiment) if "mixed" in row.question]
-        assert [row.verdict for row in rows if row.target] == ["not measured"]
-
-
-def test_a_run_that_never_had_a_mixed_group_measures_nothing() -> None:
+def test_a_number_that_cannot_be_had_says_why() -> None:
     experiment = an_experiment(a_run("random", successes=(0, 0, 8, 8)), a_run("insight"))
     row = row_about("in multiples", compared(experiment))
-    assert (row.verdict, row.result) == ("not measured", "random had no mixed group")
+    assert (row.value, row.result) == (None, "random had no mixed group")
+    bare = an_experiment(Run("random"), Run("insight"))
+    assert {row.result for row in compared(bare)} >= {"no seed with groups in both arms"}
 
 
 def test_plain_numbers_exist_for_every_arm() -> None:
     rows = measured(an_experiment(a_run("random"), a_run("random", 1), a_run("insight")))
     prompts = [row for row in rows if row.question == "Different prompts drawn"]
-    assert [(row.arm, row.result) for row in prompts] == [("random", "3 ± 0"), ("insight", "3")]
+    assert [(row.arm, row.result) for row in prompts] == [
+        ("random", "3 ± 0 (seeds: 3, 3)"),
+        ("insight", "3"),
+    ]
     assert row_about("Rollouts generated", rows).value == 32
+    assert row_about("share of a step's time", rows).result == "0.02% ± 0.00% (seeds: 0.02%, 0.02%)"
+
+
+@pytest.mark.parametrize(
+    ("runs", "sentence"),
+    [
+        (
+            [a_run("mine")],
+            "Held-out accuracy went from 0.0% to 60.0% in 4 steps.",
+        ),
+        (
+            [a_run("random"), a_run("insight", accuracy=(0.0, 0.9, 0.9, 0.9))],
+            "After 4 steps insight has the highest held-out accuracy, 90.0%, +30.0 points against "
+            "random, whose final accuracy it reaches in 75% of the steps.",
+        ),
+        (
+            [a_run("random", accuracy=(0.0, 0.9, 0.9, 0.9)), a_run("insight")],
+            "After 4 steps random has the highest held-out accuracy, 90.0%.",
+        ),
+        (
+            [Run("mine", {}, a_run("mine").groups)],
+            "In 4 steps 25% of 4 groups of mine were mixed.",
+        ),
+    ],
+)
+def test_one_sentence_says_what_came_out(runs: list[Run], sentence: str) -> None:
+    assert result_sentence(an_experiment(*runs)) == sentence

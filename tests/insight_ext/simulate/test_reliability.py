@@ -91,7 +91,15 @@ def test_no_seed_is_refused():
 
 
 def test_the_command_writes_tables_and_a_figure(tmp_path, capsys):
-    arguments = ["reliability", "--strategies", "insight (features)", "--pool", "300", "--seeds", "1"]
+    arguments = [
+        "reliability",
+        "--strategies",
+        "insight (features)",
+        "--pool",
+        "300",
+        "--seeds",
+        "1",
+    ]
     arguments += ["--steps", "3", "--prompts", "16", "--output", str(tmp_path)]
     assert main(arguments) == 0
     printed = capsys.readouterr().out

@@ -8,8 +8,8 @@ import pytest
 
 from insight_ext import ArgumentError, Prompt, PromptPool
 from insight_ext.cli.main import main
+from insight_ext.curators.rank import rank
 from insight_ext.offline.logs import GroupLog, read_log
-from insight_ext.offline.rank import rank
 from insight_ext.offline.tables import write_columns
 from insight_ext.selectors import SELECTORS, make_selector
 

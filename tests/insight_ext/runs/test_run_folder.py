@@ -7,23 +7,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insight_ext import ArgumentError, BetaPosteriors, Prompt
+from insight_ext import ArgumentError, BetaPosteriors
 from insight_ext.runs import writer
-from insight_ext.runs.live import RECENT, MetricsTail, RunFolder
+from insight_ext.runs.reader import RECENT, MetricsReader, RunFolder
 from insight_ext.runs.writer import RunWriter
 from lightning_integration.metrics_file import MetricsFile
 
-PROMPTS = [Prompt("a", "", ""), Prompt("b", "", "")]
 
-
-def values(tail, name):
-    return list(tail.series.get(name, ()))
+def values(reader, name):
+    return list(reader.series.get(name, ()))
 
 
 def add_groups(written, step, *successes):
     won = torch.tensor(successes)
     eight = torch.full_like(won, 8)
-    written.add_groups(step, PROMPTS, torch.arange(2), won, eight, won / 8)
+    written.add_groups(step, ["a", "b"], torch.arange(2), won, eight, won / 8)
 
 
 @settings(max_examples=30, deadline=None)
@@ -31,65 +29,65 @@ def add_groups(written, step, *successes):
 def test_a_file_read_in_pieces_gives_what_it_gives_at_once(cuts, tmp_path_factory):
     text = b"a,b,step\r\n" + b"".join(b"%d,%s,%d\r\n" % (i, b".5" * (i % 2), i) for i in range(40))
     path = tmp_path_factory.mktemp("pieces") / "metrics.csv"
-    tail, at = MetricsTail(path), 0
+    reader, at = MetricsReader(path), 0
     with path.open("wb", buffering=0) as file:
         for cut in [*cuts, len(text)]:
             file.write(text[at : at + cut])
             at += cut
-            tail.read()
+            reader.read()
             whole = text[:at].count(b"\r\n") - 1
-            assert values(tail, "a") == [(i, i) for i in range(max(whole, 0))]
-    assert values(tail, "b") == [(i, 0.5) for i in range(1, 40, 2)]
+            assert values(reader, "a") == [(i, i) for i in range(max(whole, 0))]
+    assert values(reader, "b") == [(i, 0.5) for i in range(1, 40, 2)]
 
 
 def test_a_new_column_starts_the_file_anew(tmp_path):
-    metrics, tail = MetricsFile(tmp_path), MetricsTail(tmp_path / "metrics.csv")
+    metrics, reader = MetricsFile(tmp_path), MetricsReader(tmp_path / "metrics.csv", RECENT)
     metrics.log_metrics({"a": 1.0}, 0)
-    tail.read()
+    reader.read()
     metrics.log_metrics({"a": 2.0, "b": 3.0}, 1)
-    tail.read()
-    assert values(tail, "a") == [(0, 1.0), (1, 2.0)]
-    assert values(tail, "b") == [(1, 3.0)]
+    reader.read()
+    assert values(reader, "a") == [(0, 1.0), (1, 2.0)]
+    assert values(reader, "b") == [(1, 3.0)]
 
 
 def test_steps_that_a_resumed_run_repeats_are_forgotten(tmp_path):
-    metrics, tail = MetricsFile(tmp_path), MetricsTail(tmp_path / "metrics.csv")
+    metrics, reader = MetricsFile(tmp_path), MetricsReader(tmp_path / "metrics.csv", RECENT)
     for step in range(5):
         metrics.log_metrics({"a": 1.0}, step)
-    tail.read()
+    reader.read()
     resumed = MetricsFile(tmp_path)
     resumed.start_training(resumed=True)
     resumed.log_metrics({"a": 2.0}, 3)
-    tail.read()
-    assert values(tail, "a") == [(0, 1.0), (1, 1.0), (2, 1.0), (3, 2.0)]
-    assert tail.step == 3
+    reader.read()
+    assert values(reader, "a") == [(0, 1.0), (1, 1.0), (2, 1.0), (3, 2.0)]
+    assert reader.step == 3
 
 
 def test_a_longer_file_in_its_place_is_read_anew(tmp_path):
-    tail = MetricsTail(tmp_path / "metrics.csv")
+    reader = MetricsReader(tmp_path / "metrics.csv", RECENT)
     for run in (1, 2):
         other = tmp_path / "other.csv"
         other.write_text("a,step\n" + "".join(f"{run},{step}\n" for step in range(2 * run)))
         other.replace(tmp_path / "metrics.csv")
-        tail.read()
-    assert values(tail, "a") == [(step, 2.0) for step in range(4)]
+        reader.read()
+    assert values(reader, "a") == [(step, 2.0) for step in range(4)]
 
 
 def test_a_file_that_is_gone_is_waited_for_again(tmp_path):
-    metrics, tail = MetricsFile(tmp_path), MetricsTail(tmp_path / "metrics.csv")
+    metrics, reader = MetricsFile(tmp_path), MetricsReader(tmp_path / "metrics.csv", RECENT)
     metrics.log_metrics({"a": 1.0}, 0)
-    tail.read()
+    reader.read()
     metrics.start_training(resumed=False)
-    tail.read()
-    assert (tail.series, tail.step) == ({}, None)
+    reader.read()
+    assert (reader.series, reader.step) == ({}, None)
 
 
 def test_memory_of_a_long_file_is_bounded(tmp_path):
     lines = "".join(f"{step},{step}\n" for step in range(3 * RECENT))
     (tmp_path / "metrics.csv").write_text("a,step\n" + lines)
-    tail = MetricsTail(tmp_path / "metrics.csv")
-    tail.read()
-    assert values(tail, "a") == [(step, step) for step in range(2 * RECENT, 3 * RECENT)]
+    reader = MetricsReader(tmp_path / "metrics.csv", RECENT)
+    reader.read()
+    assert values(reader, "a") == [(step, step) for step in range(2 * RECENT, 3 * RECENT)]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +101,7 @@ def test_memory_of_a_long_file_is_bounded(tmp_path):
 def test_what_is_no_metrics_file_is_refused(tmp_path, text, message):
     (tmp_path / "metrics.csv").write_text(text)
     with pytest.raises(ArgumentError, match=message):
-        MetricsTail(tmp_path / "metrics.csv").read()
+        MetricsReader(tmp_path / "metrics.csv", RECENT).read()
 
 
 def test_a_folder_is_read_as_far_as_it_got(tmp_path):

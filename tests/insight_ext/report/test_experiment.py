@@ -11,7 +11,7 @@ import pytest
 from insight_ext.errors import ArgumentError
 from insight_ext.report import write_report
 from insight_ext.report.curves import accuracy_curve
-from insight_ext.runs.reader import read_experiment
+from insight_ext.report.experiment import read_experiment
 
 
 def test_arms_come_with_the_baseline_first_and_seeds_in_order(
@@ -65,18 +65,35 @@ def test_folders_without_runs_are_refused(tmp_path: Path) -> None:
         read_experiment(tmp_path / "nowhere")
     with pytest.raises(ArgumentError, match="found none; give the folder that a training run"):
         read_experiment(tmp_path)
-    with pytest.raises(ArgumentError, match="MetricsFile of lightning_integration.*CSVLogger"):
+    with pytest.raises(
+        ArgumentError, match="metrics.csv or groups.parquet in .*MetricsFile.*CSVLogger"
+    ):
         read_experiment(tmp_path)
     (tmp_path / "metrics.csv").write_text("")
     with pytest.raises(ArgumentError, match="nothing was logged yet in"):
         read_experiment(tmp_path)
 
 
-def test_a_broken_experiment_file_is_named(experiment_folder: Callable[..., Path]) -> None:
-    folder = experiment_folder(steps=10)
-    (folder / "experiment.json").write_text("{")
-    with pytest.raises(ArgumentError, match=r"experiment.json: expected JSON"):
-        read_experiment(folder)
+def test_settings_that_set_an_arm_apart_are_told_from_those_of_all(
+    experiment_folder: Callable[..., Path],
+) -> None:
+    shared, own = read_experiment(experiment_folder(steps=10)).settings()
+    assert shared == {"model.model": "tiny"}
+    assert own == {
+        "random": {"data.selector": "random"},
+        "insight": {"data.selector": "insight"},
+    }
+
+
+def test_a_version_that_was_resumed_points_to_the_whole_run(
+    experiment_folder: Callable[..., Path],
+) -> None:
+    run = experiment_folder(("random",), seeds=1, steps=10) / "random-seed0"
+    for part in sorted((run / "groups.parquet").iterdir())[:1]:
+        part.unlink()
+    run = run.rename(run.with_name("version_1"))
+    (note,) = read_experiment(run).notes
+    assert note.startswith("version_1 begins at step 5, so it was resumed: give the folder above")
 
 
 def test_a_seed_that_the_baseline_lacks_is_named(experiment_folder: Callable[..., Path]) -> None:

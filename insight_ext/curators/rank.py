@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from insight_ext.beliefs.beta import each_once
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError
-from insight_ext.offline.logs import Floats, GroupLog, Integers
+from insight_ext.offline.logs import Floats, GroupLog, Integers, parts_of
 from insight_ext.offline.tables import prompt_columns, write_columns
 from insight_ext.plugins import need
 from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
 from insight_ext.selectors.base import NONE
+from insight_ext.visible_text import visible_text
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Ranking:
         need("rank: showing the table", "rich")
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         title = f"the next {len(self.ids):,} prompts"
         if len(self.ids) > rows:
@@ -87,7 +89,7 @@ class Ranking:
             solved = f"{successes} of {rollouts}" if visits else "unseen"
             expected = "" if np.isnan(predicted) else f"{predicted:.2f}"
             told = [f"{value:.3g}" for value in why]
-            table.add_row(str(place), _short(name), str(visits), solved, expected, *told)
+            table.add_row(str(place), Text(_short(name)), str(visits), solved, expected, *told)
         Console().print(table)
 
 
@@ -154,7 +156,7 @@ def rank(
     at = chosen.numpy()
     return Ranking(
         ids=[log.ids[position] for position in at],
-        visits=np.bincount(log.prompt, minlength=n)[at],
+        visits=_totals(log.prompt, np.ones_like(log.prompt), n)[at],
         successes=_totals(log.prompt, log.successes, n)[at],
         rollouts=_totals(log.prompt, log.rollouts, n)[at],
         predicted=predicted,
@@ -171,10 +173,11 @@ def _whole_pool(strategy: str) -> dict[str, Any]:
 
 def _totals(prompt: Integers, counts: Integers, n: int) -> Integers:
     totals = np.zeros(n, dtype=np.int64)
-    np.add.at(totals, prompt, counts)
+    for part in parts_of(len(prompt)):
+        np.add.at(totals, prompt[part], counts[part].astype(np.int64))
     return totals
 
 
 def _short(text: str, width: int = 60) -> str:
-    line = " ".join(text.split())
+    line = visible_text(" ".join(text.split()))
     return line if len(line) <= width else f"{line[: width - 1]}…"

@@ -1,0 +1,340 @@
+"""Logs with a row for each completion, counted into groups.
+
+Known are, beside anybody's rows of an id or a prompt and a reward:
+
+* TRL's `completions/completions_00010.parquet` (`log_completions=True`, TRL 0.28 to 1.16): `step`,
+  `prompt` (as the chat template renders it, or messages), `completion`, a column for each reward
+  function, `advantage`. Older versions log the same columns to Weights & Biases; export them.
+  The trainer logs the latest generation only: where `logging_steps` is larger than one generation
+  the others are missing, and where it is smaller one is written again, which counts once.
+* verl's dumps of rollouts (`trainer.rollout_data_dir`): `input`, `output`, `gts`, `score`, `step`.
+* verifiers' `results.jsonl`: `example_id`, `prompt`, `completion`, `reward`.
+* lm-eval's `samples_*.jsonl` (`--log_samples`): `doc_id`, `filter`, a column for each metric.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from insight_ext.beliefs.group import lowest_success
+from insight_ext.data import fields
+from insight_ext.data.prompt import conversation_text
+from insight_ext.data.table import DataFile, Table
+from insight_ext.data.values import (
+    distinct,
+    ids,
+    is_numeric,
+    number_lists,
+    text_column,
+    whole_numbers,
+)
+from insight_ext.errors import ArgumentError
+from insight_ext.offline.group_rows import Columns
+from insight_ext.offline.prompt_ids import PromptIds
+
+Integers = NDArray[Any]
+
+OF_TRL = ("step", "prompt", "completion")
+# What is no reward though it be a number.
+NO_REWARD = (
+    *fields.ID,
+    *fields.ROW_NUMBER,
+    *fields.LOGGED_PROMPT,
+    *fields.COMPLETION,
+    *fields.STEP,
+    "epoch",
+    "advantage",
+)
+
+
+@dataclass(frozen=True)
+class CompletionColumns:
+    """Where a file has the parts of a completion.
+
+    Attributes:
+        reward: its reward, or the rewards of all of a row's completions.
+        id: None where prompts are known by their texts.
+        prompt, step: None where there are none; without a step all is one moment.
+        completion: None where it does not matter: only TRL logs a generation again.
+        filter: of lm-eval's answers, if the file has several: the one whose rows count.
+    """
+
+    reward: str
+    id: str | None
+    prompt: str | None
+    completion: str | None
+    step: str | None
+    filter: str | None
+
+    @property
+    def needed(self) -> list[str]:
+        """Those that are read."""
+        names = [self.reward, self.id, self.prompt, self.step, self.completion]
+        names.append("filter" if self.filter is not None else None)
+        return [name for name in names if name is not None]
+
+
+def has_completions(file: DataFile, reward: str | None) -> bool:
+    """Whether a row is one completion, or one prompt's list of them, and not one counted group."""
+    if "successes" in file.names:
+        return False
+    named = reward is not None and file.has(reward.partition(",")[0])
+    return named or fields.find(file, (*fields.COMPLETION, *fields.REWARD)) is not None
+
+
+def read_completions(
+    files: Sequence[DataFile],
+    prompts: PromptIds,
+    reward: str | None = None,
+    success_threshold: float = 1.0,
+) -> Columns:
+    """Count completions into one visit per prompt and step: prompt, step, successes, rollouts.
+
+    A prompt is known by the log's column `id`. Without one, by its text, of a conversation see
+    `insight_ext.data.prompt.conversation_text`; with a pool the text is looked up there.
+    A number such as `example_id` is its id where there is no pool, or the pool has no such text.
+
+    Args:
+        files: of the log.
+        prompts: gives positions to prompts.
+        reward: the column of the reward; None: see `insight_ext.data.fields.REWARD`, or the only
+            column of numbers. Of lm-eval's several filters one is named as `exact_match,strict`.
+        success_threshold: the smallest reward of a success.
+
+    Returns:
+        Visits by step, those of one step in the order of the file. Completions without a reward do
+        not count, nor does a generation that was logged before.
+
+    Raises:
+        ArgumentError: no column of the reward, or several (they are listed); a text that prompts of
+            the pool share though their answers differ.
+        ObservationError: a missing column, a reward that is not a number, or a prompt that is not
+            in the pool (file and row named).
+
+    Warns:
+        UserWarning: every group has one rollout although texts repeat.
+    """
+    visits: list[Columns] = []
+    generations = Generations()
+    one_each = OneEach()
+    for file in files:
+        if not file.names:
+            continue
+        columns = completion_columns(file, prompts, reward)
+        parts: list[Columns] = []
+        for table in file.tables(columns.needed):
+            names, rows = _names(table, columns)
+            of = prompts.of_texts if columns.id is None else prompts.of_ids
+            prompt = of(table, names, rows)
+            step = np.zeros(len(table), dtype=np.int64)
+            if columns.step is not None:
+                step = whole_numbers(table, columns.step)
+            parts.append(_counted(table, columns, step, prompt, lowest_success(success_threshold)))
+            generations.see(table, columns, step, prompt)
+            one_each.see(table, columns, names)
+        again = generations.logged_before()
+        visits += [{k: v[~np.isin(part["step"], again)] for k, v in part.items()} for part in parts]
+    merged = _merged(visits)
+    one_each.warn(merged)
+    return merged
+
+
+def completion_columns(file: DataFile, prompts: PromptIds, reward: str | None) -> CompletionColumns:
+    """Which columns of a file hold what; see `read_completions`."""
+    column, filter_name = _reward_column(file, reward)
+    name = fields.find(file, fields.ID)
+    prompt = fields.find(file, fields.LOGGED_PROMPT)
+    if name is None:
+        number_of_row = fields.find(file, fields.ROW_NUMBER)
+        by_text = prompt is not None and (
+            number_of_row is None
+            or (
+                prompts.pool is not None and not _is_by_number(file, prompts, prompt, number_of_row)
+            )
+        )
+        name = None if by_text else number_of_row
+    if name is None and prompt is None:
+        raise file.lacks("id or prompt")
+    return CompletionColumns(
+        reward=column,
+        id=name,
+        prompt=prompt,
+        completion="completion" if all(map(file.has, OF_TRL)) else None,
+        step=fields.find(file, fields.STEP),
+        filter=filter_name,
+    )
+
+
+def _is_by_number(file: DataFile, prompts: PromptIds, prompt: str, number_of_row: str) -> bool:
+    """Whether the pool knows the file's first prompt by its number and not by its text."""
+    for table in file.tables([prompt, number_of_row]):
+        text = _texts(table, prompt)[0][0].as_py()
+        name = ids(table, number_of_row)[0].as_py()
+        return not prompts.knows_text(text) and prompts.knows_id(name)
+    return False
+
+
+def _reward_column(file: DataFile, reward: str | None) -> tuple[str, str | None]:
+    """The column of the reward, and lm-eval's filter whose rows count."""
+    named, _, filter_name = (reward or "").partition(",")
+    if reward is not None and file.has(reward):
+        named, filter_name = reward, ""
+    if reward is not None and not file.has(named):
+        raise file.lacks(named)
+    column = named or fields.find(file, fields.REWARD) or _only_numbers(file)
+    filters = [] if "filter" not in file.names else _filters(file)
+    if filter_name and filter_name not in filters:
+        raise file.lacks(f"filter of {filter_name} among {', '.join(filters) or 'none'}")
+    if len(filters) > 1 and not filter_name:
+        raise ArgumentError(
+            f"{file.path}: expected the answers of one filter, found {', '.join(filters)}; name it "
+            f"with the reward (--reward {column},{filters[0]})"
+        )
+    return column, filter_name or None
+
+
+def _filters(file: DataFile) -> list[str]:
+    found: dict[str, None] = {}
+    for table in file.tables(["filter"]):
+        found |= dict.fromkeys(map(str, table.values("filter")))
+    return list(found)
+
+
+def _only_numbers(file: DataFile) -> str:
+    numeric: list[str] = []
+    candidates = [name for name in file.names if name not in NO_REWARD]
+    for table in file.tables(candidates):
+        numeric = [name for name in candidates if is_numeric(table.column(name))]
+        break
+    if len(numeric) != 1:
+        raise ArgumentError(
+            f"{file.path}: expected one column of rewards, found {', '.join(numeric) or 'none'}; "
+            "name it with reward (--reward)"
+        )
+    return numeric[0]
+
+
+def _names(table: Table, columns: CompletionColumns) -> tuple[pa.Array, NDArray[np.int32]]:
+    """What the prompts are known by, each once, and for each row which one it is about."""
+    if columns.id is not None:
+        return distinct(ids(table, columns.id))
+    assert columns.prompt is not None, "a file without ids and prompts is refused"
+    return _texts(table, columns.prompt)
+
+
+def _texts(table: Table, column: str) -> tuple[pa.Array, NDArray[np.int32]]:
+    """A column of texts or conversations, as the texts by which they are known."""
+
+    def text(row: int, value: Any) -> str:
+        if isinstance(value, list) and all(isinstance(message, dict) for message in value):
+            return conversation_text(value)
+        if isinstance(value, str):
+            return value
+        raise table.malformed(
+            row, f"expected {column} to be a text or a list of messages, got {value!r:.80}"
+        )
+
+    return distinct(text_column(table, column, text))
+
+
+def _counted(
+    table: Table, columns: CompletionColumns, step: Integers, prompt: Integers, lowest: float
+) -> Columns:
+    """The groups of a table's completions, by step and prompt, in the order of the table."""
+    rows, rewards = number_lists(table, columns.reward)
+    counts = ~np.isnan(rewards)
+    if columns.filter is not None:
+        counts &= np.array([name == columns.filter for name in table.values("filter")])[rows]
+    rows = rows[counts]
+    right = (rewards[counts] >= lowest).astype(np.int64)
+    return _summed(step[rows], prompt[rows], right, np.ones_like(right))
+
+
+def _merged(parts: Sequence[Columns]) -> Columns:
+    names = ("step", "prompt", "successes", "rollouts")
+    empty = np.empty(0, dtype=np.int64)
+    return _summed(*(np.concatenate([empty, *(part[name] for part in parts)]) for name in names))
+
+
+def _summed(step: Integers, prompt: Integers, successes: Integers, rollouts: Integers) -> Columns:
+    """The counts of each step and prompt together, in the order in which they first come."""
+    if not len(step):
+        return {"step": step, "prompt": prompt, "successes": successes, "rollouts": rollouts}
+    _, of_step = np.unique(step, return_inverse=True)
+    key = of_step.astype(np.int64) * (int(prompt.max()) + 1) + prompt
+    _, first, group = np.unique(key, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    sums = np.zeros((2, len(first)), dtype=np.int64)
+    np.add.at(sums[0], group, successes)
+    np.add.at(sums[1], group, rollouts)
+    first = first[order]
+    return {
+        "step": step[first],
+        "prompt": prompt[first],
+        "successes": sums[0][order],
+        "rollouts": sums[1][order],
+    }
+
+
+class Generations:
+    """Which steps hold the prompts and completions of the step before them once more."""
+
+    def __init__(self) -> None:
+        self._before = b""
+        self._digests: dict[int, Any] = {}
+
+    def see(
+        self, table: Table, columns: CompletionColumns, step: Integers, prompt: Integers
+    ) -> None:
+        """Take in a table's completions."""
+        if columns.completion is None:
+            return
+        values = table.values(columns.completion)
+        for at, which, value in zip(step.tolist(), prompt.tolist(), values, strict=True):
+            digest = self._digests.setdefault(at, hashlib.sha256())
+            digest.update(b"%d " % which + str(value).encode("utf-8", "surrogatepass") + b"\0")
+
+    def logged_before(self) -> list[int]:
+        """The file's steps that repeat the one before; the next file follows on its last step."""
+        again = []
+        for step, digest in self._digests.items():
+            if digest.digest() == self._before:
+                again.append(step)
+            self._before = digest.digest()
+        self._digests = {}
+        return again
+
+
+class OneEach:
+    """Whether ids are different for every row though texts repeat: then they only count rows."""
+
+    def __init__(self) -> None:
+        self._column = ""
+        self._texts: set[int] = set()
+        self._names: set[int] = set()
+
+    def see(self, table: Table, columns: CompletionColumns, names: pa.Array) -> None:
+        """Take in a table's prompts."""
+        if columns.id is None or columns.prompt is None:
+            return
+        self._column = columns.id
+        self._names.update(map(hash, names.to_pylist()))
+        self._texts.update(map(hash, _texts(table, columns.prompt)[0].to_pylist()))
+
+    def warn(self, visits: Columns) -> None:
+        """Warn where that is so."""
+        if len(self._texts) < len(self._names) and (visits["rollouts"] == 1).all():
+            warnings.warn(
+                f"each of the {len(self._names)} ids has one rollout, but there are only "
+                f"{len(self._texts)} different prompts: {self._column} seems to count rows; leave "
+                "the column out, so that prompts are known by their texts, or log ids of prompts",
+                stacklevel=4,
+            )

@@ -1,0 +1,80 @@
+"""Logs with a row for each group: how many of its rollouts were right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from insight_ext.data import fields
+from insight_ext.data.table import DataFile, Table
+from insight_ext.data.values import distinct, ids, numbers, whole_numbers
+from insight_ext.offline.prompt_ids import PromptIds
+
+Columns = dict[str, NDArray[Any]]
+
+
+def read_groups(files: Sequence[DataFile], prompts: PromptIds) -> Iterator[Columns]:
+    """The visits in these files, in parts: prompt, successes, rollouts, step, epoch, uncertainty.
+
+    Raises:
+        ObservationError: a missing column or a bad row, see `insight_ext.offline.logs.read_log`.
+    """
+    for file in files:
+        if not file.names:
+            continue
+        columns = group_columns(file)
+        for table in file.tables(list(columns.values())):
+            yield checked(table, columns, prompts)
+
+
+def group_columns(file: DataFile) -> dict[str, str]:
+    """Where a file has the parts of a group."""
+    columns = {
+        "id": fields.find(file, (*fields.ID, *fields.ROW_NUMBER)),
+        **{name: fields.find(file, [name]) for name in ("successes", "rollouts")},
+    }
+    missing = [name for name, column in columns.items() if column is None]
+    if missing:
+        raise file.lacks(*missing)
+    columns |= {"step": fields.find(file, fields.STEP), "epoch": fields.find(file, ["epoch"])}
+    if columns["step"] is None and columns["epoch"] is None:
+        raise file.lacks("step or epoch")
+    columns["uncertainty"] = fields.find(file, ["uncertainty"])
+    return {name: column for name, column in columns.items() if column is not None}
+
+
+def checked(table: Table, columns: dict[str, str], prompts: PromptIds) -> Columns:
+    """A table's groups, every row checked."""
+    found: Columns = {
+        name: whole_numbers(table, columns[name])
+        for name in ("successes", "rollouts", "step", "epoch")
+        if name in columns
+    }
+    successes, rollouts = found["successes"], found["rollouts"]
+    for name, bad, expected in (
+        ("rollouts", rollouts < 1, "at least 1"),
+        ("successes", successes < 0, "at least 0"),
+        ("successes", successes > rollouts, "at most the row's rollouts"),
+        *((name, found[name] < 0, "at least 0") for name in ("step", "epoch") if name in found),
+    ):
+        if bad.any():
+            row = int(np.argmax(bad))
+            of = f" of {rollouts[row]} rollouts" if name == "successes" else ""
+            raise table.malformed(
+                row,
+                f"expected {columns[name]} to be {expected}, got {found[name][row]}{of}",
+            )
+    if "uncertainty" in columns:
+        found["uncertainty"] = numbers(table, "uncertainty", finite=True)
+    found = {name: narrow(values) for name, values in found.items()}
+    found["prompt"] = prompts.of_ids(table, *distinct(ids(table, columns["id"])))
+    return found
+
+
+def narrow(values: NDArray[Any]) -> NDArray[Any]:
+    """Whole numbers in half the room where they fit."""
+    fits = values.dtype == np.int64 and not len(values[values > np.iinfo(np.int32).max])
+    return values.astype(np.int32) if fits else values

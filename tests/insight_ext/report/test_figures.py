@@ -1,0 +1,151 @@
+"""What can be seen in the figures: no text over another, none cut off, no empty axes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import image
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from insight_ext.report.charts import SECTIONS
+from insight_ext.report.charts.lines import line_figure
+from insight_ext.report.charts.style import ARMS, BASELINE, INK, Chart, new_figure, png
+from insight_ext.report.curves import Curve
+from insight_ext.report.experiment import Experiment, read_experiment
+from insight_ext.runs.reader import Run
+
+GROUNDS = ("#ffffff", "#15181c", "#0d1117")  # of the report light and dark, of GitHub dark
+LONG = "qwen2.5-7b-deepscaler-insight-with-a-very-long-name-indeed-of-a-run-1234567890"
+
+
+def texts(figure: Figure) -> Iterator[tuple[str, object]]:
+    """Every text that is drawn, with its box in pixels."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    ticks = {
+        label
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
+        for label in (tick.label1, tick.label2)
+    }
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis) if axes.get_visible() else ():
+            ticks -= {tick.label1 for tick in axis._update_ticks()}  # those inside the limits
+    for text in figure.findobj(Text):
+        hidden = text.axes is not None and not text.axes.get_visible()
+        if text.get_text() and text.get_visible() and text not in ticks and not hidden:
+            yield text.get_text(), text.get_window_extent(renderer)
+
+
+def faults(figure: Figure) -> list[str]:
+    """Texts that overlap or leave the figure, and axes without anything drawn."""
+    found = list(texts(figure))
+    edge = figure.bbox
+    overlaps = [
+        f"{a!r} over {b!r}"
+        for (a, one), (b, other) in combinations(found, 2)
+        if one.overlaps(other)
+    ]
+    cut = [
+        f"{text!r} leaves the figure"
+        for text, box in found
+        if box.x0 < edge.x0 or box.y0 < edge.y0 or box.x1 > edge.x1 or box.y1 > edge.y1
+    ]
+    empty = [f"axes {at} are empty" for at, axes in enumerate(figure.axes) if not drawn(axes)]
+    return overlaps + cut + empty
+
+
+def drawn(axes: Axes) -> bool:
+    """Whether there is a line, a point, a bar or an image inside the axes."""
+    if not axes.get_visible() or axes.collections or axes.patches or axes.images:
+        return True
+    low, high = sorted(axes.get_xlim())
+    for line in axes.lines:
+        x, y = np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
+        seen = (x >= low) & (x <= high) & np.isfinite(y)
+        if len(np.unique(x[seen])) > 1 or (seen.any() and line.get_marker() not in ("", "None")):
+            return True
+    return False
+
+
+def charts(folder: Path) -> list[Chart]:
+    experiment = read_experiment(folder)
+    made = [chart for charts_of in SECTIONS.values() for chart in charts_of(experiment)]
+    return [chart for chart in made if isinstance(chart, Chart)]
+
+
+@pytest.mark.parametrize(
+    ("arms", "seeds", "steps"),
+    [
+        (("random", "insight"), 2, 60),
+        (("uniform", "insight", "insight-paper", "gps", "mopps", "dps", "bots", "greso"), 1, 25),
+        (("insight", LONG), 1, 11),
+    ],
+)
+def test_no_text_of_a_comparison_overlaps_and_no_axes_are_empty(
+    experiment_folder: Callable[..., Path], arms: tuple[str, ...], seeds: int, steps: int
+) -> None:
+    for chart in charts(experiment_folder(arms, seeds, steps)):
+        assert not faults(chart.figure), chart.name
+
+
+@pytest.mark.parametrize("steps", [2, 11, 60, 1200])
+def test_no_text_of_a_single_run_overlaps_and_no_axes_are_empty(
+    experiment_folder: Callable[..., Path], steps: int
+) -> None:
+    for chart in charts(experiment_folder(("insight",), 1, steps) / "insight-seed0"):
+        assert not faults(chart.figure), chart.name
+
+
+def test_an_overlap_a_cut_and_an_empty_axes_are_seen() -> None:
+    figure = new_figure("Title")
+    figure.text(0.1, 0.97, "over the title")
+    figure.text(0.95, 0.5, "beyond the edge")
+    figure.add_subplot()
+    assert len(faults(figure)) == 3
+
+
+def test_beliefs_are_drawn_up_to_the_last_step(experiment_folder: Callable[..., Path]) -> None:
+    run = experiment_folder(("insight",), 1, 60) / "insight-seed0"
+    (chart,) = (chart for chart in charts(run) if chart.name == "beliefs_insight")
+    for axes in chart.figure.axes[:2]:
+        assert axes.get_xlim() == (0, 56)  # the last look is that after step 56
+
+
+def test_a_gain_is_written_in_points() -> None:
+    curves = {"insight": [Curve(np.array([0.0, 1.0]), np.array([-2.0, 4.0]))]}
+    experiment = Experiment({"insight": (Run("insight"),)})
+    figure = line_figure("t", curves, experiment, "x", "y", unit="points", from_zero=False)
+    words = [text for text, _ in texts(figure)]
+    assert "+4" in words
+    assert "0" in words
+    assert not any("%" in word for word in words)
+
+
+def luminance(colour: object) -> float:
+    """Relative luminance as WCAG 2 defines it."""
+    parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return float(np.dot((0.2126, 0.7152, 0.0722), parts))
+
+
+@pytest.mark.parametrize("ground", GROUNDS)
+@pytest.mark.parametrize("colour", [INK, BASELINE, *ARMS])
+def test_every_colour_reads_on_light_and_on_dark(colour: str, ground: str) -> None:
+    darker, lighter = sorted((luminance(colour), luminance(ground)))
+    assert (lighter + 0.05) / (darker + 0.05) >= 3.8
+
+
+def test_a_figure_has_no_ground_of_its_own() -> None:
+    pixels = image.imread(io.BytesIO(png(new_figure("t"))))
+    assert pixels[-1, -1, 3] == 0
