@@ -84,7 +84,7 @@ class SelectingDataSource:
             seed=args.rollout_seed,
             folder=args.save,
             # What slime aborts is finished in one of the next rollouts, or never.
-            max_staleness=4 if args.partial_rollout else 0,
+            max_staleness=16 if args.partial_rollout else 0,
         )
 
     def __getattr__(self, name: str) -> Any:
