@@ -24,6 +24,7 @@ from insight_ext import ArgumentError, CheckpointError, ObservationError, PoolEr
 from insight_ext.adapters.slime import ARGS, OBSERVE, SAMPLE, SOURCE, SelectingDataSource, observe
 from insight_ext.distributed.ranks import digest
 
+ROOT = Path(__file__).parent.parent.parent.parent
 SOURCE_PATH = "insight_ext.adapters.slime.SelectingDataSource"
 K, BATCH = 4, 8
 
@@ -301,6 +302,25 @@ def test_prompts_without_ids_have_hashes_of_their_texts():
         for prompts in ([each[0]["content"] for each in chat], chat)
     )
     assert plain.loop.pool.ids == chats.loop.pool.ids
+
+
+def test_the_flags_and_the_settings_in_the_guide_work(tmp_path):
+    yaml = pytest.importorskip("yaml")
+    page = (ROOT / "docs/trainers.md").read_text()
+    shown = page.partition("\n## slime\n")[2].partition("\n## ")[0]
+    flags = dict(
+        line.split() for line in shown.partition("```text\n")[2].partition("```")[0].splitlines()
+    )
+    settings = yaml.safe_load(shown.partition("```yaml\n")[2].partition("```")[0])
+    args = args_of(
+        tmp_path,
+        rollout_all_samples_process_path=flags["--rollout-all-samples-process-path"],
+        **settings,
+    )
+    source = load_function(flags["--data-source-path"])(args)
+    run(source, range(3))
+    assert source.loop.step == 3
+    assert source.loop.pool.ids == tuple(str(i) for i in range(80))
 
 
 # What each name of slime is asked for; without it the sentence names it.
