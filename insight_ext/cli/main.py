@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     amount.add_argument("--count", type=int, help="keep this many")
     curating.add_argument("--steps-per-epoch", type=int, help="lim: make epochs of steps")
+    curating.add_argument("--max-epochs", type=int, help="lim: use the first so many epochs")
     curating.set_defaults(run=_curate)
 
     ranking = commands.add_parser("rank", help="the next prompts, from a log of past results")
@@ -159,7 +160,7 @@ def _read_log(options: argparse.Namespace) -> tuple[GroupLog, PromptPool | None]
 
 def _curate(options: argparse.Namespace) -> None:
     log, pool = _read_log(options)
-    names = ("keep", "count", "steps_per_epoch")
+    names = ("keep", "count", "steps_per_epoch", "max_epochs")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     curation = curate(options.method, log, **given)
     if options.output:
