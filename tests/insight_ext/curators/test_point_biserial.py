@@ -106,7 +106,9 @@ def test_several_answers_in_a_row_are_refused():
         point_biserial(rows)
 
 
-@pytest.mark.parametrize("options", [{"keep": 0.5, "count": 3}, {"count": -1}, {"keep": 1.5}, {"of": "some"}])
+@pytest.mark.parametrize(
+    "options", [{"keep": 0.5, "count": 3}, {"count": -1}, {"keep": 1.5}, {"of": "some"}]
+)
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ArgumentError, match=r"count|keep|of:"):
         point_biserial(log(), **options)
