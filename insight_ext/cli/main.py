@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.cli.compare import add_arguments as add_compare_arguments
@@ -18,11 +19,11 @@ from insight_ext.cli.evidence import (
     run_agree,
     run_calibrate,
 )
-from insight_ext.curators import CURATORS, curate
+from insight_ext.curators import CURATORS, OF_ANSWERS, check_curator, curate
 from insight_ext.curators.rank import rank
-from insight_ext.errors import InsightError
+from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.kernel.build_info import build_info
-from insight_ext.offline.logs import GroupLog, read_log
+from insight_ext.offline.logs import GroupLog, read_answers, read_log
 from insight_ext.offline.tables import checked_ending
 from insight_ext.plugins import need, parsed_options
 from insight_ext.visible_text import visible_text
@@ -74,7 +75,15 @@ def _parser() -> argparse.ArgumentParser:
         "--keep", type=float, help="lim: smallest score (0.6); point_biserial: share (0.3)"
     )
     amount.add_argument("--count", type=int, help="keep this many")
+    curating.add_argument(
+        "--of", choices=("all", "scored"), help="point_biserial: share of which prompts (all)"
+    )
+    curating.add_argument(
+        "--uncertainty",
+        help="point_biserial: column of it (uncertainty, perplexity or entropy)",
+    )
     curating.add_argument("--steps-per-epoch", type=int, help="lim: make epochs of steps")
+    curating.add_argument("--max-epochs", type=int, help="lim: use the first so many epochs")
     curating.set_defaults(run=_curate)
 
     ranking = commands.add_parser("rank", help="the next prompts, from a log of past results")
@@ -162,23 +171,32 @@ def _add_log(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, help="where to write: .parquet, .jsonl or .csv")
 
 
-def _read_log(options: argparse.Namespace) -> tuple[GroupLog, PromptPool | None]:
+def _read_log(
+    options: argparse.Namespace, read: Callable[..., GroupLog] = read_log, **more: Any
+) -> tuple[GroupLog, PromptPool | None]:
     if options.output:
         checked_ending(options.output)
     pool = PromptPool.from_file(options.pool) if options.pool else None
-    log = read_log(
+    log = read(
         options.log,
         pool=pool,
         reward=options.reward,
         success_threshold=options.success_threshold,
+        **more,
     )
     return log, pool
 
 
 def _curate(options: argparse.Namespace) -> None:
-    log, pool = _read_log(options)
-    names = ("keep", "count", "steps_per_epoch")
+    names = ("keep", "count", "of", "steps_per_epoch", "max_epochs")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    check_curator(options.method, given)
+    if options.method in OF_ANSWERS:
+        log, pool = _read_log(options, read_answers, uncertainty=options.uncertainty)
+    elif options.uncertainty is None:
+        log, pool = _read_log(options)
+    else:
+        raise ArgumentError(f"--uncertainty: expected none for {options.method}, which needs none")
     curation = curate(options.method, log, **given)
     if options.output:
         curation.write(options.output, pool)

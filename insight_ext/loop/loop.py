@@ -71,6 +71,7 @@ class SelectionLoop(Stateful):
             Needs pyarrow.
         history_every: steps between two looks at the beliefs of the whole pool and two writes of
             the history, at least 1.
+        answers: whether the history has a row for each answer too, for the curators.
         ranks: this process among those that train together.
 
     Attributes:
@@ -116,6 +117,7 @@ class SelectionLoop(Stateful):
         max_staleness: int = 0,
         folder: str | Path | None = None,
         history_every: int = 50,
+        answers: bool = False,
         ranks: Ranks | None = None,
     ) -> None:
         for name, value in (("rollouts", rollouts), ("history_every", history_every)):
@@ -136,7 +138,7 @@ class SelectionLoop(Stateful):
             take_over("filter", self.filter, "success_threshold", success_threshold)
         self.max_staleness = max_staleness
         self.folder = None if folder is None else Path(folder)
-        self.history_every = history_every
+        self.history_every, self.answers = history_every, answers
         self.ranks = Ranks() if ranks is None else ranks
         self.step = 0
         self._flights = InFlight()
@@ -214,7 +216,8 @@ class SelectionLoop(Stateful):
         *,
         first: int = 0,
         of: int | None = None,
-        uncertainty: Any = None,
+        perplexity: Any = None,
+        entropy: Any = None,
     ) -> None:
         """Say what came of a group: all of its rollouts, or some; late, or twice.
 
@@ -224,14 +227,14 @@ class SelectionLoop(Stateful):
                 scored: it leaves no trace in the beliefs.
             first: number of the first of these rollouts within the group.
             of: rollouts of the whole group; None: these are the last.
-            uncertainty: positive numbers like the rewards, for filters that need them.
+            perplexity, entropy: of each of these rollouts, see `Group`; for the log of answers.
 
         Raises:
             ObservationError: a group that was never dealt, rollouts outside their group, another
                 group size than said before, rewards that are no numbers or infinite; nothing was
                 taken in.
         """
-        self.report_all([GroupResult(group, rewards, first, of, uncertainty)])
+        self.report_all([GroupResult(group, rewards, first, of, perplexity, entropy)])
 
     def report_all(self, results: Iterable[GroupResult]) -> None:
         """`report` of many groups at once; of several results with one wrong, none is taken in."""
@@ -328,10 +331,10 @@ class SelectionLoop(Stateful):
         if self._writer is not None:
             self._writer.flush()
 
-    def record(self, folder: str | Path, every: int = 50) -> None:
-        """Write the history there from now on, see `folder` and `history_every`."""
+    def record(self, folder: str | Path, every: int = 50, *, answers: bool = False) -> None:
+        """Write the history there from now on, see `folder`, `history_every` and `answers`."""
         self.close(finished=False)
-        self.folder, self.history_every = Path(folder), every
+        self.folder, self.history_every, self.answers = Path(folder), every, answers
 
     def close(self, *, finished: bool = True) -> None:
         """Write the rest of the history and leave the folder to others.
@@ -529,7 +532,7 @@ class SelectionLoop(Stateful):
         if self.folder is None or self.ranks.rank:
             return
         if self._writer is None:
-            self._writer = RunWriter(self.folder, self.step)
+            self._writer = RunWriter(self.folder, self.step, answers=self.answers)
         if groups:
             self._writer.add_groups(
                 self.step,
@@ -539,6 +542,9 @@ class SelectionLoop(Stateful):
                 torch.tensor([len(group.scored) for group in groups]),
                 predicted,
             )
+            if self.answers:
+                ids = [self.pool[group.prompt].id for group in groups]
+                self._writer.add_answers(self.step, ids, groups, self.success_threshold)
         self._unseen = self.step
         if self.step % self.history_every == 0:
             self._look(self.step)
