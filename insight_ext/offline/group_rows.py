@@ -40,8 +40,6 @@ def group_columns(file: DataFile) -> dict[str, str]:
     if missing:
         raise file.lacks(*missing)
     columns |= {"step": fields.find(file, fields.STEP), "epoch": fields.find(file, ["epoch"])}
-    if columns["step"] is None and columns["epoch"] is None:
-        raise file.lacks("step or epoch")
     columns["uncertainty"] = fields.find(file, ["uncertainty"])
     return {name: column for name, column in columns.items() if column is not None}
 

@@ -86,11 +86,11 @@ def read_log(
 ) -> GroupLog:
     """Read a log with a row for each group, or one with a row for each completion.
 
-    A row of groups has `id`, `epoch` or `step` (or both), `successes`, `rollouts`, and may have
+    A row of groups has `id`, `successes` and `rollouts`, and may have `epoch`, `step` and
     `uncertainty`; other columns are ignored. A run of this project writes such a log into its
     folder as `groups.parquet/`. Completions are counted into groups; those that TRL, verl,
     verifiers and lm-eval log are known, see `insight_ext.offline.completion_rows`. Without a step
-    all completions are of one moment.
+    all rows are of one moment.
 
     Args:
         path: files, a pattern or a folder, as for `PromptPool.from_file`, or the folder of a run
@@ -165,8 +165,12 @@ def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if not parts:
         return {"prompt": np.empty(0, dtype=np.int64)}
     shared = [name for name in parts[0] if all(name in part for part in parts)]
-    if "step" not in shared and "epoch" not in shared:
-        raise ObservationError("expected the log's files to share a column step or epoch")
+    if not {"step", "epoch"} & set(shared):
+        if any({"step", "epoch"} & part.keys() for part in parts):
+            raise ObservationError("expected the log's files to share a column step or epoch")
+        for part in parts:
+            part["step"] = np.zeros(len(part["prompt"]), dtype=np.int32)
+        shared.append("step")
     return {name: np.concatenate([part.pop(name) for part in parts]) for name in shared}
 
 
