@@ -93,7 +93,7 @@ def test_no_seed_is_refused():
 def test_the_command_writes_tables_and_a_figure(tmp_path, capsys):
     arguments = ["reliability", "--strategies", "insight_prior", "--pool", "300", "--seeds", "1"]
     arguments += ["--steps", "3", "--prompts", "16", "--output", str(tmp_path)]
-    assert main(arguments) == 0
+    assert main([*arguments, "--markdown"]) == 0
     printed = capsys.readouterr().out
     for choice in CHOICES:
         assert f"| insight_prior | {choice} | " in printed
