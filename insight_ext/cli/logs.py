@@ -1,0 +1,20 @@
+"""The log and the prompts that a command was given."""
+
+from __future__ import annotations
+
+import argparse
+
+from insight_ext.beliefs.pool import PromptPool
+from insight_ext.offline.logs import GroupLog, read_log
+
+
+def logged(options: argparse.Namespace) -> tuple[GroupLog, PromptPool | None]:
+    """Read them."""
+    pool = PromptPool.from_file(options.pool) if options.pool else None
+    log = read_log(
+        options.log,
+        pool=pool,
+        reward=options.reward,
+        success_threshold=options.success_threshold,
+    )
+    return log, pool
