@@ -116,4 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     except InsightError as error:
         print("lightning_integration:", *str(error).split(), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nlightning_integration: stopped before training began", file=sys.stderr)
+        return 130
     return 0
