@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -27,6 +27,8 @@ class GroupResult(NamedTuple):
         first: 0 for the group's first rollout.
         of: rollouts of the whole group; None: these are the last.
         uncertainty: positive numbers like the rewards; None where nobody needs them.
+        completions: the answers themselves, a text for each reward, for people who look at the run
+            (`SelectionLoop.samples`); None where they need not be kept.
     """
 
     group: int
@@ -34,6 +36,7 @@ class GroupResult(NamedTuple):
     first: int = 0
     of: int | None = None
     uncertainty: Any = None
+    completions: Sequence[str] | None = None
 
 
 @dataclass(slots=True)
@@ -78,8 +81,9 @@ class InFlight(Stateful):
         >>> flights = InFlight()
         >>> flights.add(prompt=40, step=0, version=0), flights.add(prompt=17, step=0, version=0)
         (0, 1)
-        >>> flights.receive([GroupResult(1, [1.0, 0.0], first=2, of=4)])  # the second half
-        >>> flights.receive([GroupResult(1, [0.0, 0.0], of=4), GroupResult(1, [0.0, 0.0], of=4)])
+        >>> _ = flights.receive([GroupResult(1, [1.0, 0.0], first=2, of=4)])  # the second half
+        >>> half = GroupResult(1, [0.0, 0.0], of=4)
+        >>> _ = flights.receive([half, half])
         >>> flights.take(before=0)
         [Group(prompt=17, rewards=(0.0, 0.0, 1.0, 0.0), id=1, uncertainty=None, version=0)]
         >>> flights.duplicates, len(flights), flights.prompts.tolist()
@@ -121,6 +125,11 @@ class InFlight(Stateful):
         """
         return torch.from_numpy(self._prompts[: len(self._places)])
 
+    def prompt_of(self, group: int) -> int | None:
+        """The prompt of a group in flight; None of one that is not."""
+        flight = self._flights.get(group)
+        return None if flight is None else flight.prompt
+
     def add(self, prompt: int, step: int, version: int) -> int:
         """Note that a group of this prompt is dealt; returns its id.
 
@@ -134,16 +143,16 @@ class InFlight(Stateful):
         self._put(Flight(group, prompt, step, version))
         return group
 
-    def receive(self, results: Iterable[GroupResult]) -> None:
-        """Take in results.
+    def receive(self, results: Iterable[GroupResult]) -> list[GroupResult]:
+        """Take in results; returns them as `checked` does.
 
         Raises:
             ObservationError: a group that was never dealt, a rollout number outside its group, a
                 group size that differs from what was said before, a reward that is no number or
                 infinite, something else than a GroupResult; nothing is taken in.
         """
-        results = self.checked(results)
-        for group, rewards, first, of, uncertainty in results:
+        plain = self.checked(results)
+        for group, rewards, first, of, uncertainty, _ in plain:
             flight = self._flights.get(group)
             if flight is None:
                 self.duplicates += len(rewards)
@@ -157,6 +166,7 @@ class InFlight(Stateful):
                 flight.rewards[number] = reward
                 if uncertainty is not None:
                     flight.uncertainty[number] = uncertainty[at]
+        return plain
 
     def take(self, before: int) -> list[Group]:
         """Close the groups that are whole, and those dealt before this step.
@@ -284,9 +294,14 @@ def _plain(at: int, result: GroupResult) -> GroupResult:
                 f"uncertainty of group {group}: expected a positive number for each of "
                 f"{len(rewards)} rollouts, got {uncertainty!r:.120}; nothing was taken in"
             )
-    return GroupResult(
-        group, rewards, first, first + len(rewards) if of is None else of, uncertainty
-    )
+    completions = result.completions
+    if completions is not None and len(completions) != len(rewards):
+        raise ObservationError(
+            f"completions of group {group}: expected a text for each of {len(rewards)} rewards, "
+            f"got {len(completions)}; nothing was taken in"
+        )
+    size = first + len(rewards) if of is None else of
+    return GroupResult(group, rewards, first, size, uncertainty, completions)
 
 
 def check_staleness(max_staleness: int) -> None:
