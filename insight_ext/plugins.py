@@ -18,6 +18,7 @@ Entry = TypeVar("Entry")
 PACKAGES = {
     "sentence_transformers": "sentence-transformers",
     "shtab": "'insight-ext[completion]'",
+    "wordllama": "'insight-ext[wordllama]'",
 }
 EXTRA = "'insight-ext[lightning]'"
 

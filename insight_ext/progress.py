@@ -75,6 +75,17 @@ class Progress:
         self._detail, self._line = detail, line
 
 
+def counter(stage: str, unit: str) -> Callable[[int, int], None]:
+    """What a work calls with how much is done and its total, to have its progress told."""
+    progress: list[Progress] = []
+
+    def tell(done: int, total: int) -> None:
+        progress[:] = progress or [Progress(stage, total, unit)]
+        progress[0].update(done)
+
+    return tell
+
+
 def duration(seconds: float) -> str:
     """Minutes and seconds, with hours where there are some.
 

@@ -36,17 +36,21 @@ ARMS: dict[str, Arm] = {
         "selector": "insight",
         "selector_options": {"decay": 1.0, "candidate_ratio": 16},
     },
+    "insight (features)": {
+        "selector": "insight",
+        "selector_options": {"features": "meta:kind"},
+    },
     "mopps": {"selector": "mopps"},
     "random, dynamic sampling": {"selector": "uniform", "filter": "dynamic_sampling"},
 }
 SETTINGS = {
-    "steps": 60,
+    "steps": 30,
     "prompts_per_step": 8,
     "rollouts": 8,
     "learning_rate": 1e-5,
-    "pool_of_each_kind": 30,
+    "pool_of_each_kind": 12,
     "held_out_of_each_kind": 16,
-    "evaluate_every": 5,
+    "evaluate_every": 3,
 }
 
 

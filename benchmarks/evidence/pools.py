@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import reasoning_gym
-
 from insight_ext import Prompt
 
 Item = dict[str, Any]
@@ -123,6 +121,8 @@ def problems(task: str, pool: int, held_out: int, seed: int) -> tuple[list[Promp
 
 def _different(kind: Kind, count: int, seed: int) -> Iterator[tuple[str, str]]:
     """Up to `count` questions with their answers; a small kind may have fewer."""
+    import reasoning_gym
+
     tries = 20 * count
     items = reasoning_gym.create_dataset(kind.dataset, size=tries, seed=seed, **kind.settings)
     seen: set[str] = set()

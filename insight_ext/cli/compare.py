@@ -9,11 +9,11 @@ from dataclasses import asdict
 
 from insight_ext.cli.tables import STANDARD_OUTPUT, aligned, printed
 from insight_ext.errors import ArgumentError, InsightError
-from insight_ext.progress import Progress
+from insight_ext.progress import counter
 from insight_ext.simulate.arms import ARMS, split_arms
 from insight_ext.simulate.compare import Row, Setting, compare, markdown, write_rows
 from insight_ext.simulate.figures import write_figures
-from insight_ext.simulate.learners import LEARNERS
+from insight_ext.simulate.learners import LEARNERS, usual_length
 from insight_ext.simulate.paired import paired
 
 STOPPED = 130
@@ -35,15 +35,8 @@ def run(options: argparse.Namespace) -> None:
     settings = [setting_of(options, learner, pool) for learner in learners for pool in pools]
     if options.against:
         arms.append(options.against)
-    progress: list[Progress] = []
-
-    def on_trial(done: int, total: int) -> None:
-        progress[:] = progress or [Progress("compare", total, "trials")]
-        progress[0].update(done)
-
-    rows, trials = compare(
-        settings, arms, options.seeds, workers=options.workers, on_trial=on_trial
-    )
+    told = counter("compare", "trials")
+    rows, trials = compare(settings, arms, options.seeds, workers=options.workers, on_trial=told)
     text = markdown(rows)
     if options.against:
         text += f"\n### Beside {options.against}\n\n{paired(trials, options.against)}"
@@ -61,9 +54,10 @@ def run(options: argparse.Namespace) -> None:
 
 def setting_of(options: argparse.Namespace, learner: str, pool: int) -> Setting:
     """A learner and the length of its training, as the arguments say."""
-    return Setting(
-        learner, pool, options.correlation, options.steps, options.prompts, options.rollouts
-    )
+    usual = usual_length(learner)
+    steps = usual.steps if options.steps is None else options.steps
+    prompts = usual.prompts if options.prompts is None else options.prompts
+    return Setting(learner, pool, options.correlation, steps, prompts, options.rollouts)
 
 
 def _columns(rows: list[Row]) -> dict[str, list[object]]:

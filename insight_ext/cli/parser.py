@@ -68,7 +68,15 @@ def _curate(command: argparse.ArgumentParser) -> None:
         "--keep", type=float, help="lim: smallest score (0.6); point_biserial: share (0.3)"
     )
     amount.add_argument("--count", type=int, help="keep this many")
+    command.add_argument(
+        "--of", choices=("all", "scored"), help="point_biserial: share of which prompts (all)"
+    )
+    command.add_argument(
+        "--uncertainty",
+        help="point_biserial: column of it (uncertainty, perplexity or entropy)",
+    )
     command.add_argument("--steps-per-epoch", type=int, help="lim: make epochs of steps")
+    command.add_argument("--max-epochs", type=int, help="lim: use the first so many epochs")
     _table(command)
 
 
@@ -107,11 +115,32 @@ def _compare(command: argparse.ArgumentParser) -> None:
 def _reliability(command: argparse.ArgumentParser) -> None:
     command.add_argument("--learner", default="logistic", help="one learner (logistic)")
     command.add_argument(
-        "--strategies", default="insight_prior;gps", help="that predict (insight_prior;gps)"
+        "--strategies", default="insight (features);gps", help="that predict, by semicolon"
     )
     command.add_argument("--pool", type=int, default=40_000, help="pool size (40000)")
     _training(command)
     _folder(command, "runs/reliability")
+
+
+def _calibrate(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "folder", type=Path, nargs="+", help="of an experiment: experiment.json, ARM-seedS/..."
+    )
+    command.add_argument("--strategies", help="only the runs of these, by semicolon")
+    command.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
+    command.add_argument(
+        "--output", type=Path, default=Path("runs/calibrated.json"), help="(runs/calibrated.json)"
+    )
+
+
+def _agree(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, help="of an experiment with several strategies")
+    command.add_argument(
+        "--learner", default="kinds", help="a name, or a file that calibrate wrote (kinds)"
+    )
+    command.add_argument("--strategies", help="only these, by semicolon")
+    command.add_argument("--seeds", type=int, default=5, help="of the simulation (5)")
+    command.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
 
 
 def _allocate(command: argparse.ArgumentParser) -> None:
@@ -147,8 +176,8 @@ def _log(command: argparse.ArgumentParser) -> None:
 def _training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--correlation", type=float, default=0.7, help="of the feature (0.7)")
     command.add_argument("--seeds", type=int, default=10, help="how many (10)")
-    command.add_argument("--steps", type=int, default=100, help="updates (100)")
-    command.add_argument("--prompts", type=int, default=256, help="prompts per step (256)")
+    command.add_argument("--steps", type=int, help="updates (100; a recorded run's own number)")
+    command.add_argument("--prompts", type=int, help="prompts per step (256; a recorded run's)")
     command.add_argument("--rollouts", type=int, default=8, help="answers per prompt (8)")
 
 
@@ -193,6 +222,18 @@ COMMANDS: dict[str, Command] = {
         _reliability,
         ("matplotlib",),
         "the tables come at the end, so nothing was written",
+    ),
+    "calibrate": (
+        "fit the simulated learner of kinds to recorded runs",
+        _calibrate,
+        ("pyarrow",),
+        NOTHING,
+    ),
+    "agree": (
+        "does a simulated learner rank strategies as recorded runs do",
+        _agree,
+        ("pyarrow",),
+        NOTHING,
     ),
     "allocate": (
         "answers for held-out prompts, by what gps predicts of them",

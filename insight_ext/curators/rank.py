@@ -109,8 +109,8 @@ def rank(
     The strategy observes the log step by step, then selects once. Every prompt is a candidate, also
     where the strategy would draw some by default (`candidate_ratio`). Prompts of the log's pool
     that were never visited are expected to be solved as often as the others were: unless the
-    options have a prior, their beliefs begin at the log's mean success rate, those of the others at
-    Beta(1, 1), and both weigh two answers.
+    options have a prior or features, their beliefs begin at the log's mean success rate, those of
+    the others at Beta(1, 1), and both weigh two answers.
 
     Args:
         log: the past, see `read_log`; read it with a pool to have unseen prompts ranked too.
@@ -142,7 +142,9 @@ def rank(
             f"rank: expected a log read with this pool of {len(pool)} prompts, got one of {n} "
             "others; pass the pool to read_log too"
         )
-    settings = {**_whole_pool(strategy), **_known_mean(strategy, log), **(options or {})}
+    settings = {**_whole_pool(strategy), **(options or {})}
+    if not {"prior", "features"} & settings.keys():
+        settings |= _known_mean(strategy, log)
     selector = make_selector(strategy, n, seed=seed, pool=pool, **settings)
     step = 0
     for moment in log.moments():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
@@ -73,6 +74,7 @@ class SelectionLoop(Stateful):
         keep_samples: answers kept of every step whose results have `completions`, of as many
             groups, from the worst to the best; 0 or more. Of several processes the first keeps its
             own.
+        answers: whether the history has a row for each answer too, for the curators.
         ranks: this process among those that train together.
 
     Attributes:
@@ -120,6 +122,7 @@ class SelectionLoop(Stateful):
         folder: str | Path | None = None,
         history_every: int = 50,
         keep_samples: int = 4,
+        answers: bool = False,
         ranks: Ranks | None = None,
     ) -> None:
         for name, value, least in (
@@ -144,7 +147,7 @@ class SelectionLoop(Stateful):
             take_over("filter", self.filter, "success_threshold", success_threshold)
         self.max_staleness = max_staleness
         self.folder = None if folder is None else Path(folder)
-        self.history_every = history_every
+        self.history_every, self.answers = history_every, answers
         self.keep_samples = keep_samples
         self.samples: list[Sample] = []
         self._answered: list[Sample] = []  # an answer of each group reported in this step
@@ -154,7 +157,7 @@ class SelectionLoop(Stateful):
         self._totals = Totals()
         self._again = torch.empty(0, dtype=torch.int64)  # prompts to deal before all others
         self._reported: list[GroupResult] = []
-        self._others: list[Group] = []  # of prompts that were never dealt
+        self._others: list[tuple[int, tuple[float, ...]]] = []  # of prompts that were never dealt
         self._milliseconds = 0.0
         self._writer: RunWriter | None = None
         self._unseen: int | None = None  # the latest step, while its beliefs are not recorded
@@ -225,7 +228,8 @@ class SelectionLoop(Stateful):
         *,
         first: int = 0,
         of: int | None = None,
-        uncertainty: Any = None,
+        perplexity: Any = None,
+        entropy: Any = None,
         completions: Sequence[str] | None = None,
     ) -> None:
         """Say what came of a group: all of its rollouts, or some; late, or twice.
@@ -236,7 +240,7 @@ class SelectionLoop(Stateful):
                 scored: it leaves no trace in the beliefs.
             first: number of the first of these rollouts within the group.
             of: rollouts of the whole group; None: these are the last.
-            uncertainty: positive numbers like the rewards, for filters that need them.
+            perplexity, entropy: of each of these rollouts, see `Group`; for the log of answers.
             completions: the answers' texts, to have some of them kept for people to look at.
 
         Raises:
@@ -244,7 +248,7 @@ class SelectionLoop(Stateful):
                 group size than said before, rewards that are no numbers or infinite; nothing was
                 taken in.
         """
-        self.report_all([GroupResult(group, rewards, first, of, uncertainty, completions)])
+        self.report_all([GroupResult(group, rewards, first, of, perplexity, entropy, completions)])
 
     def report_all(self, results: Iterable[GroupResult]) -> None:
         """`report` of many groups at once; of several results with one wrong, none is taken in."""
@@ -258,15 +262,31 @@ class SelectionLoop(Stateful):
         """Say what came of a prompt that the loop did not deal, by its position in the pool.
 
         Raises:
-            ObservationError: a position outside the pool, rewards as in `report`.
+            ObservationError: a position outside the pool, no rewards, rewards as in `report`.
         """
         if not 0 <= index < len(self.pool):
             raise ObservationError(
                 f"index: expected a position in a pool of {len(self.pool)}, got {index}; nothing "
                 "was taken in"
             )
-        numbers = as_rewards(f"prompt {self.pool[index].id!r}", rewards)
-        self._others.append(Group(index, numbers, version=self.step))
+        where = f"prompt {self.pool[index].id!r}"
+        numbers = as_rewards(where, rewards)
+        if not numbers:
+            raise ObservationError(
+                f"{where}: expected a reward for each rollout, got none; nothing was taken in"
+            )
+        self._others.append((index, numbers))
+        if self.ranks.size == 1:
+            self._take_in_others([self._others])
+
+    def group_of(self, index: int) -> int | None:
+        """The oldest group of this prompt of which rollouts are missing; None if there is none.
+
+        For trainers that know of a result which prompt it belongs to, and not which group.
+
+        Cost: one pass over the groups in flight.
+        """
+        return self._flights.oldest(index)
 
     def exchange(self, work: Callable[[], object] | None = None) -> None:
         """Let every process know what the others reported; `end_step` begins with this.
@@ -277,7 +297,7 @@ class SelectionLoop(Stateful):
             work: reports what is left to report; where it fails on one process, it raises on all.
         """
 
-        def own() -> tuple[list[GroupResult], list[Group]]:
+        def own() -> tuple[list[GroupResult], list[tuple[int, tuple[float, ...]]]]:
             if work is not None:
                 work()
             return self._reported, self._others
@@ -285,7 +305,8 @@ class SelectionLoop(Stateful):
         everyone = self.ranks.all_or_none(own)
         if self.ranks.size > 1:
             self._flights.receive([result for results, _ in everyone for result in results])
-        self._reported, self._others = [], [group for _, groups in everyone for group in groups]
+            self._take_in_others([others for _, others in everyone])
+        self._reported = []
 
     def end_step(self, work: Callable[[], object] | None = None) -> dict[str, float]:
         """Take in what came back, and go on to the next step.
@@ -300,8 +321,7 @@ class SelectionLoop(Stateful):
             What there is to log, by the names of `insight_ext.runs.layout.Metric`.
         """
         self.exchange(work)
-        groups = self._flights.take(before=self.step - self.max_staleness + 1) + self._others
-        self._others = []
+        groups = self._flights.take(before=self.step - self.max_staleness + 1)
         scored = [group for group in groups if group.scored]
         start = perf_counter()
         predicted = self._observe(scored)
@@ -327,10 +347,10 @@ class SelectionLoop(Stateful):
         if self._writer is not None:
             self._writer.flush()
 
-    def record(self, folder: str | Path, every: int = 50) -> None:
-        """Write the history there from now on, see `folder` and `history_every`."""
+    def record(self, folder: str | Path, every: int = 50, *, answers: bool = False) -> None:
+        """Write the history there from now on, see `folder`, `history_every` and `answers`."""
         self.close(finished=False)
-        self.folder, self.history_every = Path(folder), every
+        self.folder, self.history_every, self.answers = Path(folder), every, answers
 
     def close(self, *, finished: bool = True) -> None:
         """Write the rest of the history and leave the folder to others.
@@ -352,10 +372,11 @@ class SelectionLoop(Stateful):
         Raises:
             ArgumentError: something reported is unknown to the other processes (see `exchange`).
         """
-        if self._reported:
+        unknown = len(self._reported) + len(self._others)
+        if unknown:
             raise ArgumentError(
                 "loop: expected `exchange` on all processes before a checkpoint in the middle of a "
-                f"step, got {len(self._reported)} reports that the others do not know of"
+                f"step, got {unknown} reports that the others do not know of"
             )
         self.flush()
         state = super().state_dict()
@@ -501,6 +522,12 @@ class SelectionLoop(Stateful):
         add, pool, version = self._flights.add, self.pool, self.step
         return [Dealt(add(index, step, version), index, pool[index]) for index in chosen]
 
+    def _take_in_others(self, everyone: Sequence[Sequence[tuple[int, tuple[float, ...]]]]) -> None:
+        for index, numbers in chain.from_iterable(everyone):
+            group = self._flights.add(index, self.step, self.step)
+            self._flights.receive([GroupResult(group, numbers)])
+        self._others = []
+
     def _observe(self, groups: Sequence[Group]) -> Tensor:
         """Move the beliefs by these groups; returns what had been predicted of each, or NaN."""
         predicted = torch.full((len(groups),), torch.nan)
@@ -521,7 +548,7 @@ class SelectionLoop(Stateful):
         if self.folder is None or self.ranks.rank:
             return
         if self._writer is None:
-            self._writer = RunWriter(self.folder, self.step)
+            self._writer = RunWriter(self.folder, self.step, answers=self.answers)
         if groups:
             self._writer.add_groups(
                 self.step,
@@ -531,6 +558,9 @@ class SelectionLoop(Stateful):
                 torch.tensor([len(group.scored) for group in groups]),
                 predicted,
             )
+            if self.answers:
+                ids = [self.pool[group.prompt].id for group in groups]
+                self._writer.add_answers(self.step, ids, groups, self.success_threshold)
         self._writer.add_samples(self.samples)
         self._unseen = self.step
         if self.step % self.history_every == 0:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 METRICS_FILE = "metrics.csv"  # a row per logged step: step, and the metrics that were logged
 GROUPS_FILE = "groups.parquet"  # a folder of parts, see `groups_schema`
+ANSWERS_FILE = "answers.parquet"  # a folder of parts, see `answers_schema`; only where asked for
 BELIEFS_FILE = "beliefs.parquet"  # a folder of parts, see `beliefs_schema`
 SAMPLES_FILE = "samples.jsonl"  # answers, a JSON object with the fields of `Sample` a line
 CONFIG_FILE = "config.yaml"  # the run's settings
@@ -43,6 +44,29 @@ def groups_schema() -> Any:
             "successes": pa.int32(),
             "rollouts": pa.int32(),
             "predicted": pa.float32(),
+        }
+    )
+
+
+def answers_schema() -> Any:
+    """The pyarrow schema of `ANSWERS_FILE`: a row is one answer, those of a group in order.
+
+    `group` is the loop's number of the group, -1 for a prompt that it did not deal. `reward` and
+    `success` are null where the answer could not be scored, `perplexity` and `entropy` (nats, a
+    mean over the answer's tokens) where the trainer did not tell them.
+    """
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            "id": pa.string(),
+            "index": pa.int64(),
+            "step": pa.int64(),
+            "group": pa.int64(),
+            "reward": pa.float64(),
+            "success": pa.bool_(),
+            "perplexity": pa.float64(),
+            "entropy": pa.float64(),
         }
     )
 

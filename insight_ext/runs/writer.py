@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -13,17 +14,20 @@ from torch import Tensor
 
 from insight_ext.atomic_file import write_atomically
 from insight_ext.beliefs.beta import BetaPosteriors
+from insight_ext.beliefs.group import Group, is_success
 from insight_ext.data.json_text import json_text
 from insight_ext.errors import ArgumentError
 from insight_ext.plugins import need
 from insight_ext.runs.facts import write_facts
 from insight_ext.runs.layout import (
+    ANSWERS_FILE,
     BELIEF_BINS,
     BELIEFS_FILE,
     GROUPS_FILE,
     PARTS,
     SAMPLES_FILE,
     Sample,
+    answers_schema,
     beliefs_schema,
     groups_schema,
 )
@@ -127,22 +131,30 @@ class RunWriter:
     Args:
         folder: the run's folder; locked until `close`, or the end of the process.
         step: rows of this step and later ones are dropped: the run will write them again.
+        answers: whether `add_answers` will be called.
 
     Raises:
         ArgumentError: another loop writes this folder.
         InsightError: pyarrow is missing.
     """
 
-    def __init__(self, folder: str | Path, step: int = 0) -> None:
+    def __init__(self, folder: str | Path, step: int = 0, *, answers: bool = False) -> None:
         need("folder", "pyarrow")
         folder = Path(folder)
         self._lock = _locked(folder)
         self._groups = PartFiles(folder / GROUPS_FILE, groups_schema())
         self._beliefs = PartFiles(folder / BELIEFS_FILE, beliefs_schema())
-        write_facts(folder, resumed=step > 0)
+        self._answers = PartFiles(folder / ANSWERS_FILE, answers_schema())
         self._samples = SampleFile(folder / SAMPLES_FILE)
-        for part in (self._groups, self._beliefs, self._samples):
-            part.rewind(step)
+        self._files: list[PartFiles | SampleFile] = [
+            self._groups,
+            self._beliefs,
+            self._samples,
+            *([self._answers] if answers else []),
+        ]
+        write_facts(folder, resumed=step > 0)
+        for file in self._files:
+            file.rewind(step)
 
     def add_groups(
         self,
@@ -165,6 +177,27 @@ class RunWriter:
             }
         )
 
+    def add_answers(
+        self, step: int, ids: Sequence[str], groups: Sequence[Group], success_threshold: float
+    ) -> None:
+        """Record every answer of one step's groups, `ids` those of their prompts."""
+        rows: dict[str, list[Any]] = {name: [] for name in answers_schema().names}
+        for name, group in zip(ids, groups, strict=True):
+            size = len(group.rewards)
+            unknown = [None] * size
+            scored = [None if math.isnan(reward) else reward for reward in group.rewards]
+            rows["id"] += [name] * size
+            rows["index"] += [group.prompt] * size
+            rows["step"] += [step] * size
+            rows["group"] += [group.id] * size
+            rows["reward"] += scored
+            rows["success"] += [
+                r if r is None else is_success(r, success_threshold) for r in scored
+            ]
+            rows["perplexity"] += group.perplexity or unknown
+            rows["entropy"] += group.entropy or unknown
+        self._answers.append(rows)
+
     def add_beliefs(self, step: int, posterior: BetaPosteriors) -> None:
         """Record the pool's beliefs after a step. Cost: one pass over the pool."""
         seen = posterior.visits > 0
@@ -178,8 +211,8 @@ class RunWriter:
 
     def flush(self) -> None:
         """Write what was recorded since the last flush."""
-        for part in (self._groups, self._beliefs, self._samples):
-            part.flush()
+        for file in self._files:
+            file.flush()
 
     def close(self) -> None:
         """Write the rest and let others write the folder."""
