@@ -22,27 +22,16 @@ struct BackEnd {
   std::string (*device_name)(const Place&);
 };
 
-// One of a back end's numbers that place.tuning may set.
+// A back end's numbers, those apart that the place sets.
 template <class Tuning>
-struct Setting {
-  const char* name;
-  int64_t Tuning::* number;
-};
-
-template <class Tuning, size_t kCount>
-Tuning tuned(const Place& place, const Setting<Tuning> (&settings)[kCount]) {
+Tuning tuned(const Place& place) {
   Tuning tuning;
   expect(place.tuning_size == 0 || place.tuning, "tuning", "an array", "none");
   for (int64_t i = 0; i < place.tuning_size; ++i) {
-    const insight_setting& given = place.tuning[i];
-    const std::string name = given.name ? given.name : "none";
-    bool known = false;
-    for (const Setting<Tuning>& setting : settings) {
-      if (name != setting.name) continue;
-      tuning.*setting.number = given.value;
-      known = true;
-    }
-    expect(known, "tuning", text("a number that this back end has"), name);
+    const std::string name = place.tuning[i].name ? place.tuning[i].name : "none";
+    int64_t* const number = tuning.named(name);
+    expect(number, "tuning", "numbers of this back end", name);
+    *number = place.tuning[i].value;
   }
   return tuning;
 }

@@ -3,7 +3,6 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +23,8 @@ T* at(uintptr_t address) {
 
 // Kind, parameters, seed and draw.
 using Score = std::tuple<int64_t, std::vector<double>, uint64_t, uint64_t>;
+// Addresses of alpha and beta, size and first.
+using Beliefs = std::tuple<uintptr_t, uintptr_t, int64_t, int64_t>;
 // Address, elements and whether it is a mask.
 using Subset = std::optional<std::tuple<uintptr_t, int64_t, bool>>;
 
@@ -33,21 +34,20 @@ insight_subset as_subset(const Subset& given) {
   return {is_mask ? INSIGHT_MASK : INSIGHT_LIST, at<const void>(address), size};
 }
 
-insight_request as_request(const Score& score, uintptr_t alpha, uintptr_t beta, int64_t size,
-                           int64_t first, const Subset& candidates, const Subset& exclude,
-                           int64_t k, uint64_t seed, bool sorted) {
-  insight_request request{};
-  request.bytes = sizeof(request);
+insight_request as_request(const Score& score, const Beliefs& beliefs, const Subset& candidates,
+                           const Subset& exclude, int64_t k, uint64_t seed, bool sorted) {
   const auto& [kind, parameters, score_seed, draw] = score;
-  request.score = {kind, static_cast<int64_t>(parameters.size()), {}, score_seed, draw};
+  const auto& [alpha, beta, size, first] = beliefs;
+  insight_request request{sizeof(request),
+                          {kind, static_cast<int64_t>(parameters.size()), {}, score_seed, draw},
+                          {at<const float>(alpha), at<const float>(beta), size, first},
+                          as_subset(candidates),
+                          as_subset(exclude),
+                          k,
+                          seed,
+                          sorted};
   std::copy_n(parameters.begin(), std::min<size_t>(parameters.size(), INSIGHT_MOST_PARAMETERS),
               request.score.parameters);
-  request.beliefs = {at<const float>(alpha), at<const float>(beta), size, first};
-  request.candidates = as_subset(candidates);
-  request.exclude = as_subset(exclude);
-  request.k = k;
-  request.seed = seed;
-  request.sorted = sorted;
   return request;
 }
 
@@ -61,22 +61,21 @@ insight_result as_result(uintptr_t indices, uintptr_t scores, uintptr_t outcome,
 struct Place {
   const std::string device;
   const std::optional<std::string> instruction_set;
-  const std::map<std::string, int64_t> tuning;
+  const std::vector<std::pair<std::string, int64_t>> tuning;
   std::vector<insight_setting> settings;
   insight_place place;
 
-  Place(std::string device_, int64_t index, uintptr_t stream, int64_t threads,
-        std::optional<std::string> instruction_set_, std::map<std::string, int64_t> tuning_)
-      : device(std::move(device_)),
-        instruction_set(std::move(instruction_set_)),
-        tuning(std::move(tuning_)) {
-    for (const auto& [name, value] : tuning) settings.push_back({name.c_str(), value});
+  Place(const std::string& device, int64_t index, uintptr_t stream, int64_t threads,
+        const std::optional<std::string>& instruction_set,
+        const std::vector<std::pair<std::string, int64_t>>& tuning)
+      : device(device), instruction_set(instruction_set), tuning(tuning) {
+    for (const auto& [name, value] : this->tuning) settings.push_back({name.c_str(), value});
     place = {sizeof(place),
-             device.c_str(),
+             this->device.c_str(),
              index,
              at<void>(stream),
              threads,
-             instruction_set ? instruction_set->c_str() : nullptr,
+             instruction_set ? this->instruction_set->c_str() : nullptr,
              settings.data(),
              static_cast<int64_t>(settings.size())};
   }
@@ -146,14 +145,14 @@ std::vector<std::string> names(const char* (*name)(int64_t)) {
 
 PYBIND11_MODULE(_C, module) {
   py::class_<insight_request>(module, "Request")
-      .def(py::init(&as_request), "score"_a = Score{}, "alpha"_a = 0, "beta"_a = 0, "size"_a = 0,
-           "first"_a = 0, "candidates"_a = py::none(), "exclude"_a = py::none(), "k"_a = 0,
+      .def(py::init(&as_request), "score"_a = Score{}, "beliefs"_a = Beliefs{}, "candidates"_a = py::none(), "exclude"_a = py::none(), "k"_a = 0,
            "seed"_a = 0, "sorted"_a = true);
   py::class_<Place>(module, "Place")
-      .def(py::init<std::string, int64_t, uintptr_t, int64_t, std::optional<std::string>,
-                    std::map<std::string, int64_t>>(),
+      .def(py::init<const std::string&, int64_t, uintptr_t, int64_t,
+                    const std::optional<std::string>&,
+                    const std::vector<std::pair<std::string, int64_t>>&>(),
            "device"_a = "cpu", "index"_a = 0, "stream"_a = 0, "threads"_a = 0,
-           "instruction_set"_a = py::none(), "tuning"_a = py::dict());
+           "instruction_set"_a = py::none(), "tuning"_a = py::tuple());
   py::class_<insight_result>(module, "Result")
       .def(py::init(&as_result), "indices"_a = 0, "scores"_a = 0, "outcome"_a = 0,
            "workspace"_a = 0, "workspace_bytes"_a = 0);

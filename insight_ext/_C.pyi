@@ -1,23 +1,22 @@
 # ruff: noqa: N999
 
+from collections.abc import Sequence
+
 back_ends: list[str]
 instruction_sets: list[str]
 compiler: str
 version: str
 cuda_architectures: str
 
-# Address, elements and whether it is a mask.
-Subset = tuple[int, int, bool] | None
+Score = tuple[int, list[float], int, int]  # kind, parameters, seed, draw
+Beliefs = tuple[int, int, int, int]  # addresses of alpha and beta, size, first
+Subset = tuple[int, int, bool] | None  # address, elements, whether it is a mask
 
 class Request:
     def __init__(
         self,
-        *,
-        score: tuple[int, list[float], int, int] = ...,
-        alpha: int = 0,
-        beta: int = 0,
-        size: int = 0,
-        first: int = 0,
+        score: Score = ...,
+        beliefs: Beliefs = ...,
         candidates: Subset = None,
         exclude: Subset = None,
         k: int = 0,
@@ -33,7 +32,7 @@ class Place:
         stream: int = 0,
         threads: int = 0,
         instruction_set: str | None = None,
-        tuning: dict[str, int] = ...,
+        tuning: Sequence[tuple[str, int]] = (),
     ) -> None: ...
 
 class Result:

@@ -12,18 +12,6 @@
 namespace insight::cpu {
 namespace {
 
-constexpr Setting<Tuning> kSettings[] = {
-    {"block", &Tuning::block},
-    {"least_per_thread", &Tuning::least_per_thread},
-    {"few_threads", &Tuning::few_threads},
-    {"streamed_per_thread", &Tuning::streamed_per_thread},
-    {"sample_least", &Tuning::sample_least},
-    {"sample_most", &Tuning::sample_most},
-    {"sample_share", &Tuning::sample_share},
-    {"sample_rank", &Tuning::sample_rank},
-    {"capacity", &Tuning::capacity},
-};
-
 int64_t thread_count(int64_t asked) {
   expect(asked >= 0, "threads", "0 or more", asked);
   return asked > 0 ? asked : std::max(1u, std::thread::hardware_concurrency());
@@ -39,7 +27,7 @@ Outcome left(const Outcome& outcome, const Result& result) {
 Settings::Settings(const Place& place)
     : threads(thread_count(place.threads)),
       instruction_set(cpu::instruction_set(place.instruction_set)),
-      tuning(tuned(place, kSettings)) {}
+      tuning(tuned<Tuning>(place)) {}
 
 const BackEnd back_end{
     "cpu",

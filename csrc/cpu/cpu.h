@@ -17,6 +17,14 @@ struct Tuning {
   int64_t sample_share = 64;
   int64_t sample_rank = 0;        // 0: from k; tests force a threshold that is too high
   int64_t capacity = 0;           // survivors that may pile up in a thread; 0: from k
+
+  // What a place may set.
+  int64_t* named(const std::string& name) {
+    return name == "block" ? &block : name == "least_per_thread" ? &least_per_thread :
+           name == "sample_least" ? &sample_least : name == "sample_most" ? &sample_most :
+           name == "sample_share" ? &sample_share : name == "sample_rank" ? &sample_rank :
+           name == "capacity" ? &capacity : nullptr;
+  }
 };
 
 // A place, read.

@@ -189,7 +189,7 @@ Outcome PoolIndex::select(const Request& request, const Result& result) {
   const bool blocks_help = rank <= blocks / 4;
   const Ranked cut = blocks_help ? cut_of_blocks(rank) : kLowest;
   std::vector<Ranked> best;
-  Outcome outcome;
+  Outcome outcome{};
   if (cut.index != kLowest.index) outcome = select_from_blocks(candidates, k, cut, best);
   if (outcome.code == INSIGHT_DONE && static_cast<int64_t>(best.size()) < k) {
     // Too few blocks are known exactly, or the pool is too small for blocks to help.

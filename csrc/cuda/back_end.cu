@@ -6,17 +6,6 @@
 namespace insight::cuda {
 namespace {
 
-constexpr Setting<Tuning> kSettings[] = {
-    {"unsampled", &Tuning::unsampled},
-    {"sample_share", &Tuning::sample_share},
-    {"sample_most", &Tuning::sample_most},
-    {"sample_expected", &Tuning::sample_expected},
-    {"sample_rank", &Tuning::sample_rank},
-    {"least_capacity", &Tuning::least_capacity},
-    {"capacity_factor", &Tuning::capacity_factor},
-    {"capacity", &Tuning::capacity},
-};
-
 // A workspace begins with the outcome.
 constexpr int64_t kOutcome = sizeof(Outcome);
 static_assert(kOutcome == 16, "what follows is aligned, too");
@@ -26,7 +15,7 @@ Queue queue_of(const Place& place) { return {static_cast<int>(place.index), plac
 int64_t bytes_needed(const Request& request, const Place& place) {
   constexpr int64_t kMost = int64_t{1} << 48;
   expect(request.beliefs.size <= kMost, "size", "at most 2^48 beliefs", request.beliefs.size);
-  return kOutcome + (request.k > 0 ? workspace_bytes(request, tuned(place, kSettings)) : 0);
+  return kOutcome + (request.k > 0 ? workspace_bytes(request, tuned<Tuning>(place)) : 0);
 }
 
 void read(const Place& place, const void* from, size_t bytes, void* to) {
@@ -59,7 +48,7 @@ Outcome score_all(const Request& request, const Place& place, const Result& resu
 
 Outcome select(const Request& request, const Place& place, const Result& result) {
   const auto launch = [&](void* workspace, Outcome* outcome) {
-    select_top_k(request, tuned(place, kSettings), queue_of(place), workspace, outcome, result);
+    select_top_k(request, tuned<Tuning>(place), queue_of(place), workspace, outcome, result);
   };
   return launched(place, result, bytes_needed(request, place), launch);
 }

@@ -27,6 +27,12 @@ struct Tuning {
   int64_t least_capacity = 65536; // survivors that there is room for: this,
   int64_t capacity_factor = 4;    //   this times the expected number, whichever is more
   int64_t capacity = 0;           // 0: from the two above; tests force an overflow
+
+  // What a place may set.
+  int64_t* named(const std::string& name) {
+    return name == "unsampled" ? &unsampled : name == "sample_rank" ? &sample_rank :
+           name == "capacity" ? &capacity : nullptr;
+  }
 };
 
 // A device and one of its streams (a cudaStream_t).

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -77,16 +78,18 @@ def place_of(device: torch.device) -> _C.Place:
     """This device, with its current stream if it has one."""
     stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
     threads = execution.threads or torch.get_num_threads()
-    tuning = execution.tuning.get(device.type, {})
-    return _C.Place(
+    tuning = tuple(execution.tuning.get(device.type, {}).items())
+    return place(
         device.type, device.index or 0, stream, threads, execution.instruction_set, tuning
     )
 
 
+# A call on a small pool is shorter than the making of its place.
+place = lru_cache(maxsize=64)(_C.Place)
+
+
 def is_captured(device: torch.device) -> bool:
     """Whether this device's current stream is being captured into a graph."""
-    if device.type != "cuda":
-        return False
     with torch.cuda.device(device):
         return torch.cuda.is_current_stream_capturing()
 
@@ -95,16 +98,19 @@ def call(
     function: Callable[[_C.Request, _C.Place, _C.Result], None],
     request: _C.Request,
     device: torch.device,
-    scores: Tensor,
-    indices: Tensor | None = None,
+    indices: int,
+    scores: int,
 ) -> None:
-    place = place_of(device)
-    size = _C.workspace_bytes(request, place)
-    workspace = torch.empty(size, dtype=torch.uint8, device=device) if size else None
+    """Calls it with the room that the device needs."""
+    there = place_of(device)
+    if device.type == "cpu":
+        return function(request, there, _C.Result(indices, scores))
+    size = _C.workspace_bytes(request, there)
+    workspace = torch.empty(size, dtype=torch.uint8, device=device)
     # While a graph is captured nothing may be read back: a failure shows as indices of -1.
-    outcome = torch.empty(2, dtype=torch.int64, device=device) if is_captured(device) else None
-    addresses = [0 if t is None else t.data_ptr() for t in (indices, scores, outcome, workspace)]
-    function(request, place, _C.Result(*addresses, size))
+    outcome = torch.empty(2 * is_captured(device), dtype=torch.int64, device=device)
+    room = outcome.data_ptr(), workspace.data_ptr(), size
+    return function(request, there, _C.Result(indices, scores, *room))
 
 
 def score(
@@ -118,13 +124,10 @@ def score(
 ) -> Tensor:
     scores = torch.empty_like(alpha)
     request = _C.Request(
-        score=(kind, parameters, score_seed % WORD, draw % WORD),
-        alpha=alpha.data_ptr(),
-        beta=beta.data_ptr(),
-        size=alpha.numel(),
-        first=first,
+        (kind, parameters, score_seed % WORD, draw % WORD),
+        (alpha.data_ptr(), beta.data_ptr(), alpha.numel(), first),
     )
-    call(_C.score_all, request, alpha.device, scores)
+    call(_C.score_all, request, alpha.device, 0, scores.data_ptr())
     return scores
 
 
@@ -143,20 +146,17 @@ def select_top_k(
     exclude: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     request = _C.Request(
-        score=(kind, parameters, score_seed % WORD, draw % WORD),
-        alpha=alpha.data_ptr(),
-        beta=beta.data_ptr(),
-        size=alpha.numel(),
-        first=first,
-        candidates=subset_of(candidates),
-        exclude=subset_of(exclude),
-        k=k,
-        seed=seed % WORD,
-        sorted=sorted,
+        (kind, parameters, score_seed % WORD, draw % WORD),
+        (alpha.data_ptr(), beta.data_ptr(), alpha.numel(), first),
+        subset_of(candidates),
+        subset_of(exclude),
+        k,
+        seed % WORD,
+        sorted,
     )
     indices = torch.empty(k, dtype=torch.int64, device=alpha.device)
     scores = torch.empty(k, dtype=torch.float32, device=alpha.device)
-    call(_C.select_top_k, request, alpha.device, scores, indices)
+    call(_C.select_top_k, request, alpha.device, indices.data_ptr(), scores.data_ptr())
     return indices, scores
 
 

@@ -81,10 +81,8 @@ class PoolIndex:
         self.alpha, self.beta = alpha, beta
         self._memory = self._present_memory()
         request = _C.Request(
-            score=(score.kind, score.parameters(), 0, 0),
-            alpha=alpha.data_ptr(),
-            beta=beta.data_ptr(),
-            size=alpha.numel(),
+            (score.kind, score.parameters(), 0, 0),
+            (alpha.data_ptr(), beta.data_ptr(), alpha.numel(), 0),
             seed=seed,
         )
         self._index = _C.Index(request, place_of(alpha.device))
