@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 # The CUDA back end: AUTO (if nvcc is found), ON or OFF.
 INSIGHT_CUDA ?= AUTO
+# Whoever builds with make works on it: warnings are errors.
+export INSIGHT_WERROR ?= ON
 BIN    := $(VENV)/bin
 PIP    := -m pip install --quiet
 # What a constraints file names, exactly these files, and nothing beside them.

@@ -27,7 +27,7 @@ architecture=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -
 build=build/gpu
 build() {
   cmake -S . -B $build -DPython_EXECUTABLE="$(command -v "$python")" -DINSIGHT_CUDA=ON \
-    -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" -DINSIGHT_VERSION=gpu \
+    -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" -DINSIGHT_PYTHON=ON \
     -DCMAKE_CUDA_ARCHITECTURES="$architecture-real" &&
     cmake --build $build --parallel --target _C cuda_check &&
     cp $build/_C.*.so insight_ext/

@@ -19,6 +19,7 @@ def configure(folder: Path, *options: str, **environment: str) -> subprocess.Com
     pybind11 = pytest.importorskip("pybind11")
     cmake = shutil.which("cmake") or pytest.skip("no cmake")
     command = [cmake, "-S", str(ROOT), "-B", str(folder), "-G", "Unix Makefiles", *options]
+    command += ["-DINSIGHT_PYTHON=ON"]
     command += [f"-DPython_EXECUTABLE={sys.executable}"]
     command += [f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
     clean = {name: value for name, value in os.environ.items() if name != "CUDAARCHS"}

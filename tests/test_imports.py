@@ -14,19 +14,23 @@ ROOT = Path(__file__).parent.parent
 TRAINER_LIBRARIES = {"lightning", "pytorch_lightning", "transformers", "vllm", "reasoning_gym"}
 CSRC = ROOT / "csrc"
 STANDARD = "[a-z_]+"  # the C++ standard headers, which alone have no ending
-FORMULAS = r"score/.*|order\.h|portable\.h"
+FORMULAS = r"score/.*|insight\.h|order\.h|portable\.h"
+ENTRY = rf"back_end\.h|check\.h|request\.h|{FORMULAS}"  # what every back end builds on
 # For each file or folder of csrc: what it may include beside the standard headers.
 MAY_INCLUDE = {
     "portable.h": "",
     "order.h": r"portable\.h",
     "score/": FORMULAS,
-    "top_k.h": FORMULAS,
-    "check.h": rf"top_k\.h|{FORMULAS}",
-    "cpu/": rf"cpu/.*|check\.h|top_k\.h|{FORMULAS}|immintrin\.h|pthread\.h",
-    "cuda/": rf"cuda/.*|check\.h|top_k\.h|{FORMULAS}|cuda_runtime\.h|cooperative_groups\.h",
-    "bindings.h": r"check\.h|top_k\.h|pybind11/.*",
-    "bindings.cpp": r"bindings\.h|cpu/.*|pybind11/.*",
-    "cuda/bindings.cpp": r"bindings\.h|cuda/.*|pybind11/.*",
+    "insight.h": r"std(bool|int)\.h",
+    "request.h": FORMULAS,
+    "check.h": ENTRY,
+    "back_end.h": ENTRY,
+    "entry.h": ENTRY,
+    "insight.cpp": rf"entry\.h|{ENTRY}",
+    "cpu/": rf"cpu/.*|{ENTRY}|immintrin\.h|pthread\.h",
+    "cpu/back_end.cpp": rf"cpu/.*|entry\.h|{ENTRY}",
+    "cuda/": rf"cuda/.*|{ENTRY}|cuda_runtime\.h|cooperative_groups\.h",
+    "bindings.cpp": r"insight\.h|pybind11/.*",
 }
 ORACLE_LIBRARIES = {"__future__", "numpy", "torch"}
 REPORT_LIBRARIES = {"matplotlib", "pyarrow"}
@@ -231,7 +235,10 @@ def test_the_extension_includes_downwards_only(path):
     ("path", "name"),
     [
         ("score/thompson.h", "cpu/cpu.h"),
-        ("score/any.h", "top_k.h"),
+        ("score/any.h", "request.h"),
+        ("insight.h", "request.h"),
+        ("bindings.cpp", "cpu/cpu.h"),
+        ("insight.cpp", "cuda/cuda.h"),
         ("order.h", "score/any.h"),
         ("bindings.cpp", "torch/extension.h"),
         ("cpu/cpu.h", "cuda/cuda.h"),
