@@ -34,6 +34,8 @@ set_target_properties(insight PROPERTIES
 target_sources(insight PRIVATE csrc/cuda/back_end.cu csrc/cuda/score.cu csrc/cuda/select.cu)
 target_compile_options(insight PRIVATE
   "$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--prec-div=true;--prec-sqrt=true;--threads=2;-Xcompiler=-Wall,-ffp-contract=off>")
-add_executable(cuda_check EXCLUDE_FROM_ALL tests/csrc/cuda_check.cu)
-target_compile_options(cuda_check PRIVATE --fmad=false)
-target_link_libraries(cuda_check PRIVATE insight)
+if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/tests/csrc/cuda_check.cu)  # not in a source archive
+  add_executable(cuda_check EXCLUDE_FROM_ALL tests/csrc/cuda_check.cu)
+  target_compile_options(cuda_check PRIVATE --fmad=false)
+  target_link_libraries(cuda_check PRIVATE insight)
+endif()
