@@ -37,6 +37,7 @@ class PromptSelectionCallback(Callback):
 
     * `rewards`: float tensor of shape (B, K), K rollouts for each of the batch's B prompts in the
       batch's order; NaN for an answer that could not be scored;
+    * `perplexity` and `entropy` of each of them (`Group`), if they are to be in the log of answers;
     * `loss`, if the optimisation is automatic.
 
     A step that rolled out other groups than the batch's, or whose groups come later
@@ -56,6 +57,8 @@ class PromptSelectionCallback(Callback):
             beliefs by it; the policy's advantages are not touched.
         history_every: steps between two looks at the beliefs of the whole pool, and two writes of
             `groups.parquet` and `beliefs.parquet` into the first logger's folder; 0 writes none.
+        answers: whether to write `answers.parquet` beside them, with a row for each answer, its
+            perplexity and, where the engine tells it, its entropy.
         in_flight: see `SelectionLoop.load_state_dict`.
 
     Raises:
@@ -73,13 +76,14 @@ class PromptSelectionCallback(Callback):
         self,
         success_threshold: float = 1.0,
         history_every: int = 50,
+        answers: bool = False,
         in_flight: Literal["again", "wait"] = "again",
     ) -> None:
         super().__init__()
         if history_every < 0:
             raise ArgumentError(f"history_every: expected 0 or more, got {history_every}")
         self.success_threshold = success_threshold
-        self.history_every = history_every
+        self.history_every, self.answers = history_every, answers
         self.in_flight: Literal["again", "wait"] = in_flight
         self._loop: SelectionLoop | None = None
         self._seconds = 0.0
@@ -128,7 +132,8 @@ class PromptSelectionCallback(Callback):
                 logger.start_training(resumed=self._fitted.step > 0)
         if self.history_every and trainer.loggers:
             folder = trainer.log_dir  # asked of all processes at once
-            self._fitted.record(Path(folder or trainer.default_root_dir), self.history_every)
+            path = Path(folder or trainer.default_root_dir)
+            self._fitted.record(path, self.history_every, answers=self.answers)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: PromptBatch, batch_idx: int

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from insight_ext import Group, GroupResult, ObservationError, SelectionLoop
 from lightning_integration.loaders import PromptBatch
+
+UNCERTAINTIES = ("perplexity", "entropy")
 
 
 def report(outputs: Any, batch: PromptBatch, loop: SelectionLoop) -> None:
@@ -22,7 +24,13 @@ def report(outputs: Any, batch: PromptBatch, loop: SelectionLoop) -> None:
     results, others = outputs.get("results", []), outputs.get("groups", [])
     if "results" not in outputs and "groups" not in outputs:
         rewards = _rewards(outputs, batch)
-        results = map(GroupResult, batch["groups"].tolist(), rewards.tolist())
+        known = [_uncertainties(name, outputs, len(rewards)) for name in UNCERTAINTIES]
+        results = [
+            GroupResult(group, row, perplexity=perplexity, entropy=entropy)
+            for group, row, perplexity, entropy in zip(
+                batch["groups"].tolist(), rewards.tolist(), *known, strict=True
+            )
+        ]
     if not isinstance(results, Iterable):
         raise ObservationError(
             f"results: expected a list of GroupResult, got {type(results).__name__}; no belief was "
@@ -35,6 +43,19 @@ def report(outputs: Any, batch: PromptBatch, loop: SelectionLoop) -> None:
     loop.report_all(results)
     for group in others:
         loop.observe(group.prompt, group.rewards)
+
+
+def _uncertainties(name: str, outputs: Mapping[str, Any], prompts: int) -> Sequence[Any]:
+    """What the step told of the uncertainty of each prompt's answers, None of none."""
+    told = outputs.get(name)
+    if told is None:
+        return [None] * prompts
+    if not isinstance(told, Tensor | Sequence) or len(told) != prompts:
+        raise ObservationError(
+            f"{name}: expected numbers like 'rewards', a row for each of {prompts} prompts, got "
+            f"{told!r:.80}; no belief was changed"
+        )
+    return told if isinstance(told, Sequence) else list(told)
 
 
 def _rewards(outputs: Mapping[str, Any], batch: PromptBatch) -> Tensor:
