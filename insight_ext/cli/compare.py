@@ -11,7 +11,7 @@ from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.plugins import need
 from insight_ext.simulate.arms import ARMS
 from insight_ext.simulate.compare import Setting, compare, markdown, write_rows
-from insight_ext.simulate.learners import LEARNERS
+from insight_ext.simulate.learners import LEARNERS, usual_length
 from insight_ext.simulate.paired import paired
 from insight_ext.simulate.reliability import CHOICES, PREDICTORS, check_predicts, watch
 from insight_ext.simulate.reliability import markdown as reliability_markdown
@@ -61,15 +61,16 @@ def add_reliability_arguments(command: argparse.ArgumentParser) -> None:
 def _add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--correlation", type=float, default=0.7, help="of the feature (0.7)")
     command.add_argument("--seeds", type=int, default=10, help="how many (10)")
-    command.add_argument("--steps", type=int, default=100, help="updates (100)")
-    command.add_argument("--prompts", type=int, default=256, help="prompts per step (256)")
+    command.add_argument("--steps", type=int, help="updates (100; a recorded run's own number)")
+    command.add_argument("--prompts", type=int, help="prompts per step (256; a recorded run's)")
     command.add_argument("--rollouts", type=int, default=8, help="answers per prompt (8)")
 
 
 def _setting(options: argparse.Namespace, learner: str, pool: int) -> Setting:
-    return Setting(
-        learner, pool, options.correlation, options.steps, options.prompts, options.rollouts
-    )
+    usual = usual_length(learner)
+    steps = usual.steps if options.steps is None else options.steps
+    prompts = usual.prompts if options.prompts is None else options.prompts
+    return Setting(learner, pool, options.correlation, steps, prompts, options.rollouts)
 
 
 def run_reliability(options: argparse.Namespace) -> None:

@@ -13,6 +13,12 @@ from insight_ext.beliefs.pool import PromptPool
 from insight_ext.cli.compare import add_arguments as add_compare_arguments
 from insight_ext.cli.compare import add_reliability_arguments, run_reliability
 from insight_ext.cli.compare import run as compare
+from insight_ext.cli.evidence import (
+    add_agree_arguments,
+    add_calibrate_arguments,
+    run_agree,
+    run_calibrate,
+)
 from insight_ext.curators import CURATORS, OF_ANSWERS, check_curator, curate
 from insight_ext.curators.rank import rank
 from insight_ext.errors import ArgumentError, InsightError
@@ -101,6 +107,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_reliability_arguments(reliable)
     reliable.set_defaults(run=run_reliability)
+
+    calibrating = commands.add_parser(
+        "calibrate", help="fit the simulated learner of kinds to recorded runs"
+    )
+    add_calibrate_arguments(calibrating)
+    calibrating.set_defaults(run=run_calibrate)
+
+    agreeing = commands.add_parser(
+        "agree", help="does a simulated learner rank strategies as recorded runs do"
+    )
+    add_agree_arguments(agreeing)
+    agreeing.set_defaults(run=run_agree)
 
     allocating = commands.add_parser(
         "allocate", help="answers for held-out prompts, by what gps predicts of them"

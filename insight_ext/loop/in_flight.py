@@ -121,6 +121,12 @@ class InFlight(Stateful):
         """Whether a group of this prompt is in flight."""
         return prompt in self._places
 
+    def oldest(self, prompt: int) -> int | None:
+        """The id of the oldest group of this prompt that is not whole, if there is one."""
+        if prompt not in self._places:
+            return None
+        return next((f.group for f in self if f.prompt == prompt and not f.is_whole), None)
+
     @property
     def prompts(self) -> Tensor:
         """The distinct prompts in flight, int64, in no order. A view: use it before the next call.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
@@ -144,7 +145,7 @@ class SelectionLoop(Stateful):
         self._totals = Totals()
         self._again = torch.empty(0, dtype=torch.int64)  # prompts to deal before all others
         self._reported: list[GroupResult] = []
-        self._others: list[Group] = []  # of prompts that were never dealt
+        self._others: list[tuple[int, tuple[float, ...]]] = []  # of prompts that were never dealt
         self._milliseconds = 0.0
         self._writer: RunWriter | None = None
         self._unseen: int | None = None  # the latest step, while its beliefs are not recorded
@@ -246,15 +247,31 @@ class SelectionLoop(Stateful):
         """Say what came of a prompt that the loop did not deal, by its position in the pool.
 
         Raises:
-            ObservationError: a position outside the pool, rewards as in `report`.
+            ObservationError: a position outside the pool, no rewards, rewards as in `report`.
         """
         if not 0 <= index < len(self.pool):
             raise ObservationError(
                 f"index: expected a position in a pool of {len(self.pool)}, got {index}; nothing "
                 "was taken in"
             )
-        numbers = as_rewards(f"prompt {self.pool[index].id!r}", rewards)
-        self._others.append(Group(index, numbers, version=self.step))
+        where = f"prompt {self.pool[index].id!r}"
+        numbers = as_rewards(where, rewards)
+        if not numbers:
+            raise ObservationError(
+                f"{where}: expected a reward for each rollout, got none; nothing was taken in"
+            )
+        self._others.append((index, numbers))
+        if self.ranks.size == 1:
+            self._take_in_others([self._others])
+
+    def group_of(self, index: int) -> int | None:
+        """The oldest group of this prompt of which rollouts are missing; None if there is none.
+
+        For trainers that know of a result which prompt it belongs to, and not which group.
+
+        Cost: one pass over the groups in flight.
+        """
+        return self._flights.oldest(index)
 
     def exchange(self, work: Callable[[], object] | None = None) -> None:
         """Let every process know what the others reported; `end_step` begins with this.
@@ -265,7 +282,7 @@ class SelectionLoop(Stateful):
             work: reports what is left to report; where it fails on one process, it raises on all.
         """
 
-        def own() -> tuple[list[GroupResult], list[Group]]:
+        def own() -> tuple[list[GroupResult], list[tuple[int, tuple[float, ...]]]]:
             if work is not None:
                 work()
             return self._reported, self._others
@@ -273,7 +290,8 @@ class SelectionLoop(Stateful):
         everyone = self.ranks.all_or_none(own)
         if self.ranks.size > 1:
             self._flights.receive([result for results, _ in everyone for result in results])
-        self._reported, self._others = [], [group for _, groups in everyone for group in groups]
+            self._take_in_others([others for _, others in everyone])
+        self._reported = []
 
     def end_step(self, work: Callable[[], object] | None = None) -> dict[str, float]:
         """Take in what came back, and go on to the next step.
@@ -288,8 +306,7 @@ class SelectionLoop(Stateful):
             What there is to log, by the names of `insight_ext.runs.layout.Metric`.
         """
         self.exchange(work)
-        groups = self._flights.take(before=self.step - self.max_staleness + 1) + self._others
-        self._others = []
+        groups = self._flights.take(before=self.step - self.max_staleness + 1)
         scored = [group for group in groups if group.scored]
         start = perf_counter()
         predicted = self._observe(scored)
@@ -339,10 +356,11 @@ class SelectionLoop(Stateful):
         Raises:
             ArgumentError: something reported is unknown to the other processes (see `exchange`).
         """
-        if self._reported:
+        unknown = len(self._reported) + len(self._others)
+        if unknown:
             raise ArgumentError(
                 "loop: expected `exchange` on all processes before a checkpoint in the middle of a "
-                f"step, got {len(self._reported)} reports that the others do not know of"
+                f"step, got {unknown} reports that the others do not know of"
             )
         self.flush()
         state = super().state_dict()
@@ -487,6 +505,12 @@ class SelectionLoop(Stateful):
     def _put(self, chosen: Iterable[int], step: int) -> list[Dealt]:
         add, pool, version = self._flights.add, self.pool, self.step
         return [Dealt(add(index, step, version), index, pool[index]) for index in chosen]
+
+    def _take_in_others(self, everyone: Sequence[Sequence[tuple[int, tuple[float, ...]]]]) -> None:
+        for index, numbers in chain.from_iterable(everyone):
+            group = self._flights.add(index, self.step, self.step)
+            self._flights.receive([GroupResult(group, numbers)])
+        self._others = []
 
     def _observe(self, groups: Sequence[Group]) -> Tensor:
         """Move the beliefs by these groups; returns what had been predicted of each, or NaN."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from insight_ext.errors import ArgumentError
 from insight_ext.plugins import parsed_options
 from insight_ext.selectors import SELECTORS, check_selector, make_selector
-from insight_ext.simulate.learners import Learner
+from insight_ext.simulate.learner import Learner
 from insight_ext.simulate.trial import Chooser, Oracle
 
 RANDOM, ORACLE = "random", "oracle"
@@ -19,9 +19,7 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     ORACLE: (ORACLE, {}),
     "insight": ("insight", {}),
     "insight (paper)": ("insight", {"decay": 1.0, "candidate_ratio": 16}),
-    "insight_prior": ("insight_prior", {"features": True}),
-    "insight_prior (novelty 1)": ("insight_prior", {"features": True, "novelty": 1.0}),
-    "insight_prior (no features)": ("insight_prior", {}),
+    "insight (features)": ("insight", {"features": True}),
     "mopps": ("mopps", {}),
     "mopps (threshold)": ("mopps", {"rule": "threshold"}),
     "expected_difficulty": ("expected_difficulty", {"decay": 0.5}),
@@ -100,6 +98,12 @@ def selector_of(arm: str, learner: Learner, seed: int) -> Chooser:
     name, options = parse_arm(arm)
     if name == ORACLE:
         return Oracle(learner)
-    if options.get("features") is True:
-        options = {**options, "features": learner.features}
-    return make_selector(name, learner.settings.prompts, seed=seed, **options)
+    return selector_for(learner, name, options, seed)
+
+
+def selector_for(learner: Learner, selector: str, options: Mapping[str, Any], seed: int) -> Chooser:
+    """A selector on this learner's pool; whatever `features` it is to have are the learner's."""
+    given = dict(options)
+    if given.get("features") is not None:
+        given["features"] = learner.features
+    return make_selector(selector, len(learner.visits), seed=seed, **given)

@@ -144,7 +144,7 @@ def test_a_filter_comes_from_the_configuration_and_its_run_goes_on(here, chosen,
     assert main(["validate", "--config", "own.yaml", "--ckpt_path", "last"]) == 0
 
 
-@pytest.mark.parametrize("selector", ["insight_prior", "gps"])
+@pytest.mark.parametrize("selector", ["insight", "gps"])
 def test_a_strategy_learns_from_fields_of_the_prompts(here, capsys, selector):
     rows = [json.loads(line) for line in (here / "prompts.jsonl").read_text().splitlines()]
     kinds = [row | {"kind": ["one digit", "two digits"][int(row["id"][1:]) > 9]} for row in rows]

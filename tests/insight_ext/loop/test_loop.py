@@ -148,6 +148,7 @@ def test_what_cannot_be_is_refused_and_nothing_changes():
         lambda: loop.report(dealt.group, [float("inf")]),
         lambda: loop.report(dealt.group, []),
         lambda: loop.observe(40, [1.0]),
+        lambda: loop.observe(0, []),
     ):
         with pytest.raises(ObservationError, match="nothing was taken in"):
             call()
@@ -392,3 +393,25 @@ def test_nothing_is_warned_of_in_an_ordinary_run():
         loop = loop_of()
         for _ in range(5):
             one_step(loop)
+
+
+def test_what_was_observed_before_a_checkpoint_is_in_it():
+    first, second = loop_of(), loop_of()
+    one_step(first)
+    first.observe(7, [1.0, 0.0])
+    second.load_state_dict(first.state_dict())
+    for loop in (first, second):
+        loop.end_step()
+        assert loop.selector.posterior.alpha[7] > loop_of().selector.posterior.alpha[7]
+    assert digest(second.state_dict()) == digest(first.state_dict())
+
+
+def test_a_result_of_which_the_prompt_alone_is_known_belongs_to_the_oldest_group():
+    loop = loop_of(max_staleness=9)
+    older, newer = (loop.deal_these([5])[0].group for _ in range(2))
+    assert loop.group_of(5) == older
+    loop.report(older, [1.0] * K)
+    assert loop.group_of(5) == newer
+    loop.report(newer, [1.0] * K)
+    assert loop.group_of(5) is None
+    assert loop.group_of(6) is None

@@ -46,7 +46,7 @@ def test_arms_take_options():
     [
         ("magic", "unknown strategy 'magic': expected one of random, oracle"),
         ("mopps:decay", "strategy 'mopps:decay': expected NAME=VALUE, got 'decay'"),
-        ("insight_prior:novlety=1", "got 'novlety'; did you mean 'novelty'?"),
+        ("insight:dekay=1", "got 'dekay'; did you mean 'decay'?"),
     ],
 )
 def test_a_bad_arm_is_refused(arm, message):
