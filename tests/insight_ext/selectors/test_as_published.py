@@ -267,6 +267,18 @@ def test_prime_rl_sorts_by_its_thresholds_and_deals_the_normal_ones():
     assert set(selector.select(len(normal), step=1).tolist()) == set(normal.tolist())
 
 
+def test_prime_rl_of_today_draws_by_the_weights_of_its_pools():
+    rates = [0.0, 0.25, 0.375, 0.75, 0.875, 1.0, None]
+    weights = [0.2, 0.2, 1.0, 1.0, 0.2, 0.2, 1.0]
+
+    def make(seed):
+        selector = DifficultyPools(7, easy=0.75, hard=0.25, weights=(0.2, 0.2), seed=seed)
+        selector.observe(range(6), [round(8 * rate) for rate in rates[:6]], 8, step=0)
+        return selector
+
+    assert share_of_first(make, weights) > 1e-3
+
+
 @GROUPS
 def test_adarft_moves_its_target_and_takes_the_nearest(rollouts):
     n = 40
