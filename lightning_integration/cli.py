@@ -1,4 +1,8 @@
-"""The command line: `python -m lightning_integration fit --config FILE.yaml`."""
+"""The command line: `python -m lightning_integration fit --config FILE.yaml`.
+
+`sample` beside Lightning's commands draws answers of a saved model, see
+`lightning_integration.sample`.
+"""
 
 from __future__ import annotations
 
@@ -99,6 +103,11 @@ class SelectionCLI(cli.LightningCLI):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; an InsightError becomes one line on standard error and exit status 2."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["sample"]:
+        from lightning_integration.sample import main as sample
+
+        return sample(given[1:])
     from lightning_integration.grpo.module import GRPOModule
 
     try:

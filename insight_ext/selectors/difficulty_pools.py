@@ -69,7 +69,9 @@ class DifficultyPools(BeliefSelector):
         if not 0.0 <= hard < easy <= 1.0:
             raise ArgumentError(f"expected 0 <= hard < easy <= 1, got hard {hard}, easy {easy}")
         if weights is not None and easy == 1.0:
-            raise ArgumentError("easy: expected less than 1 with weights, which none exceeds, got 1")
+            raise ArgumentError(
+                "easy: expected less than 1 with weights, got 1, which none exceeds"
+            )
         if weights is not None and not (
             len(weights) == 2 and all(0.0 <= weight < math.inf for weight in weights)
         ):
