@@ -14,7 +14,12 @@ from insight_ext.selectors.gps import Gps
 
 
 def allocate(
-    checkpoint: Path, pool: PromptPool, prompts: PromptPool, budget: int, output: Path | None
+    checkpoint: Path,
+    pool: PromptPool,
+    prompts: PromptPool,
+    budget: int,
+    output: Path | None,
+    bins: int | None = None,
 ) -> dict[str, list[object]]:
     """Predict the success rates of prompts that were never trained on, and deal answers to them.
 
@@ -22,7 +27,7 @@ def allocate(
         checkpoint: of a run with the selector `gps`, whose features were given as text.
         pool: the prompts of that run.
         prompts: the others.
-        budget: answers to deal, see `allocate_samples`.
+        budget, bins: answers to deal, and of how many bins of prompts, see `allocate_samples`.
         output: where to write the table; None for nowhere.
 
     Returns:
@@ -54,7 +59,7 @@ def allocate(
     columns: dict[str, list[object]] = {
         "id": list(prompts.ids),
         "predicted": rates.tolist(),
-        "answers": allocate_samples(rates, budget).tolist(),
+        "answers": allocate_samples(rates, budget, bins).tolist(),
     }
     if output is not None:
         write_columns(output, columns)

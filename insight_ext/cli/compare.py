@@ -11,6 +11,8 @@ from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.plugins import need
 from insight_ext.simulate.arms import ARMS
 from insight_ext.simulate.compare import Setting, compare, markdown, write_rows
+from insight_ext.simulate.held_out import held_out
+from insight_ext.simulate.held_out import markdown as held_out_markdown
 from insight_ext.simulate.learners import LEARNERS, usual_length
 from insight_ext.simulate.paired import paired
 from insight_ext.simulate.reliability import CHOICES, PREDICTORS, check_predicts, watch
@@ -89,6 +91,9 @@ def run_reliability(options: argparse.Namespace) -> None:
     }
     options.output.mkdir(parents=True, exist_ok=True)
     text = reliability_markdown(seen)
+    if "gps" in arms:
+        told = held_out_markdown(held_out(setting, options.seeds))
+        text += f"\n### {options.learner}: answers at test time, to prompts held out\n\n{told}"
     (options.output / "reliability.md").write_text(text, encoding="utf-8")
     print(text)
     print(write_reliability(seen, options.output / "predictor_reliability.png"))

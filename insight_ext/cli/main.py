@@ -127,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     allocating.add_argument("--pool", type=Path, required=True, help="the prompts of that run")
     allocating.add_argument("--prompts", type=Path, required=True, help="the held-out prompts")
     allocating.add_argument("--budget", type=int, required=True, help="answers to deal")
+    allocating.add_argument(
+        "--bins", type=int, help="deal by so many bins of predicted difficulty (each prompt by its)"
+    )
     allocating.add_argument("--output", type=Path, help="where to write: .parquet, .jsonl or .csv")
     allocating.set_defaults(run=_allocate)
 
@@ -225,7 +228,9 @@ def _allocate(options: argparse.Namespace) -> None:
     if options.output:
         checked_ending(options.output)
     pool, prompts = (PromptPool.from_file(path) for path in (options.pool, options.prompts))
-    columns = allocate(options.checkpoint, pool, prompts, options.budget, options.output)
+    columns = allocate(
+        options.checkpoint, pool, prompts, options.budget, options.output, options.bins
+    )
     for name, rate, answers in list(zip(*columns.values(), strict=True))[:20]:
         print(f"{visible_text(str(name))}  {rate:.2f}  {answers}")
 
