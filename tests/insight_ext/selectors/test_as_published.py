@@ -63,9 +63,10 @@ def entropy(a, b):
 
 
 @GROUPS
-def test_insight_is_equations_13_15_and_16(rollouts):
-    selector = InSight(12, decay=1.0, candidate_ratio=16, rollouts=rollouts)
-    a, b = beliefs(observed(selector, rollouts), 12, rollouts, decay=1.0)
+@pytest.mark.parametrize("prior", [(1.0, 1.0), (0.3, 0.45)], ids=["whole", "fractional"])
+def test_insight_is_equations_13_15_and_16(rollouts, prior):
+    selector = InSight(12, decay=1.0, candidate_ratio=16, rollouts=rollouts, prior=prior)
+    a, b = beliefs(observed(selector, rollouts), 12, rollouts, 1.0, prior)
     scores = selector.explain(range(12))["score"]
     with mpmath.workdps(40):
         for i in range(12):
