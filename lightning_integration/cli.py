@@ -1,7 +1,7 @@
 """The command line: `python -m lightning_integration fit --config FILE.yaml`.
 
-`sample` beside Lightning's commands draws answers of a saved model, see
-`lightning_integration.sample`.
+Beside Lightning's commands `export` makes a model folder of a checkpoint, and `sample` draws
+answers of saved models.
 """
 
 from __future__ import annotations
@@ -103,14 +103,18 @@ class SelectionCLI(cli.LightningCLI):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; an InsightError becomes one line on standard error and exit status 2."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] == ["sample"]:
-        from lightning_integration.sample import main as sample
-
-        return sample(given[1:])
+    from lightning_integration.export import run as export
     from lightning_integration.grpo.module import GRPOModule
+    from lightning_integration.sample import run as sample
 
+    asked = sys.argv[1:] if arguments is None else arguments
     try:
+        if asked[:1] == ["export"]:
+            export(asked[1:])
+            return 0
+        if asked[:1] == ["sample"]:
+            sample(asked[1:])
+            return 0
         SelectionCLI(
             GRPOModule,
             PromptDataModule,
@@ -120,9 +124,16 @@ def main(arguments: list[str] | None = None) -> int:
             seed_everything_default=0,
             trainer_defaults={"max_epochs": 1, "log_every_n_steps": 10},
             auto_configure_optimizers=False,
-            parser_kwargs={"prog": "lightning_integration"},
+            parser_kwargs={
+                "prog": "lightning_integration",
+                "description": "Trains with chosen prompts; `export CHECKPOINT FOLDER` writes what "
+                "was trained as a Hugging Face folder.",
+            },
         )
     except InsightError as error:
         print("lightning_integration:", *str(error).split(), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nlightning_integration: stopped before training began", file=sys.stderr)
+        return 130
     return 0

@@ -26,9 +26,13 @@ def report(outputs: Any, batch: PromptBatch, loop: SelectionLoop) -> None:
         rewards = _rewards(outputs, batch)
         known = [_uncertainties(name, outputs, len(rewards)) for name in UNCERTAINTIES]
         results = [
-            GroupResult(group, row, perplexity=perplexity, entropy=entropy)
-            for group, row, perplexity, entropy in zip(
-                batch["groups"].tolist(), rewards.tolist(), *known, strict=True
+            GroupResult(group, row, perplexity=each, entropy=entropy, completions=own)
+            for group, row, each, entropy, own in zip(
+                batch["groups"].tolist(),
+                rewards.tolist(),
+                *known,
+                _texts(outputs, rewards),
+                strict=True,
             )
         ]
     if not isinstance(results, Iterable):
@@ -56,6 +60,20 @@ def _uncertainties(name: str, outputs: Mapping[str, Any], prompts: int) -> Seque
             f"{told!r:.80}; no belief was changed"
         )
     return told if isinstance(told, Sequence) else list(told)
+
+
+def _texts(outputs: Mapping[str, Any], rewards: Tensor) -> Sequence[Sequence[str] | None]:
+    """The completions of each prompt, or None of each where they are not returned."""
+    texts = outputs.get("completions")
+    if texts is None:
+        return [None] * len(rewards)
+    if [len(own) for own in texts] != [rewards.shape[1]] * len(rewards):
+        raise ObservationError(
+            f"completions: expected a list of {rewards.shape[1]} texts for each of {len(rewards)} "
+            f"prompts, as rewards has, got {[len(own) for own in texts]!r:.80} texts; no belief "
+            "was changed"
+        )
+    return list(texts)
 
 
 def _rewards(outputs: Mapping[str, Any], batch: PromptBatch) -> Tensor:

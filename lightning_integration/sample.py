@@ -12,21 +12,19 @@ import argparse
 import json
 import math
 import random
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress
 from transformers import PreTrainedModel
 
-from insight_ext import ArgumentError, InsightError, Prompt, PromptPool
+from insight_ext import ArgumentError, Prompt, PromptPool
 from insight_ext.atomic_file import write_atomically
 from insight_ext.beliefs.group import is_success
 from insight_ext.filters import perplexity
 from insight_ext.offline.tables import write_columns
 from insight_ext.plugins import parsed_options
+from insight_ext.progress import Progress
 from lightning_integration.demo.model import load_model
 from lightning_integration.grpo.rewards import Reward, make_reward, score_completions
 from lightning_integration.rollouts import RolloutEngine, Rollouts, Sampling, make_engine
@@ -52,7 +50,7 @@ def sample(
     prompts_per_call: int = 16,
     reward_workers: int = 1,
     seed: int = 0,
-    on_prompts: Callable[[int], object] = lambda count: None,
+    on_prompts: Callable[[int], object] = lambda done: None,
 ) -> None:
     """Draw answers to every prompt from every model, score them, and write a row for each.
 
@@ -75,7 +73,7 @@ def sample(
         prompts_per_call: prompts that the engine is asked at once, and a part holds; at least 1.
         reward_workers: see `score_completions`.
         seed: of the answers.
-        on_prompts: called with the number of prompts that are done, for each part.
+        on_prompts: called after each part with the number of prompts that are done, of all models.
 
     Raises:
         ArgumentError: an argument outside its domain, or an output of other settings.
@@ -123,7 +121,7 @@ def sample(
                 rollouts = drawing.generate(asked, answers, sampling)
                 rows = _rows(rollouts, prompts, step, score, success_threshold, reward_workers)
                 write_columns(part, rows)
-            on_prompts(len(prompts))
+            on_prompts(step * len(pool) + start + len(prompts))
 
 
 def _begin(output: Path, settings: Mapping[str, Any]) -> None:
@@ -214,28 +212,22 @@ def _rows(
     return columns
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; an InsightError becomes one line on standard error and exit status 2."""
+def run(arguments: list[str]) -> None:
+    """The command."""
     options = vars(_parser().parse_args(arguments))
-    try:
-        pool = PromptPool.from_file(options.pop("prompts"))
-        engine_options = parsed_options(options.pop("engine_option"))
-        models, output = options.pop("model"), options.pop("output")
-        with Progress(console=Console(stderr=True)) as bar:
-            task = bar.add_task("answers", total=len(models) * len(pool))
-            sample(
-                models,
-                pool,
-                output,
-                engine_options=engine_options,
-                on_prompts=lambda count: bar.advance(task, count),
-                **options,
-            )
-    except InsightError as error:
-        print(f"lightning_integration sample: {error}", file=sys.stderr)
-        return 2
+    pool = PromptPool.from_file(options.pop("prompts"))
+    engine_options = parsed_options(options.pop("engine_option"))
+    models, output = options.pop("model"), options.pop("output")
+    progress = Progress("answers", len(models) * len(pool), "prompts")
+    sample(
+        models,
+        pool,
+        output,
+        engine_options=engine_options,
+        on_prompts=progress.update,
+        **options,
+    )
     print(output)
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -126,10 +126,10 @@ class SelectingDataSource:
         """Write the beliefs, then slime's own state, beside each other.
 
         Raises:
-            ArgumentError: no rollout ever came back.
+            ArgumentError: groups were drawn, and none ever came back.
             CheckpointError: the file cannot be written.
         """
-        if self.loop.step == 0:
+        if self.loop.step == 0 and self.loop.in_flight:
             raise ArgumentError(
                 f"--rollout-all-samples-process-path: expected {OBSERVE} to be called after each "
                 "rollout, got no call before the first checkpoint; give this flag, and a "

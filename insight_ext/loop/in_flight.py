@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -30,6 +30,8 @@ class GroupResult(NamedTuple):
         of: rollouts of the whole group; None: these are the last.
         perplexity, entropy: of these rollouts, see `Group`: numbers as the rewards are; None where
             they are not known.
+        completions: the answers themselves, a text for each reward, for people who look at the run
+            (`SelectionLoop.samples`); None where they need not be kept.
     """
 
     group: int
@@ -38,6 +40,7 @@ class GroupResult(NamedTuple):
     of: int | None = None
     perplexity: Any = None
     entropy: Any = None
+    completions: Sequence[str] | None = None
 
 
 @dataclass(slots=True)
@@ -86,8 +89,9 @@ class InFlight(Stateful):
         >>> flights = InFlight()
         >>> flights.add(prompt=40, step=0, version=0), flights.add(prompt=17, step=0, version=0)
         (0, 1)
-        >>> flights.receive([GroupResult(1, [1.0, 0.0], first=2, of=4)])  # the second half
-        >>> flights.receive([GroupResult(1, [0.0, 0.0], of=4), GroupResult(1, [0.0, 0.0], of=4)])
+        >>> _ = flights.receive([GroupResult(1, [1.0, 0.0], first=2, of=4)])  # the second half
+        >>> half = GroupResult(1, [0.0, 0.0], of=4)
+        >>> _ = flights.receive([half, half])
         >>> [(group.prompt, group.rewards, group.id) for group in flights.take(before=0)]
         [(17, (0.0, 0.0, 1.0, 0.0), 1)]
         >>> flights.duplicates, len(flights), flights.prompts.tolist()
@@ -135,6 +139,11 @@ class InFlight(Stateful):
         """
         return torch.from_numpy(self._prompts[: len(self._places)])
 
+    def prompt_of(self, group: int) -> int | None:
+        """The prompt of a group in flight; None of one that is not."""
+        flight = self._flights.get(group)
+        return None if flight is None else flight.prompt
+
     def add(self, prompt: int, step: int, version: int) -> int:
         """Note that a group of this prompt is dealt; returns its id.
 
@@ -148,16 +157,16 @@ class InFlight(Stateful):
         self._put(Flight(group, prompt, step, version))
         return group
 
-    def receive(self, results: Iterable[GroupResult]) -> None:
-        """Take in results.
+    def receive(self, results: Iterable[GroupResult]) -> list[GroupResult]:
+        """Take in results; returns them as `checked` does.
 
         Raises:
             ObservationError: a group that was never dealt, a rollout number outside its group, a
                 group size that differs from what was said before, a reward that is no number or
                 infinite, something else than a GroupResult; nothing is taken in.
         """
-        results = self.checked(results)
-        for group, rewards, first, of, perplexity, entropy in results:
+        plain = self.checked(results)
+        for group, rewards, first, of, perplexity, entropy, _ in plain:
             flight = self._flights.get(group)
             if flight is None:
                 self.duplicates += len(rewards)
@@ -173,6 +182,7 @@ class InFlight(Stateful):
                     flight.perplexity[number] = perplexity[at]
                 if entropy is not None:
                     flight.entropy[number] = entropy[at]
+        return plain
 
     def take(self, before: int) -> list[Group]:
         """Close the groups that are whole, and those dealt before this step.
@@ -294,6 +304,12 @@ def _plain(at: int, result: GroupResult) -> GroupResult:
             "nothing was taken in"
         ) from error
     rewards = as_rewards(f"result of group {group}", result.rewards)
+    completions = result.completions
+    if completions is not None and len(completions) != len(rewards):
+        raise ObservationError(
+            f"completions of group {group}: expected a text for each of {len(rewards)} rewards, "
+            f"got {len(completions)}; nothing was taken in"
+        )
     return GroupResult(
         group,
         rewards,
@@ -301,6 +317,7 @@ def _plain(at: int, result: GroupResult) -> GroupResult:
         first + len(rewards) if of is None else of,
         _uncertainty("perplexity", 1.0, result.perplexity, group, len(rewards)),
         _uncertainty("entropy", 0.0, result.entropy, group, len(rewards)),
+        completions,
     )
 
 

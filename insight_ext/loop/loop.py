@@ -22,8 +22,8 @@ from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
 from insight_ext.filters import Filter, given_filter
 from insight_ext.loop.checkpoint import FORMAT, read_file, write_file
 from insight_ext.loop.in_flight import GroupResult, InFlight, check_staleness
-from insight_ext.loop.metrics import Totals, group_metrics
-from insight_ext.runs.layout import Metric
+from insight_ext.loop.metrics import Totals, group_metrics, spread
+from insight_ext.runs.layout import Metric, Sample
 from insight_ext.runs.writer import RunWriter
 from insight_ext.selectors import BeliefSelector, Selector, given_selector
 from insight_ext.state import Stateful, carried
@@ -71,12 +71,16 @@ class SelectionLoop(Stateful):
             Needs pyarrow.
         history_every: steps between two looks at the beliefs of the whole pool and two writes of
             the history, at least 1.
+        keep_samples: answers kept of every step whose results have `completions`, of as many
+            groups, from the worst to the best; 0 or more. Of several processes the first keeps its
+            own.
         answers: whether the history has a row for each answer too, for the curators.
         ranks: this process among those that train together.
 
     Attributes:
         step: number of the present step: steps ended so far.
         in_flight: the groups dealt and not yet taken in.
+        samples: the answers kept of the latest step that ended.
 
     Raises:
         ArgumentError: an argument outside its domain, an unknown strategy or filter, or one that
@@ -117,12 +121,17 @@ class SelectionLoop(Stateful):
         max_staleness: int = 0,
         folder: str | Path | None = None,
         history_every: int = 50,
+        keep_samples: int = 4,
         answers: bool = False,
         ranks: Ranks | None = None,
     ) -> None:
-        for name, value in (("rollouts", rollouts), ("history_every", history_every)):
-            if value < 1:
-                raise ArgumentError(f"{name}: expected at least 1, got {value}")
+        for name, value, least in (
+            ("rollouts", rollouts, 1),
+            ("history_every", history_every, 1),
+            ("keep_samples", keep_samples, 0),
+        ):
+            if value < least:
+                raise ArgumentError(f"{name}: expected at least {least}, got {value}")
         if not math.isfinite(success_threshold):
             raise ArgumentError(
                 f"success_threshold: expected a finite number, got {success_threshold}"
@@ -139,6 +148,9 @@ class SelectionLoop(Stateful):
         self.max_staleness = max_staleness
         self.folder = None if folder is None else Path(folder)
         self.history_every, self.answers = history_every, answers
+        self.keep_samples = keep_samples
+        self.samples: list[Sample] = []
+        self._answered: list[Sample] = []  # an answer of each group reported in this step
         self.ranks = Ranks() if ranks is None else ranks
         self.step = 0
         self._flights = InFlight()
@@ -218,6 +230,7 @@ class SelectionLoop(Stateful):
         of: int | None = None,
         perplexity: Any = None,
         entropy: Any = None,
+        completions: Sequence[str] | None = None,
     ) -> None:
         """Say what came of a group: all of its rollouts, or some; late, or twice.
 
@@ -228,20 +241,22 @@ class SelectionLoop(Stateful):
             first: number of the first of these rollouts within the group.
             of: rollouts of the whole group; None: these are the last.
             perplexity, entropy: of each of these rollouts, see `Group`; for the log of answers.
+            completions: the answers' texts, to have some of them kept for people to look at.
 
         Raises:
             ObservationError: a group that was never dealt, rollouts outside their group, another
                 group size than said before, rewards that are no numbers or infinite; nothing was
                 taken in.
         """
-        self.report_all([GroupResult(group, rewards, first, of, perplexity, entropy)])
+        self.report_all([GroupResult(group, rewards, first, of, perplexity, entropy, completions)])
 
     def report_all(self, results: Iterable[GroupResult]) -> None:
         """`report` of many groups at once; of several results with one wrong, none is taken in."""
-        if self.ranks.size == 1:
-            self._flights.receive(results)
-        else:
-            self._reported += self._flights.checked(results)
+        alone = self.ranks.size == 1
+        plain = self._flights.receive(results) if alone else self._flights.checked(results)
+        self._answered += filter(None, map(self._sample, plain))
+        if not alone:
+            self._reported += [result._replace(completions=None) for result in plain]
 
     def observe(self, index: int, rewards: Any) -> None:
         """Say what came of a prompt that the loop did not deal, by its position in the pool.
@@ -311,6 +326,7 @@ class SelectionLoop(Stateful):
         start = perf_counter()
         predicted = self._observe(scored)
         observing = 1e3 * (perf_counter() - start)
+        self.samples, self._answered = spread(self._answered, self.keep_samples), []
         self._record(scored, predicted)
         metrics = {
             **group_metrics(groups, self.success_threshold, predicted, self.step),
@@ -545,10 +561,23 @@ class SelectionLoop(Stateful):
             if self.answers:
                 ids = [self.pool[group.prompt].id for group in groups]
                 self._writer.add_answers(self.step, ids, groups, self.success_threshold)
+        self._writer.add_samples(self.samples)
         self._unseen = self.step
         if self.step % self.history_every == 0:
             self._look(self.step)
             self._writer.flush()
+
+    def _sample(self, result: GroupResult) -> Sample | None:
+        """The first scored answer of a result, if its text is there and its prompt known."""
+        at = self._flights.prompt_of(result.group)
+        if not (self.keep_samples and result.completions) or at is None:
+            return None
+        prompt = self.pool[at]
+        answers = zip(result.completions, result.rewards, strict=True)
+        for text, reward in answers:
+            if not math.isnan(reward):
+                return Sample(self.step, prompt.id, prompt.prompt, text, reward, prompt.answer)
+        return None
 
     def _look(self, step: int) -> None:
         """Record the beliefs after this step."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.beliefs.group import Group
-from insight_ext.runs.layout import Metric
+from insight_ext.runs.layout import Metric, Sample
 from insight_ext.state import Stateful
 
 # Groups after which a success threshold that tells nothing apart is warned of.
@@ -60,6 +60,21 @@ def group_metrics(
         metrics[Metric.CALIBRATION] = float((predicted - observed).abs().mean())
         metrics[Metric.PREDICTED] = float(predicted.mean())
     return {name.value: value for name, value in metrics.items()}
+
+
+def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
+    """Up to n of the samples, evenly from the worst reward to the best, both among them.
+
+    Example:
+        >>> rewards = {"a": 1.0, "b": 0.0, "c": 3.0, "d": 2.0}
+        >>> samples = [Sample(0, name, "", "", reward) for name, reward in rewards.items()]
+        >>> [sample.id for sample in spread(samples, 3)]
+        ['b', 'd', 'c']
+    """
+    ranked = sorted(samples, key=lambda sample: sample.reward)
+    if n >= len(ranked):
+        return ranked
+    return [ranked[round(at * (len(ranked) - 1) / max(n - 1, 1))] for at in range(n)]
 
 
 class Totals(Stateful):

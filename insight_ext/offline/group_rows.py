@@ -65,8 +65,6 @@ def group_columns(file: DataFile, uncertainties: Sequence[str] = ()) -> dict[str
     columns |= {"step": fields.find(file, fields.STEP), "epoch": fields.find(file, ["epoch"])}
     if uncertainties:
         columns["uncertainty"] = uncertainty_column(file, uncertainties)
-    elif columns["step"] is None and columns["epoch"] is None:
-        raise file.lacks("step or epoch")
     return {name: column for name, column in columns.items() if column is not None}
 
 

@@ -91,11 +91,11 @@ def read_log(
 ) -> GroupLog:
     """Read a log with a row for each group, or one with a row for each completion.
 
-    A row of groups has `id`, `epoch` or `step` (or both), `successes` and `rollouts`; other columns
-    are ignored. A run of this project writes such a log into its
+    A row of groups has `id`, `successes` and `rollouts`, and may have `epoch` and `step`; other
+    columns are ignored. A run of this project writes such a log into its
     folder as `groups.parquet/`. Completions are counted into groups; those that TRL, verl,
     verifiers and lm-eval log are known, see `insight_ext.offline.completion_rows`. Without a step
-    all completions are of one moment.
+    all rows are of one moment.
 
     Args:
         path: files, a pattern or a folder, as for `PromptPool.from_file`, or the folder of a run

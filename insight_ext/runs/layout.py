@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 METRICS_FILE = "metrics.csv"  # a row per logged step: step, and the metrics that were logged
 GROUPS_FILE = "groups.parquet"  # a folder of parts, see `groups_schema`
 ANSWERS_FILE = "answers.parquet"  # a folder of parts, see `answers_schema`; only where asked for
 BELIEFS_FILE = "beliefs.parquet"  # a folder of parts, see `beliefs_schema`
-SAMPLES_FILE = "samples.jsonl"  # answers, a JSON object with the keys of `SAMPLE` a line
+SAMPLES_FILE = "samples.jsonl"  # answers, a JSON object with the fields of `Sample` a line
 CONFIG_FILE = "config.yaml"  # the run's settings
 FACTS_FILE = "run.json"  # when, where and of which commit, see `insight_ext.runs.facts`
 
 PARTS = "part-*.parquet"  # the parts of a folder; a part's number is its first step
 BELIEF_BINS = 20
-# `answer` is the key that the verifier compares with; it may be missing.
-SAMPLE = ("step", "id", "prompt", "answer", "completion", "reward")
+
+
+class Sample(NamedTuple):
+    """One answer; `answer` is the key that the verifier compares with, where it was logged."""
+
+    step: int
+    id: str
+    prompt: str
+    completion: str
+    reward: float
+    answer: str = ""
 
 
 def groups_schema() -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from insight_ext.atomic_file import write_atomically
 from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.beliefs.group import Group, is_success
+from insight_ext.data.json_text import json_text
 from insight_ext.errors import ArgumentError
 from insight_ext.plugins import need
 from insight_ext.runs.facts import write_facts
@@ -23,6 +25,8 @@ from insight_ext.runs.layout import (
     BELIEFS_FILE,
     GROUPS_FILE,
     PARTS,
+    SAMPLES_FILE,
+    Sample,
     answers_schema,
     beliefs_schema,
     groups_schema,
@@ -92,8 +96,37 @@ class PartFiles:
                 self.flush()
 
 
+class SampleFile:
+    """The file of sampled answers, which grows with the run, a line for each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fresh: list[Sample] = []
+
+    def append(self, samples: Iterable[Sample]) -> None:
+        """Add samples; they reach the disk with the next flush."""
+        self._fresh += samples
+
+    def flush(self) -> None:
+        """Write what is new."""
+        if self._fresh:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(json_text(sample._asdict()) + "\n" for sample in self._fresh)
+            self._fresh = []
+
+    def rewind(self, step: int) -> None:
+        """Drop every sample of this step and later ones, and a line that a kill cut off."""
+        self._fresh = []
+        if not self.path.exists():
+            return
+        with self.path.open(encoding="utf-8") as file:
+            whole = [line for line in file if line.endswith("\n")]
+        kept = "".join(line for line in whole if json.loads(line)["step"] < step)
+        write_atomically(self.path, lambda beside: beside.write_text(kept, encoding="utf-8"))
+
+
 class RunWriter:
-    """Writes the rolled-out groups of a run and its beliefs; see `insight_ext.runs.layout`.
+    """Writes a run's rolled-out groups, beliefs and samples; see `insight_ext.runs.layout`.
 
     Args:
         folder: the run's folder; locked until `close`, or the end of the process.
@@ -112,7 +145,13 @@ class RunWriter:
         self._groups = PartFiles(folder / GROUPS_FILE, groups_schema())
         self._beliefs = PartFiles(folder / BELIEFS_FILE, beliefs_schema())
         self._answers = PartFiles(folder / ANSWERS_FILE, answers_schema())
-        self._files = [self._groups, self._beliefs, *([self._answers] if answers else [])]
+        self._samples = SampleFile(folder / SAMPLES_FILE)
+        self._files: list[PartFiles | SampleFile] = [
+            self._groups,
+            self._beliefs,
+            self._samples,
+            *([self._answers] if answers else []),
+        ]
         write_facts(folder, resumed=step > 0)
         for file in self._files:
             file.rewind(step)
@@ -165,6 +204,10 @@ class RunWriter:
         means = torch.histc(posterior.mean[seen], bins=BELIEF_BINS, min=0.0, max=1.0)
         unseen = len(posterior) - int(torch.count_nonzero(seen))
         self._beliefs.append({"step": [step], "unseen": [unseen], "means": [means.long().tolist()]})
+
+    def add_samples(self, samples: Iterable[Sample]) -> None:
+        """Record answers."""
+        self._samples.append(samples)
 
     def flush(self) -> None:
         """Write what was recorded since the last flush."""

@@ -56,18 +56,39 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
-    """(selector, options) of an arm: a name in `ARMS`, or `selector:option=value,option=value`."""
+    """(selector, options) of an arm: a name in `ARMS`, or a selector's name or import path, with
+    options if need be: `selector:option=value,option=value`.
+
+    Example:
+        >>> parse_arm("insight_ext.selectors:Uniform"), parse_arm("mopps:decay=1")
+        (('insight_ext.selectors:Uniform', {}), ('mopps', {'decay': 1}))
+    """
     if arm in ARMS:
         return ARMS[arm]
     name, _, text = arm.partition(":")
     if name not in SELECTORS:
-        raise ArgumentError(
-            f"unknown strategy {arm!r}: expected one of {', '.join(ARMS)}, or a selector with "
-            f"options such as 'mopps:decay=1'; the selectors are {', '.join(SELECTORS)}"
-        )
+        if not text:
+            raise ArgumentError(
+                f"unknown strategy {arm!r}: expected one of {', '.join(ARMS)}, a selector with "
+                "options such as 'mopps:decay=1', or an import path such as "
+                f"'package.module:Class'; the selectors are {', '.join(SELECTORS)}"
+            )
+        attribute, _, text = text.partition(":")
+        name = f"{name}:{attribute}"
     options = parsed_options(text.split(",") if text else [], f"strategy {arm!r}")
     check_selector(name, options)
     return name, options
+
+
+def split_arms(text: str) -> list[str]:
+    """The arms of a text, by semicolon, or by comma where no arm has options or a path.
+
+    Example:
+        >>> split_arms("insight, mopps"), split_arms("mopps:decay=1,rule=threshold")
+        (['insight', 'mopps'], ['mopps:decay=1,rule=threshold'])
+    """
+    separator = ";" if ";" in text or ":" in text else ","
+    return [arm.strip() for arm in text.split(separator)]
 
 
 def trainable_arms(arms: Sequence[str], features: str) -> dict[str, dict[str, Any]]:

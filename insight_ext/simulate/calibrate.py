@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from insight_ext.report.experiment import BASELINES
 from insight_ext.simulate.kinds_learner import FEWEST, KindsSettings, RunningShare, group_signal
 from insight_ext.simulate.recorded import RecordedRun, Recording
+from insight_ext.simulate.statistics import student_t
 
 Parameters = dict[str, Tensor]
 Floats = NDArray[np.float64]
@@ -41,7 +42,6 @@ START_SD, LOG_SPREAD_SD, LOG_LEARNS_SD, LOG_TEACHES_SD, LOG_WEAR_SD = 5.0, 0.5, 
 POWER, POWER_SD = 0.5, 0.25
 USUAL_SPREAD, USUAL_RATE, USUAL_WEAR, LITTLE_FADING = 1.5, 0.03, 10.0, 1e-3
 ITERATIONS = 250
-Z = 1.959964
 # Tried for a prompt's own course, in logits and per step.
 OWN = np.geomspace(0.05, 1.6, 6)
 WANDER = np.geomspace(1 / 2048, 1 / 64, 6)
@@ -379,23 +379,6 @@ def _jackknife(without: Floats) -> float:
     """The standard error of a value, from the values without each part of the runs."""
     count = len(without)
     return float(np.sqrt((count - 1) / count * np.sum((without - without.mean()) ** 2)))
-
-
-def student_t(freedom: int) -> float:
-    """The 97.5 % point of Student's t, to 10 % for 2 degrees of freedom and better beyond.
-
-    Source: Abramowitz and Stegun, 26.7.5.
-
-    Example:
-        >>> round(student_t(8), 2), round(student_t(1000), 2)
-        (2.31, 1.96)
-    """
-    return (
-        Z
-        + (Z**3 + Z) / (4 * freedom)
-        + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * freedom**2)
-        + (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / (384 * freedom**3)
-    )
 
 
 def _estimate(name: str, value: float, error: float, parts: int) -> tuple[str, Estimate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
@@ -135,8 +136,13 @@ def _run(jobs: Sequence[tuple[Setting, str, int]], workers: int) -> Iterator[Tri
     if workers == 1:
         yield from map(_trial, jobs)
         return
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_begin_worker) as pool:
         yield from pool.map(_trial, jobs)
+
+
+def _begin_worker() -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the process that deals the trials
 
 
 def _trial(job: tuple[Setting, str, int]) -> Trial:

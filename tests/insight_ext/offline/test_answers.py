@@ -42,8 +42,7 @@ def test_counted_answers_need_no_step_either(tmp_path):
     counted = {"id": ["a", "a"], "successes": [0, 1], "rollouts": [1, 1], "uncertainty": [2.0, 1.0]}
     write_columns(tmp_path / "log.csv", counted)
     assert read_answers(tmp_path / "log.csv").uncertainty.tolist() == [2.0, 1.0]
-    with pytest.raises(ObservationError, match="expected a column step or epoch"):
-        read_log(tmp_path / "log.csv")
+    assert read_log(tmp_path / "log.csv").step.tolist() == [0, 0]
 
 
 def test_a_list_of_answers_in_a_row_is_read_one_by_one(tmp_path):

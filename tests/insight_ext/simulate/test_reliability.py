@@ -101,7 +101,7 @@ def test_the_command_writes_tables_and_a_figure(tmp_path, capsys):
         "1",
     ]
     arguments += ["--steps", "3", "--prompts", "16", "--output", str(tmp_path)]
-    assert main(arguments) == 0
+    assert main([*arguments, "--markdown"]) == 0
     printed = capsys.readouterr().out
     for choice in CHOICES:
         assert f"| insight (features) | {choice} | " in printed
