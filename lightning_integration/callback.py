@@ -38,6 +38,7 @@ class PromptSelectionCallback(Callback):
 
     * `rewards`: float tensor of shape (B, K), K rollouts for each of the batch's B prompts in the
       batch's order; NaN for an answer that could not be scored;
+    * `perplexity` and `entropy` of each of them (`Group`), if they are to be in the log of answers;
     * `completions`: for each prompt a list of its K answers, if some are to be kept for people to
       look at; they go into `samples.jsonl` and the loggers;
     * `loss`, if the optimisation is automatic.
@@ -60,6 +61,8 @@ class PromptSelectionCallback(Callback):
         history_every: steps between two looks at the beliefs of the whole pool, and two writes of
             `groups.parquet`, `beliefs.parquet` and `samples.jsonl` into the first logger's folder;
             0 writes none.
+        answers: whether to write `answers.parquet` beside them, with a row for each answer, its
+            perplexity and, where the engine tells it, its entropy.
         keep_samples: answers kept of every step, see `SelectionLoop`.
         in_flight: see `SelectionLoop.load_state_dict`.
 
@@ -78,6 +81,7 @@ class PromptSelectionCallback(Callback):
         self,
         success_threshold: float = 1.0,
         history_every: int = 50,
+        answers: bool = False,
         in_flight: Literal["again", "wait"] = "again",
         keep_samples: int = 4,
     ) -> None:
@@ -85,7 +89,7 @@ class PromptSelectionCallback(Callback):
         if history_every < 0:
             raise ArgumentError(f"history_every: expected 0 or more, got {history_every}")
         self.success_threshold = success_threshold
-        self.history_every = history_every
+        self.history_every, self.answers = history_every, answers
         self.keep_samples = keep_samples
         self.in_flight: Literal["again", "wait"] = in_flight
         self._loop: SelectionLoop | None = None
@@ -139,7 +143,8 @@ class PromptSelectionCallback(Callback):
                 logger.start_training(resumed=self._fitted.step > 0)
         if self.history_every and trainer.loggers:
             folder = trainer.log_dir  # asked of all processes at once
-            self._fitted.record(Path(folder or trainer.default_root_dir), self.history_every)
+            path = Path(folder or trainer.default_root_dir)
+            self._fitted.record(path, self.history_every, answers=self.answers)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: PromptBatch, batch_idx: int

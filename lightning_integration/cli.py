@@ -1,4 +1,8 @@
-"""The command line: `python -m lightning_integration fit --config FILE.yaml`, or `export`."""
+"""The command line: `python -m lightning_integration fit --config FILE.yaml`.
+
+Beside Lightning's commands `export` makes a model folder of a checkpoint, and `sample` draws
+answers of saved models.
+"""
 
 from __future__ import annotations
 
@@ -101,11 +105,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; an InsightError becomes one line on standard error and exit status 2."""
     from lightning_integration.export import run as export
     from lightning_integration.grpo.module import GRPOModule
+    from lightning_integration.sample import run as sample
 
     asked = sys.argv[1:] if arguments is None else arguments
     try:
         if asked[:1] == ["export"]:
             export(asked[1:])
+            return 0
+        if asked[:1] == ["sample"]:
+            sample(asked[1:])
             return 0
         SelectionCLI(
             GRPOModule,

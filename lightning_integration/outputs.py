@@ -10,6 +10,8 @@ from torch import Tensor
 from insight_ext import Group, GroupResult, ObservationError, SelectionLoop
 from lightning_integration.loaders import PromptBatch
 
+UNCERTAINTIES = ("perplexity", "entropy")
+
 
 def report(outputs: Any, batch: PromptBatch, loop: SelectionLoop) -> None:
     """Report what `training_step` returned on this process, see `PromptSelectionCallback`.
@@ -22,10 +24,17 @@ def report(outputs: Any, batch: PromptBatch, loop: SelectionLoop) -> None:
     results, others = outputs.get("results", []), outputs.get("groups", [])
     if "results" not in outputs and "groups" not in outputs:
         rewards = _rewards(outputs, batch)
-        groups = zip(
-            batch["groups"].tolist(), rewards.tolist(), _texts(outputs, rewards), strict=True
-        )
-        results = [GroupResult(group, row, completions=own) for group, row, own in groups]
+        known = [_uncertainties(name, outputs, len(rewards)) for name in UNCERTAINTIES]
+        results = [
+            GroupResult(group, row, perplexity=each, entropy=entropy, completions=own)
+            for group, row, each, entropy, own in zip(
+                batch["groups"].tolist(),
+                rewards.tolist(),
+                *known,
+                _texts(outputs, rewards),
+                strict=True,
+            )
+        ]
     if not isinstance(results, Iterable):
         raise ObservationError(
             f"results: expected a list of GroupResult, got {type(results).__name__}; no belief was "
@@ -38,6 +47,19 @@ def report(outputs: Any, batch: PromptBatch, loop: SelectionLoop) -> None:
     loop.report_all(results)
     for group in others:
         loop.observe(group.prompt, group.rewards)
+
+
+def _uncertainties(name: str, outputs: Mapping[str, Any], prompts: int) -> Sequence[Any]:
+    """What the step told of the uncertainty of each prompt's answers, None of none."""
+    told = outputs.get(name)
+    if told is None:
+        return [None] * prompts
+    if not isinstance(told, Tensor | Sequence) or len(told) != prompts:
+        raise ObservationError(
+            f"{name}: expected numbers like 'rewards', a row for each of {prompts} prompts, got "
+            f"{told!r:.80}; no belief was changed"
+        )
+    return told if isinstance(told, Sequence) else list(told)
 
 
 def _texts(outputs: Mapping[str, Any], rewards: Tensor) -> Sequence[Sequence[str] | None]:

@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> None:
     """Read both sets of prompts, deal the answers, and hand the table over."""
     check_output(options)
     pool, prompts = (PromptPool.from_file(path) for path in (options.pool, options.prompts))
-    columns = allocate(options.checkpoint, pool, prompts, options.budget)
+    columns = allocate(options.checkpoint, pool, prompts, options.budget, options.bins)
 
     def show() -> None:
         for name, rate, answers in list(zip(*columns.values(), strict=True))[:SHOWN]:
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def allocate(
-    checkpoint: Path, pool: PromptPool, prompts: PromptPool, budget: int
+    checkpoint: Path, pool: PromptPool, prompts: PromptPool, budget: int, bins: int | None = None
 ) -> dict[str, list[object]]:
     """Predict the success rates of prompts that were never trained on, and deal answers to them.
 
@@ -39,7 +39,7 @@ def allocate(
         checkpoint: of a run with the selector `gps`, whose features were given as text.
         pool: the prompts of that run.
         prompts: the others.
-        budget: answers to deal, see `allocate_samples`.
+        budget, bins: answers to deal, and of how many bins of prompts, see `allocate_samples`.
 
     Returns:
         Columns `id`, `predicted` (success rate) and `answers`.
@@ -70,5 +70,5 @@ def allocate(
     return {
         "id": list(prompts.ids),
         "predicted": rates.tolist(),
-        "answers": allocate_samples(rates, budget).tolist(),
+        "answers": allocate_samples(rates, budget, bins).tolist(),
     }

@@ -148,6 +148,9 @@ def _allocate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--pool", type=Path, required=True, help="the prompts of that run")
     command.add_argument("--prompts", type=Path, required=True, help="the held-out prompts")
     command.add_argument("--budget", type=int, required=True, help="answers to deal")
+    command.add_argument(
+        "--bins", type=int, help="deal by so many bins of predicted difficulty (each prompt by its)"
+    )
     _table(command)
 
 

@@ -12,6 +12,8 @@ from insight_ext.cli.tables import STANDARD_OUTPUT, aligned, printed
 from insight_ext.progress import Progress
 from insight_ext.simulate.arms import split_arms
 from insight_ext.simulate.figures import write_reliability
+from insight_ext.simulate.held_out import held_out
+from insight_ext.simulate.held_out import markdown as held_out_markdown
 from insight_ext.simulate.reliability import CHOICES, Foresight, check_predicts, markdown, watch
 
 
@@ -22,13 +24,18 @@ def run(options: argparse.Namespace) -> None:
     for arm in arms:
         check_predicts(arm)
     pairs = [(arm, choice) for arm in arms for choice in CHOICES]
-    progress = Progress("reliability", len(pairs), "tables")
+    total = len(pairs) + ("gps" in arms)
+    progress = Progress("reliability", total, "tables")
     seen: dict[tuple[str, str], Foresight] = {}
     for done, (arm, choice) in enumerate(pairs):
         progress.update(done, f"{arm}, prompts chosen {choice}")
         seen[arm, choice] = watch(setting, arm, choice, options.seeds)
-    progress.update(len(pairs))
     text = markdown(seen)
+    if "gps" in arms:
+        progress.update(len(pairs), "answers to prompts held out")
+        found = held_out_markdown(held_out(setting, options.seeds))
+        text += f"\n### Answers at test time, to prompts held out\n\n{found}"
+    progress.update(total)
     for_program = printed(options, _columns(seen))
     if not for_program:
         print(text if options.markdown else aligned(text))

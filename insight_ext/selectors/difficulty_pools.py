@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,19 +17,25 @@ NORMAL, EASY, HARD = range(3)
 
 
 class DifficultyPools(BeliefSelector):
-    """Fill each batch from a normal pool, with fixed shares from an easy and a hard one.
+    """Fill each batch from a normal pool, with fixed shares from an easy and a hard one, or by lot.
 
     A prompt starts out normal. Its latest group moves it: a success rate of `easy` or more to the
     easy pool, of `hard` or less to the hard one, anything else back to normal. Where a pool holds
     too few, the normal pool fills in, then whatever is left.
 
+    With `weights` there are no shares: prompts are drawn from the whole pool without replacement, a
+    normal one with weight 1; and a success rate of `easy` itself is still normal.
+
     Args:
         pool_size, seed, common: see `BeliefSelector`.
         easy_share, hard_share: of every step, from the easy and the hard pool; rounded down.
         easy, hard: success rates that make a prompt easy or hard.
+        weights: of an easy and of a hard prompt, at least 0; prompts of weight 0 come last.
 
-    Source: the buffer of prime-rl, commit 01c9b0a; it has no paper. As published: `easy=0.8,
-    hard=0.2, easy_share=0, hard_share=0`. That all pools fill in for each other is ours.
+    Source: prime-rl; there is no paper. As published: its buffer of commit 01c9b0a is `easy=0.8,
+    hard=0.2, easy_share=0, hard_share=0`; its curriculum of commit 559b447 (August 2026)
+    `easy=0.75, hard=0.25, weights=[0.2, 0.2]`, where a step may draw a prompt twice. That pools
+    fill in for each other is ours.
 
     Example:
         >>> selector = DifficultyPools(4, easy_share=0.0, hard_share=0.0)
@@ -35,7 +44,7 @@ class DifficultyPools(BeliefSelector):
         [2, 3]
     """
 
-    settings = ("easy_share", "hard_share", "easy", "hard")
+    settings = ("easy_share", "hard_share", "easy", "hard", "weights")
     per_prompt = ("pool",)
 
     def __init__(
@@ -47,6 +56,7 @@ class DifficultyPools(BeliefSelector):
         hard_share: float = 0.1,
         easy: float = 1.0,
         hard: float = 0.0,
+        weights: Sequence[float] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(pool_size, seed=seed, **common)
@@ -58,11 +68,39 @@ class DifficultyPools(BeliefSelector):
             )
         if not 0.0 <= hard < easy <= 1.0:
             raise ArgumentError(f"expected 0 <= hard < easy <= 1, got hard {hard}, easy {easy}")
+        if weights is not None and easy == 1.0:
+            raise ArgumentError(
+                "easy: expected less than 1 with weights, got 1, which none exceeds"
+            )
+        if weights is not None and not (
+            len(weights) == 2 and all(0.0 <= weight < math.inf for weight in weights)
+        ):
+            raise ArgumentError(
+                f"weights: expected two finite numbers of at least 0, easy and hard, got {weights}"
+            )
+        self.weights = None if weights is None else tuple(map(float, weights))
         self.easy_share, self.hard_share, self.easy, self.hard = easy_share, hard_share, easy, hard
         self.pool = torch.full((pool_size,), NORMAL, dtype=torch.int8)
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
+        for name, pool in (("easy", EASY), ("hard", HARD)):
+            share = torch.count_nonzero(self.pool == pool) / self.pool_size
+            self._metrics[f"frac_pool_{name}"] = float(share)
         random = self._generator(0, self._dealt)
+        by_lot = self.weights is not None
+        return (self._drawn if by_lot else self._dealt_out)(k, exclude, random)
+
+    def _drawn(self, k: int, exclude: Tensor, random: np.random.Generator) -> Tensor:
+        """By lot: the smallest k of Exponential(1) / weight."""
+        assert self.weights is not None
+        easy, hard = self.weights
+        weights = torch.tensor([1.0, easy, hard], dtype=torch.float64)[self.pool.long()]
+        race = torch.from_numpy(random.standard_exponential(self.pool_size)) / weights
+        race[exclude] = torch.nan  # after the infinite ones
+        return race.argsort()[:k]
+
+    def _dealt_out(self, k: int, exclude: Tensor, random: np.random.Generator) -> Tensor:
+        """By shares of the pools."""
         wanted = {EASY: self._due(self.easy_share, k), HARD: self._due(self.hard_share, k)}
         free = torch.ones(self.pool_size, dtype=torch.bool)
         free[exclude] = False
@@ -73,9 +111,6 @@ class DifficultyPools(BeliefSelector):
             drawn = random.choice(len(members), min(count, len(members)), replace=False)
             chosen = torch.cat((chosen, members[torch.from_numpy(drawn)]))
             free[chosen] = False
-        for name, pool in (("easy", EASY), ("hard", HARD)):
-            share = torch.count_nonzero(self.pool == pool) / self.pool_size
-            self._metrics[f"frac_pool_{name}"] = float(share)
         return chosen
 
     def _due(self, share: float, k: int) -> int:
@@ -85,7 +120,8 @@ class DifficultyPools(BeliefSelector):
     def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
         super()._learn(visited, wins, tries)
         rate = wins / tries
-        pool = torch.where(rate >= self.easy, EASY, torch.where(rate <= self.hard, HARD, NORMAL))
+        is_easy = rate > self.easy if self.weights is not None else rate >= self.easy
+        pool = torch.where(is_easy, EASY, torch.where(rate <= self.hard, HARD, NORMAL))
         self.pool[visited] = pool.to(torch.int8)
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:

@@ -44,9 +44,13 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "adarft": ("adarft", {"decay": 0.5}),
     "prioritized": ("prioritized", {"decay": 0.5}),
     "difficulty_pools": ("difficulty_pools", {}),
-    "difficulty_pools (paper)": (
+    "difficulty_pools (01c9b0a)": (
         "difficulty_pools",
         {"easy": 0.8, "hard": 0.2, "easy_share": 0.0, "hard_share": 0.0},
+    ),
+    "difficulty_pools (559b447)": (
+        "difficulty_pools",
+        {"easy": 0.75, "hard": 0.25, "weights": (0.2, 0.2)},
     ),
 }
 

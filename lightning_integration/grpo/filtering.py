@@ -13,7 +13,12 @@ from torch import Tensor
 from insight_ext import ArgumentError, Dealt, Group, GroupResult, Prompt, SelectionLoop
 from insight_ext.filters import Filter, Verdict, perplexity
 from lightning_integration.loaders import PromptBatch
-from lightning_integration.rollouts.engine import Rollouts, joined, no_rollouts
+from lightning_integration.rollouts.engine import (
+    RolloutEngine,
+    Rollouts,
+    joined,
+    no_rollouts,
+)
 
 RollOut = Callable[[Sequence[Prompt], int, int], tuple[Rollouts, Tensor]]
 """`roll_out(prompts, n, call)` answers each prompt n times: the completions, and their rewards of
@@ -108,12 +113,12 @@ def length_metrics(calls: Sequence[Rollouts]) -> dict[str, Any]:
     }
 
 
-def check_filter(chosen: Filter | None, rollouts: int) -> None:
+def check_filter(chosen: Filter | None, rollouts: int, engine: RolloutEngine) -> None:
     """See that `collect` can give a filter what it needs.
 
     Raises:
-        ArgumentError: a screening that leaves no rollouts to a group, or an uncertainty that does
-            not follow from the tokens drawn.
+        ArgumentError: a screening that leaves no rollouts to a group, or an entropy that the engine
+            does not tell.
     """
     if chosen is None:
         return
@@ -122,12 +127,17 @@ def check_filter(chosen: Filter | None, rollouts: int) -> None:
             f"screening: expected fewer than the {rollouts} rollouts of a group, got "
             f"{chosen.screening}; screen with fewer, or raise rollouts"
         )
-    if chosen.needs_uncertainty not in (None, "perplexity"):
+    if chosen.needs_uncertainty == "entropy" and not tells_entropy(engine):
         raise ArgumentError(
-            "filter: expected one that needs no uncertainty or the perplexity, got "
-            f"{type(chosen).__name__}, which needs the {chosen.needs_uncertainty}: engines tell "
-            "the probabilities of the tokens drawn only"
+            f"filter: expected one that does not need the entropy, got {type(chosen).__name__}: "
+            f"{type(engine).__name__} tells the probabilities of the tokens drawn only; use the "
+            "perplexity, or engine: transformers"
         )
+
+
+def tells_entropy(engine: RolloutEngine) -> bool:
+    """Whether an engine can tell how open the choices of its tokens were."""
+    return bool(getattr(engine, "tells_entropy", False))
 
 
 @dataclass(frozen=True)
@@ -156,14 +166,37 @@ class _Part:
             for at, each in enumerate(self.dealt)
         }
 
-    def groups(self, uncertain: bool) -> list[Group]:
-        """What filters judge; with the perplexity of each answer, if that is wanted."""
-        uncertainty: list[Any] = [None] * len(self)
-        if uncertain and len(self):
-            each = perplexity(self.rollouts.logprobs, self.rollouts.completion_mask)
-            uncertainty = [tuple(row) for row in each.view(self.rewards.shape).tolist()]
-        rows = zip(self.dealt, self.rewards.tolist(), uncertainty, strict=True)
-        return [Group(d.position, tuple(row), d.group, unsure) for d, row, unsure in rows]
+    def groups(self) -> list[Group]:
+        """What filters judge, and the loop is told."""
+        return [
+            Group(each.position, tuple(rewards), each.group, perplexity, entropy=entropy)
+            for each, rewards, perplexity, entropy in zip(
+                self.dealt,
+                self.rewards.tolist(),
+                *uncertainties(self.rollouts, self.rewards),
+                strict=True,
+            )
+        ]
+
+
+def uncertainties(
+    rollouts: Rollouts, rewards: Tensor
+) -> tuple[Sequence[tuple[float, ...] | None], Sequence[tuple[float, ...] | None]]:
+    """The perplexity and the entropy of each group's answers; None where nobody tells.
+
+    Args:
+        rollouts: of G * K answers.
+        rewards: of these, shape (G, K).
+    """
+    unknown = [None] * len(rewards)
+    if not len(rewards):
+        return unknown, unknown
+    known = (perplexity(rollouts.logprobs, rollouts.completion_mask), rollouts.entropy)
+    perplexities, entropies = (
+        unknown if each is None else [tuple(row) for row in each.view(rewards.shape).tolist()]
+        for each in known
+    )
+    return perplexities, entropies
 
 
 def _joined(parts: Sequence[_Part]) -> _Part:
@@ -235,15 +268,21 @@ class _Rolling:
         given_up: list[Group] = []
         dropped: dict[int, list[str]] = {}
         if self.chosen.screening is not None:
-            screened, dropped = part.groups(uncertain=False), part.completions()
+            screened, dropped = part.groups(), part.completions()
             passes = [self.chosen.passes(group) for group in screened]
             given_up = [g for g, passed in zip(screened, passes, strict=True) if not passed]
             part = self._complete(part.pick([i for i, passed in enumerate(passes) if passed]))
         self.finished.append(part)
-        groups = part.groups(self.chosen.needs_uncertainty is not None)
-        texts = {**dropped, **part.completions()}
+        groups, texts = part.groups(), {**dropped, **part.completions()}
         self.results += [
-            GroupResult(g.id, g.rewards, completions=texts[g.id]) for g in (*groups, *given_up)
+            GroupResult(
+                g.id,
+                g.rewards,
+                perplexity=g.perplexity,
+                entropy=g.entropy,
+                completions=texts[g.id],
+            )
+            for g in (*groups, *given_up)
         ]
         return groups, given_up
 

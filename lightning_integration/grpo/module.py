@@ -18,13 +18,19 @@ from torch import Tensor
 from torch.nn import Parameter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from insight_ext import ArgumentError, Prompt
+from insight_ext import ArgumentError, Prompt, SelectionLoop
 from insight_ext.beliefs.group import is_success
 from insight_ext.filters import Filter, given_filter
 from insight_ext.runs.layout import Metric, logged
 from lightning_integration.demo.model import load_model
 from lightning_integration.export import MODEL_FILES, model_files
-from lightning_integration.grpo.filtering import check_filter, collect, length_metrics
+from lightning_integration.grpo.filtering import (
+    check_filter,
+    collect,
+    length_metrics,
+    tells_entropy,
+    uncertainties,
+)
 from lightning_integration.grpo.loss import (
     clipped_policy_loss,
     completion_logprobs,
@@ -207,7 +213,7 @@ class GRPOModule(LightningModule):
         self.validation_temperature = validation_temperature
         self.seed = seed
         self.filter = given_filter(filter, filter_options)
-        check_filter(self.filter, rollouts)
+        check_filter(self.filter, rollouts, self.engine)
         self.register_buffer("batches_seen", torch.tensor(0))
         self.reference = None
         if kl_coefficient:
@@ -257,9 +263,10 @@ class GRPOModule(LightningModule):
         """Roll out, reward, update.
 
         Returns:
-            The last `loss`, `rewards` of shape (B, K) and the `completions`; with a filter
-            `results` instead, see `collect`; NaN where an answer could not be scored: it is in no
-            gradient.
+            The last `loss`, `rewards` of shape (B, K), the `completions`, their `perplexity` and,
+            where the filter or the log of answers needs it, their `entropy`; with a filter
+            `results` instead, see `collect`. A reward is NaN where an answer could not be scored:
+            it is in no gradient.
         """
         roll_out = partial(self._roll_out, int(self.batches_seen))
         self.batches_seen += 1
@@ -270,6 +277,7 @@ class GRPOModule(LightningModule):
             texts = [[next(answers) for _ in range(self.rollouts)] for _ in batch["prompts"]]
             outputs = {"rewards": rewards, "completions": texts}
             metrics = length_metrics([rollouts])
+            outputs["perplexity"], outputs["entropy"] = uncertainties(rollouts, rewards)
         else:
             loader = self.trainer.train_dataloader
             if not isinstance(loader, PromptLoader):
@@ -343,11 +351,20 @@ class GRPOModule(LightningModule):
     ) -> tuple[Rollouts, Tensor]:
         """n completions of each prompt and their rewards, (prompts, n); see `collect.RollOut`."""
         seed = _mix(self.seed, step, call, ranks_of(self.trainer).rank)
-        sampling = Sampling(self.max_new_tokens, self.temperature, seed=seed)
+        needed = self.filter is not None and self.filter.needs_uncertainty == "entropy"
+        wanted = self._loop is not None and self._loop.answers and tells_entropy(self.engine)
+        sampling = Sampling(
+            self.max_new_tokens, self.temperature, seed=seed, entropy=needed or wanted
+        )
         rollouts = self._generate(prompts, n, sampling)
         worth = self._worth([prompt for prompt in prompts for _ in range(n)], rollouts.texts)
         rewards = torch.tensor(worth, dtype=torch.float32, device=self.device)
         return rollouts, rewards.view(len(prompts), n)
+
+    @property
+    def _loop(self) -> SelectionLoop | None:
+        """That of the data module, where this trains with one."""
+        return getattr(getattr(self.trainer, "datamodule", None), "loop", None)
 
     def _update(self, rollouts: Rollouts, advantages: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """One gradient step; returns the loss, a mean over all tokens, and what to log.

@@ -192,6 +192,9 @@ def _flaw_of_form(rollouts: Any, asked: Asked) -> str | None:
                 f"{name} of shape ({rows}, {width}) in {dtype} on {of_prompts.device}, got "
                 f"{tuple(got.shape)} in {got.dtype} on {got.device}"
             )
+    entropy = rollouts.entropy
+    if entropy is not None and (tuple(entropy.shape) != (rows,) or not bool((entropy >= 0).all())):
+        return f"an entropy of at least 0 for each of {rows} completions, got others"
     padded_left, padded_right = rollouts.prompt_mask.byte(), rollouts.completion_mask.byte()
     if (padded_left.diff(dim=1) == 255).any() or not padded_left[:, -1:].all():
         return "prompts padded on the left alone, got a mask with gaps"

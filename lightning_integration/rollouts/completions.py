@@ -73,7 +73,15 @@ def requests(asked: Asked, sampling: Sampling) -> list[dict[str, Any]]:
     """vLLM's sampling parameters of each prompt's request.
 
     Sample j of a request is drawn with its seed plus j, so prompts get seeds far from each other.
+
+    Raises:
+        ArgumentError: the entropy is asked for, which vLLM does not tell.
     """
+    if sampling.entropy:
+        raise ArgumentError(
+            "entropy: expected an engine that tells the probabilities of all tokens, got vLLM, "
+            "which tells those of the drawn ones; use the perplexity, or engine: transformers"
+        )
     shared = {
         "n": asked.n,
         "temperature": sampling.temperature,

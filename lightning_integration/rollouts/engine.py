@@ -26,6 +26,8 @@ class Sampling:
         top_k: draw among this many likeliest tokens; 0 for all.
         top_p: draw among the likeliest tokens of this total probability, in (0, 1].
         seed: of the draws; equal calls with equal seeds give equal completions.
+        entropy: whether to tell how open the choices were (`Rollouts.entropy`), which only engines
+            with `tells_entropy` can.
     """
 
     max_new_tokens: int
@@ -33,6 +35,7 @@ class Sampling:
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
+    entropy: bool = False
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -74,6 +77,8 @@ class Rollouts:
             (greedy: under the model's own), 0 where there is no token.
         texts: the G completions without special tokens.
         stop_reasons: "stop" if the end token came, "length" if the room ran out.
+        entropy: float32, shape (G,): of each completion the mean over its tokens of the entropy of
+            the distribution that the token was drawn from, in nats; None where not asked for.
     """
 
     prompt_ids: Tensor
@@ -83,6 +88,7 @@ class Rollouts:
     logprobs: Tensor
     texts: list[str]
     stop_reasons: list[StopReason]
+    entropy: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -98,17 +104,20 @@ class Rollouts:
             self.logprobs[chosen],
             [self.texts[i] for i in at],
             [self.stop_reasons[i] for i in at],
+            None if self.entropy is None else self.entropy[chosen],
         )
 
 
 def no_rollouts(device: torch.device) -> Rollouts:
     """None at all; an engine cannot be asked about no prompts."""
     ids, mask = torch.empty(2, 0, 0, dtype=torch.int64, device=device)
-    return Rollouts(ids, mask.bool(), ids, mask.bool(), mask.float(), [], [])
+    return Rollouts(ids, mask.bool(), ids, mask.bool(), mask.float(), [], [], mask.float()[:, 0])
 
 
 def joined(parts: Sequence[Rollouts]) -> Rollouts:
     """All completions one after another, padded to the longest; `parts` holds at least one.
+
+    They have an entropy where each of the parts does.
 
     Example:
         >>> ids, mask = torch.tensor([[5]]), torch.tensor([[True]])
@@ -121,6 +130,8 @@ def joined(parts: Sequence[Rollouts]) -> Rollouts:
     """
     prompt = max(part.prompt_ids.shape[1] for part in parts)
     completion = max(part.completion_ids.shape[1] for part in parts)
+
+    entropies = [part.entropy for part in parts if part.entropy is not None]
 
     def left(values: Tensor) -> Tensor:
         return pad(values, (prompt - values.shape[1], 0))
@@ -136,6 +147,7 @@ def joined(parts: Sequence[Rollouts]) -> Rollouts:
         torch.cat([right(part.logprobs) for part in parts]),
         [text for part in parts for text in part.texts],
         [reason for part in parts for reason in part.stop_reasons],
+        torch.cat(entropies) if len(entropies) == len(parts) else None,
     )
 
 
@@ -143,7 +155,8 @@ class RolloutEngine(Protocol):
     """Draws completions with the policy's latest weights.
 
     Whatever an engine returns is held against what it was asked before it is trained on; see
-    `checks.check_rollouts`.
+    `checks.check_rollouts`. One that sees the probabilities of all tokens has `tells_entropy =
+    True`.
     """
 
     def generate(self, prompts: Sequence[str | Messages], n: int, sampling: Sampling) -> Rollouts:

@@ -56,6 +56,8 @@ class TransformersEngine:
         (torch.Size([8, 4]), 8, 8)
     """
 
+    tells_entropy = True
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -132,6 +134,7 @@ class TransformersEngine:
             logprobs=torch.stack(draw.logprobs, dim=1) * completion_mask,
             texts=self._texts(completion_ids, completion_mask),
             stop_reasons=["stop" if row else "length" for row in stopped],
+            entropy=draw.mean_entropy(completion_mask) if sampling.entropy else None,
         )
         stop = frozenset(self._stop)
         asked = Asked(
@@ -175,6 +178,7 @@ class _Draw(LogitsProcessor):
 
     def __init__(self, sampling: Sampling, device: torch.device) -> None:
         self.logprobs: list[Tensor] = []
+        self._entropies: list[Tensor] | None = [] if sampling.entropy else None
         self._greedy = sampling.temperature == 0
         self._generator = torch.Generator(device).manual_seed(sampling.seed)
         self._warpers = LogitsProcessorList()
@@ -193,4 +197,11 @@ class _Draw(LogitsProcessor):
             keys = logprobs - noise.log()
         drawn = keys.argmax(dim=-1, keepdim=True)
         self.logprobs.append(logprobs.gather(-1, drawn).squeeze(-1))
+        if self._entropies is not None:
+            self._entropies.append(torch.special.entr(logprobs.exp()).sum(dim=-1))
         return torch.full_like(scores, -torch.inf).scatter_(-1, drawn, 0.0)
+
+    def mean_entropy(self, mask: Tensor) -> Tensor:
+        """Of each completion, over its tokens, in nats; mask: bool of shape (G, T)."""
+        each = torch.stack(self._entropies or [], dim=1)
+        return torch.where(mask, each, 0.0).sum(dim=1) / mask.sum(dim=1)

@@ -63,9 +63,10 @@ def entropy(a, b):
 
 
 @GROUPS
-def test_insight_is_equations_13_15_and_16(rollouts):
-    selector = InSight(12, decay=1.0, candidate_ratio=16, rollouts=rollouts)
-    a, b = beliefs(observed(selector, rollouts), 12, rollouts, decay=1.0)
+@pytest.mark.parametrize("prior", [(1.0, 1.0), (0.3, 0.45)], ids=["whole", "fractional"])
+def test_insight_is_equations_13_15_and_16(rollouts, prior):
+    selector = InSight(12, decay=1.0, candidate_ratio=16, rollouts=rollouts, prior=prior)
+    a, b = beliefs(observed(selector, rollouts), 12, rollouts, 1.0, prior)
     scores = selector.explain(range(12))["score"]
     with mpmath.workdps(40):
         for i in range(12):
@@ -265,6 +266,18 @@ def test_prime_rl_sorts_by_its_thresholds_and_deals_the_normal_ones():
     selector.observe(range(300), rates, 10, step=0)
     normal = np.flatnonzero((rates > 2) & (rates < 8))
     assert set(selector.select(len(normal), step=1).tolist()) == set(normal.tolist())
+
+
+def test_prime_rl_of_today_draws_by_the_weights_of_its_pools():
+    rates = [0.0, 0.25, 0.375, 0.75, 0.875, 1.0, None]
+    weights = [0.2, 0.2, 1.0, 1.0, 0.2, 0.2, 1.0]
+
+    def make(seed):
+        selector = DifficultyPools(7, easy=0.75, hard=0.25, weights=(0.2, 0.2), seed=seed)
+        selector.observe(range(6), [round(8 * rate) for rate in rates[:6]], 8, step=0)
+        return selector
+
+    assert share_of_first(make, weights) > 1e-3
 
 
 @GROUPS

@@ -36,3 +36,23 @@ def test_other_pools_fill_in_where_one_runs_out():
 def test_bad_shares_and_thresholds_are_refused(options):
     with pytest.raises(ArgumentError, match="expected"):
         DifficultyPools(3, **options)
+
+
+def test_prompts_without_weight_come_last_and_excluded_ones_never():
+    selector = DifficultyPools(8, easy=0.75, hard=0.25, weights=[0.0, 0.0])
+    selector.observe(range(6), [8, 8, 8, 0, 0, 4], 8, step=0)
+    exclude = torch.tensor([5, 0])
+    chosen = selector.select(6, step=1, exclude=exclude).tolist()
+    assert set(chosen[:2]) == {6, 7}
+    assert set(chosen) == {1, 2, 3, 4, 6, 7}
+
+
+@pytest.mark.parametrize("weights", [[0.2], [-0.1, 0.2], [0.2, float("inf")], [1, float("nan")]])
+def test_weights_outside_their_domain_are_refused(weights):
+    with pytest.raises(ArgumentError, match="weights: expected two finite numbers"):
+        DifficultyPools(8, easy=0.75, weights=weights)
+
+
+def test_weights_need_a_threshold_that_can_be_exceeded():
+    with pytest.raises(ArgumentError, match="easy: expected less than 1 with weights"):
+        DifficultyPools(8, weights=[0.2, 0.2])

@@ -214,3 +214,13 @@ def test_the_order_of_the_file_is_kept_epoch_by_epoch():
     selector = make_selector("file_order", 5)
     assert selector.select(2, step=0, exclude=torch.tensor([0])).tolist() == [1, 2]
     assert selector.select(2, step=1).tolist() == [0, 3]
+
+
+def test_mopps_as_published_can_be_written_in_a_configuration():
+    selector = made(
+        "mopps", "rule=threshold", "interval=[0.2,0.6]", "prior=meta:share", "prior_strength=24"
+    )
+    assert selector.interval == (0.2, 0.6)
+    # Of 8 offline answers 2, 8 and 0 were right, and each counts three times.
+    assert selector.posterior.alpha.tolist() == [7.0, 25.0, 1.0]
+    assert selector.posterior.beta.tolist() == [19.0, 1.0, 25.0]

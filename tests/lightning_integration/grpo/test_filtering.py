@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import shutil
 from copy import deepcopy
 
@@ -16,8 +17,10 @@ from insight_ext import (
     Prompt,
     PromptPool,
 )
+from insight_ext.curators import point_biserial
 from insight_ext.filters import FILTERS, VCRL, DynamicSampling
-from lightning_integration import GRPOModule, PromptDataModule
+from insight_ext.offline.logs import read_answers
+from lightning_integration import GRPOModule, PromptDataModule, PromptSelectionCallback
 from lightning_integration.demo.model import make_model, make_tokenizer
 from lightning_integration.rollouts import Rollouts
 
@@ -353,6 +356,58 @@ def test_a_filter_is_not_begun_in_the_middle_of_a_run(tiny, tmp_path):
         run(tiny, tmp_path, filtered("vcrl", Answers()), data(steps=6), last)
 
 
+# The log of answers
+
+
+def recorded(folder):
+    return pq.read_table(folder / "answers.parquet").to_pylist()
+
+
+@pytest.mark.parametrize("name", [None, "speed", "uncertainty_consistency"])
+def test_every_answer_is_recorded_with_its_perplexity(tiny, tmp_path, name):
+    trained = module(Answers(), filter=name)
+    run(tiny, tmp_path, trained, selection=PromptSelectionCallback(answers=True))
+    rows = recorded(tmp_path)
+    visits = groups(tmp_path)
+    assert len(rows) == sum(row["rollouts"] for row in visits)
+    assert sum(row["success"] for row in rows) == sum(row["successes"] for row in visits)
+    for row in rows:
+        assert row["perplexity"] == pytest.approx(math.exp(1 if row["success"] else 2))
+        assert row["entropy"] is None
+    if name is None:
+        log = read_answers(tmp_path)
+        assert len(point_biserial(log, count=3).kept) == 3
+
+
+@pytest.mark.parametrize("name", [None, "uncertainty_consistency"])
+def test_the_engine_in_the_process_tells_the_entropy(tiny, tmp_path, name):
+    options = {"uncertainty": "entropy"} if name else None
+    trained = module(filter=name, filter_options=options)
+    run(tiny, tmp_path, trained, selection=PromptSelectionCallback(answers=True))
+    entropies = [row["entropy"] for row in recorded(tmp_path)]
+    assert len(entropies) == 2 * BATCH * ROLLOUTS
+    assert 0 < min(entropies) < max(entropies) < math.log(len(TOKENIZER))
+
+
+def test_no_answer_is_recorded_unless_asked(tiny, tmp_path):
+    run(tiny, tmp_path, module(Answers()))
+    assert not (tmp_path / "answers.parquet").exists()
+
+
+def test_your_own_module_may_tell_its_uncertainty(tiny, tmp_path):
+    told = torch.rand(4, 8) + 1
+    learner = tiny.Learner(spoil=lambda outputs: {**outputs, "perplexity": told})
+    selection = PromptSelectionCallback(answers=True)
+    tiny.train(tmp_path, module=learner, max_steps=1, selection=selection)
+    assert [row["perplexity"] for row in recorded(tmp_path)] == told.flatten().tolist()
+
+
+def test_an_uncertainty_of_another_shape_is_refused(tiny, tmp_path):
+    learner = tiny.Learner(spoil=lambda outputs: {**outputs, "perplexity": torch.ones(3, 8)})
+    with pytest.raises(ObservationError, match="perplexity: expected numbers like 'rewards', a r"):
+        tiny.train(tmp_path, module=learner, max_steps=1)
+
+
 # What is refused
 
 
@@ -366,7 +421,7 @@ def test_a_filter_is_not_begun_in_the_middle_of_a_run(tiny, tmp_path):
         ({"filter": "speed", "rollouts": 4}, "screening: expected fewer than the 4 rollouts"),
         (
             {"filter": "uncertainty_consistency", "filter_options": {"uncertainty": "entropy"}},
-            "which needs the entropy: engines tell the probabilities of the tokens drawn only",
+            "does not need the entropy, got UncertaintyConsistency: Answers tells the",
         ),
     ],
 )

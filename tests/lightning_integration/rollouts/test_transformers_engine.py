@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
 
 from insight_ext import ArgumentError
+from insight_ext.filters import entropy
 from lightning_integration.demo.model import make_model, make_tokenizer
 from lightning_integration.grpo.loss import completion_logprobs
 from lightning_integration.rollouts import Sampling, TransformersEngine
+from lightning_integration.rollouts.engine import joined
 
 PROMPTS = ["12+3=", "1=", "123+123="]
 
@@ -55,6 +58,24 @@ def test_log_probabilities_are_those_of_a_forward_pass(engine, policy, temperatu
     mask = rollouts.completion_mask
     torch.testing.assert_close(rollouts.logprobs[mask], expected[mask], atol=1e-4, rtol=1e-4)
     assert not rollouts.logprobs[~mask].any()
+
+
+def test_the_entropy_is_that_of_what_tokens_were_drawn_from(engine, policy):
+    sampling = Sampling(6, temperature=0.7, entropy=True)
+    rollouts = engine.generate(PROMPTS, 4, sampling)
+    model, width = policy[0], rollouts.prompt_ids.shape[1]
+    ids = torch.cat((rollouts.prompt_ids, rollouts.completion_ids), dim=1)
+    mask = torch.cat((rollouts.prompt_mask, rollouts.completion_mask), dim=1).long()
+    places = (mask.cumsum(1) - 1).clamp(min=0)
+    with torch.no_grad():
+        logits = model(input_ids=ids, attention_mask=mask, position_ids=places).logits
+    expected = entropy(logits[:, width - 1 : -1] / 0.7, rollouts.completion_mask)
+    torch.testing.assert_close(rollouts.entropy.double(), expected, atol=1e-4, rtol=1e-4)
+    plain = engine.generate(PROMPTS, 4, replace(sampling, entropy=False))
+    assert plain.entropy is None
+    assert plain.texts == rollouts.texts
+    assert torch.equal(joined([rollouts, rollouts]).entropy, rollouts.entropy.repeat(2))
+    assert joined([rollouts, plain]).entropy is None
 
 
 @pytest.mark.parametrize("share_prompts", [True, False])
