@@ -58,7 +58,7 @@ bench-trl: $(TRL)/.built
 
 # Chosen prompts in the real verl and its Ray, on the CPU.
 test-verl: $(VERL)/.built
-	$(VERL)/bin/python -m pytest tests/verl insight_ext/adapters/verl.py
+	$(VERL)/bin/python -m pytest tests/verl
 
 bench-verl: $(VERL)/.built
 	$(VERL)/bin/python -m benchmarks.bench_verl

@@ -143,20 +143,23 @@ class Nothing:
 
 
 class Watched:
-    """A loop's choices and how far each lags behind, in batches, as `trl_run.Watched`."""
+    """A loop's choices, step by step, and how far each lags behind.
+
+    Attributes:
+        chosen: the prompts' ids of each step.
+        lags: for each choice, groups of earlier steps whose results were not in the beliefs yet.
+    """
 
     def __init__(self, loop: Any) -> None:
         self.chosen: list[list[str]] = [[]]
         self.lags: list[int] = []
-        self.dealt = self.known = 0
         deal, end_step = loop.deal, loop.end_step
 
         def noted_deal(k: int, **more: Any) -> Any:
-            here = deal(k, **more)
-            before = [f for f in loop.in_flight if f.group < here[0].group]
-            self.lags.append(len(before))
-            self.chosen[-1] += [each.prompt.id for each in here]
-            return here
+            self.lags.append(len(loop.in_flight) - len(self.chosen[-1]))
+            dealt = deal(k, **more)
+            self.chosen[-1] += [each.prompt.id for each in dealt]
+            return dealt
 
         def noted_end_step(*args: Any, **more: Any) -> Any:
             self.chosen.append([])
