@@ -1,7 +1,7 @@
 """`make bench-verl`: what prompt selection does and costs in verl's own loop.
 
-Appends a line to results/verl.jsonl: the lag of each mode, what of a killed run comes back, the share
-of mixed groups against verl's own order, answers that verl's filter costs, and the time of a choice.
+Appends a line to results/verl.jsonl: the lag of each mode, what of a killed run comes back, the
+share of mixed groups against verl's own order, what verl's filter costs, the time of a choice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from verl.trainer.ppo.v1 import get_trainer_cls
 
 from benchmarks.timing import RESULTS, processor
-from benchmarks.verl_run import BATCH, ROLLOUTS, SELECTION, config_of, run_apart, train
+from benchmarks.verl_run import BATCH, ROLLOUTS, SELECTION, config_of, run_apart, selecting, train
 from insight_ext.adapters.verl import COLUMN
 from insight_ext.runs.layout import Metric
 
@@ -32,8 +32,7 @@ FILTER = "algorithm.filter_groups.enable=True"
 def run(folder: Path, *overrides: str, selector: str = "insight", **more: Any) -> list[Any]:
     """A line for each step of a run in this process."""
     folder.mkdir(parents=True, exist_ok=True)
-    own = [] if selector == "none" else [*SELECTION, f"+data.insight.selector={selector}"]
-    train(config_of(folder, *own, *overrides, **more), folder / "trace.jsonl")
+    train(config_of(folder, *selecting(selector), *overrides, **more), folder / "trace.jsonl")
     return [json.loads(line) for line in (folder / "trace.jsonl").read_text().splitlines()]
 
 

@@ -3,9 +3,9 @@
     python -m benchmarks.verl_run FOLDER --steps 40 --save-steps 20
 
 Real are verl's configuration, fit loop, checkpoints, loader, data set and replay buffer, and
-TransferQueue on Ray. Engine and optimiser need a GPU, so a stand-in writes the answers' rewards into
-TransferQueue, and a step ends when its batch is sampled. Of 200 prompts 40 % count as solved whatever
-the answer is, 40 % never, and 20 % with a chance of one half. Each step adds a line to
+TransferQueue on Ray. Engine and optimiser need a GPU, so a stand-in writes the answers' rewards
+into TransferQueue, and a step ends when its batch is sampled. Of 200 prompts 40 % count as solved
+whatever the answer is, 40 % never, and 20 % with a chance of one half. Each step adds a line to
 FOLDER/trace.jsonl: what was chosen, what came of it, the digest of the beliefs.
 """
 
@@ -72,7 +72,9 @@ def tiny_files(folder: Path, prompts: int = PROMPTS) -> tuple[Path, Path]:
 def config_of(folder: Path, *overrides: str, mode: str = "sync", prompts: int = PROMPTS) -> Any:
     """verl's own configuration, with what a command line would say of this task."""
     train, val = tiny_files(folder, prompts)
-    with initialize_config_dir(str(Path(verl.trainer.__file__).parent / "config"), version_base=None, job_name="run"):
+    with initialize_config_dir(
+        str(Path(verl.trainer.__file__).parent / "config"), version_base=None, job_name="run"
+    ):
         config = compose(
             "ppo_trainer",
             [
@@ -104,7 +106,9 @@ class Engine:
             row = {}
             for name, values in batch.items():
                 value = values.data if isinstance(values, NonTensorData) else values[at]
-                row[name] = value if isinstance(value, torch.Tensor) else getattr(value, "data", value)
+                row[name] = (
+                    value if isinstance(value, torch.Tensor) else getattr(value, "data", value)
+                )
             self.waiting.append(row)
         if self.sampling:  # in the place of groups that a filter dropped
             self.answer(len(batch))
@@ -237,6 +241,11 @@ def train(config: Any, trace: Path, kill_at: int | None = None) -> Any:
         tq.close()
 
 
+def selecting(selector: str) -> list[str]:
+    """What a user writes for this selector; nothing for 'none', verl's own order."""
+    return [] if selector == "none" else [*SELECTION, f"+data.insight.selector={selector}"]
+
+
 def run_apart(
     folder: Path, *options: str
 ) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
@@ -268,10 +277,9 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="more of verl's configuration")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    chosen = [] if given.selector == "none" else SELECTION + [f"+data.insight.selector={given.selector}"]
     config = config_of(
         given.folder,
-        *chosen,
+        *selecting(given.selector),
         f"data.seed={given.seed}",
         f"trainer.total_training_steps={given.steps}",
         f"trainer.save_freq={given.save_steps}",

@@ -24,6 +24,7 @@ VERL = "verl"
 COLUMN = "insight_group"  # of a row, and so of each of its trajectories
 TRAIN = "train"  # verl's partition of what is trained on
 RLHFDataset = imported_from(VERL, "verl.utils.dataset.rl_dataset", "RLHFDataset")
+open_dict = imported_from(VERL, "omegaconf", "open_dict")
 kv_batch_get = imported_from(VERL, "transfer_queue", "kv_batch_get")
 TRAINER = ["_build_replay_buffer", "config"]
 CONFIG = [
@@ -38,7 +39,7 @@ BUFFER = [
 ]
 
 
-class SelectingDataset(RLHFDataset):  # type: ignore[misc]
+class SelectingDataset(RLHFDataset):  # type: ignore[misc, valid-type]
     """verl's data set (`data.custom_cls`), of whose training rows a selector chooses the next.
 
     Settings are in `data.insight`: options of `SelectionLoop`, such as `selector` and
@@ -103,8 +104,8 @@ class SelectingDataset(RLHFDataset):  # type: ignore[misc]
 def replay_buffer(*, refill_fn: Any, **settings: Any) -> Any:
     """verl's own replay buffer for the trainer's mode, watched (`custom_sampler`).
 
-    verl gives a buffer of another's none of its settings for filters and failures. So here verl is
-    asked once more for the buffer it would have made without `custom_sampler`.
+    verl keeps its settings for filters and failures from buffers that are not its own. So here it
+    is asked once more for the one that it would have made without `custom_sampler`.
 
     Args:
         refill_fn: a method of the trainer that makes the buffer.
@@ -113,12 +114,11 @@ def replay_buffer(*, refill_fn: Any, **settings: Any) -> Any:
     Raises:
         ArgumentError: a verl without the needed names, or settings that cannot work.
     """
-    trainer = getattr(refill_fn, "__self__", None)
+    trainer: Any = getattr(refill_fn, "__self__", None)
     check_names("trainer", VERL, trainer, TRAINER)
-    config: Any = trainer.config  # type: ignore[union-attr]
+    config = trainer.config
     check_names("configuration", VERL, config, CONFIG)
     _check(config)
-    open_dict = imported_from(VERL, "omegaconf", "open_dict")
     with open_dict(config):
         config.data.insight_trainer = {
             "rollouts": config.actor_rollout_ref.rollout.n,
@@ -128,7 +128,7 @@ def replay_buffer(*, refill_fn: Any, **settings: Any) -> Any:
     custom = config.trainer.v1.sampler.custom_sampler
     path, custom.path = custom.path, None
     try:
-        buffer = trainer._build_replay_buffer()  # type: ignore[union-attr]
+        buffer = trainer._build_replay_buffer()
     finally:
         custom.path = path
     check_names("replay buffer", VERL, buffer, BUFFER)

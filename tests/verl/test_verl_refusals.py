@@ -77,7 +77,10 @@ def test_the_replay_buffer_without_the_data_set(tmp_path):
 
 @pytest.mark.parametrize("mode", ["sync", "colocate_async", "separate_async"])
 def test_the_buffer_is_the_one_that_verl_makes_without_selection(mode, tmp_path):
-    settings = ["algorithm.filter_groups.enable=True", "actor_rollout_ref.actor.ppo_mini_batch_size=2"]
+    settings = [
+        "algorithm.filter_groups.enable=True",
+        "actor_rollout_ref.actor.ppo_mini_batch_size=2",
+    ]
     chosen = get_trainer_cls(mode)(config_of(tmp_path, *SELECTION, *settings, mode=mode))
     plain = get_trainer_cls(mode)(config_of(tmp_path, *settings, mode=mode))
     assert type(chosen.replay_buffer) is type(plain.replay_buffer)
