@@ -226,19 +226,20 @@ def small(mode: str, trace: Path, kill_at: int | None) -> Any:
 
 
 def train(config: Any, trace: Path, kill_at: int | None = None) -> Any:
-    """As verl's task runner does it; returns the trainer."""
+    """As verl's task runner does it; returns the trainer. TransferQueue stays, and is emptied."""
     logging.getLogger("verl").setLevel(logging.ERROR)
     config.transfer_queue.enable = True
     if not ray.is_initialized():
         ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False)
-    tq.init(config.transfer_queue)
+        tq.init(config.transfer_queue)
     try:
         trainer = small(config.trainer.v1.trainer_mode, trace, kill_at)(config)
         trainer.init()
         trainer.fit(Engine())
         return trainer
     finally:
-        tq.close()
+        for partition, items in (tq.kv_list() or {}).items():
+            tq.kv_clear(keys=list(items), partition_id=partition)
 
 
 def selecting(selector: str) -> list[str]:
@@ -274,7 +275,7 @@ def main() -> None:
     parser.add_argument("--kill-at", type=int)
     parser.add_argument("--filter", action="store_true", help="verl's DAPO filter")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("overrides", nargs="*", help="more of verl's configuration")
+    parser.add_argument("--more", nargs="*", default=[], help="more of verl's configuration")
     given = parser.parse_args()
     torch.set_num_threads(1)
     config = config_of(
@@ -284,7 +285,7 @@ def main() -> None:
         f"trainer.total_training_steps={given.steps}",
         f"trainer.save_freq={given.save_steps}",
         f"algorithm.filter_groups.enable={given.filter}",
-        *given.overrides,
+        *given.more,
         mode=given.mode,
     )
     train(config, given.folder / "trace.jsonl", given.kill_at)

@@ -70,7 +70,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(mode, more, tmp_path):
         killed, trace = run_apart(
             tmp_path / f"cut-{at}",
             *("--mode", mode, "--steps", str(at + 20), "--kill-at", str(at + 7)),
-            *(f"trainer.save_freq={at}", *more),
+            *("--save-steps", str(at), "--more", *more),
         )
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert len(trace) == at + 6
