@@ -17,6 +17,8 @@ TORCH  ?= torch==2.13.0
 VLLM   := .venv-vllm
 # TRL likewise.
 TRL    := .venv-trl
+# verl likewise.
+VERL   := .venv-verl
 # Trinity-RFT likewise.
 TRINITY := .venv-trinity
 DOCS   := .venv-docs
@@ -25,7 +27,7 @@ SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
 FUZZ   ?= 60
 
-.PHONY: train test lint types tests test-vllm bench-vllm test-trl bench-trl test-trinity sanitize bench evidence docs lock clean FORCE
+.PHONY: train test lint types tests test-vllm bench-vllm test-trl bench-trl test-verl bench-verl test-trinity sanitize bench evidence docs lock clean FORCE
 
 train: $(VENV)/.built
 	$(BIN)/python -m lightning_integration.demo.experiment --config $(CONFIG)
@@ -55,6 +57,13 @@ test-trl: $(TRL)/.built
 
 bench-trl: $(TRL)/.built
 	$(TRL)/bin/python -m benchmarks.bench_trl
+
+# Chosen prompts in the real verl and its Ray, on the CPU.
+test-verl: $(VERL)/.built
+	$(VERL)/bin/python -m pytest tests/verl
+
+bench-verl: $(VERL)/.built
+	$(VERL)/bin/python -m benchmarks.bench_verl
 
 # Chosen prompts in the data path of the real Trinity-RFT.
 test-trinity: $(TRINITY)/.built
@@ -105,6 +114,13 @@ $(TRL)/.built: pyproject.toml constraints-trl.txt $(SOURCES)
 	$(TRL)/bin/python $(PIP) --no-build-isolation --editable '.[trl]'
 	touch $@
 
+$(VERL)/.built: pyproject.toml constraints-verl.txt $(SOURCES)
+	test -x $(VERL)/bin/python || $(PYTHON) -m venv $(VERL)
+	$(VERL)/bin/python $(PIP) $(LOCKED) constraints-verl.txt
+	$(VERL)/bin/python $(PIP) $(TORCH)
+	$(VERL)/bin/python $(PIP) --no-build-isolation --no-deps --editable .
+	touch $@
+
 $(TRINITY)/.built: pyproject.toml constraints-trinity.txt $(SOURCES)
 	test -x $(TRINITY)/bin/python || $(PYTHON) -m venv $(TRINITY)
 	$(TRINITY)/bin/python $(PIP) $(LOCKED) constraints-trinity.txt
@@ -119,8 +135,8 @@ $(DOCS)/.built: constraints-docs.txt
 
 # The hashes of every file of a release, after a version was changed. Needs uv.
 lock:
-	for file in constraints.txt constraints-vllm.txt constraints-trl.txt constraints-trinity.txt \
-	    constraints-docs.txt constraints-evidence.txt; do \
+	for file in constraints.txt constraints-vllm.txt constraints-trl.txt constraints-verl.txt \
+	    constraints-trinity.txt constraints-docs.txt constraints-evidence.txt; do \
 	    uv pip compile --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
 	        --no-annotate --no-header $$file --output-file $$file || exit 1; done
 

@@ -1,0 +1,133 @@
+"""`make bench-verl`: what prompt selection does and costs in verl's own loop.
+
+Appends a line to results/verl.jsonl: the lag of each mode, what of a killed run comes back, the
+share of mixed groups against verl's own order, what verl's filter costs, the time of a choice.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean, median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import torch
+from verl.trainer.ppo.v1 import get_trainer_cls
+
+from benchmarks.timing import RESULTS, processor
+from benchmarks.verl_run import BATCH, ROLLOUTS, SELECTION, config_of, run_apart, selecting, train
+from insight_ext.adapters.verl import COLUMN
+from insight_ext.runs.layout import Metric
+
+SEEDS = 5
+LONG = 1_000_000
+DRAWS, WARM_UP = 50, 5
+FILTER = "algorithm.filter_groups.enable=True"
+
+
+def run(folder: Path, *overrides: str, selector: str = "insight", **more: Any) -> list[Any]:
+    """A line for each step of a run in this process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    train(config_of(folder, *selecting(selector), *overrides, **more), folder / "trace.jsonl")
+    return [json.loads(line) for line in (folder / "trace.jsonl").read_text().splitlines()]
+
+
+def lags(folder: Path, mode: str) -> list[int]:
+    """Which lags occurred in 12 steps, in groups of 8 a step."""
+    lines = run(folder / f"lags-{mode}", "trainer.total_training_steps=12", mode=mode)
+    return sorted({lag for line in lines for lag in line["lags"]})
+
+
+def resumed(folder: Path, mode: str) -> dict[str, int]:
+    """Of the 20 steps after the checkpoint of a run killed by SIGKILL, how many are as without."""
+    saving = ("trainer.save_freq=20", "trainer.total_training_steps=40")
+    whole = run(folder / f"whole-{mode}", *saving, mode=mode)
+    cut = folder / f"cut-{mode}"
+    killed, _ = run_apart(cut, "--mode", mode, "--kill-at", "27", "--save-steps", "20")
+    if killed.returncode != -9:
+        raise RuntimeError(f"the run was to be killed: {killed.stderr}")
+    (cut / "trace.jsonl").unlink()
+    later = run(cut, *saving, mode=mode)
+    return {
+        what: sum(mine[what] == other[what] for mine, other in zip(later, whole[20:], strict=True))
+        for what in ("chosen", "beliefs", "mixed")
+    }
+
+
+def mixed(folder: Path, selector: str) -> dict[str, list[float]]:
+    """The share of groups with successes and failures, by seed; verl's own order is shuffled."""
+    shares = []
+    for seed in range(SEEDS):
+        settings = (f"data.seed={seed}", "trainer.total_training_steps=60")
+        lines = run(folder / f"{selector}-{seed}", *settings, selector=selector)
+        shares.append([line["mixed"] for line in lines])
+    return {
+        "steps 1 to 60": [round(mean(each), 3) for each in shares],
+        "steps 25 to 60": [round(mean(each[24:]), 3) for each in shares],
+    }
+
+
+def filtered(folder: Path, selector: str) -> list[float]:
+    """With verl's filter on: answers per answer trained on, in 60 steps, by seed."""
+    costs = []
+    for seed in range(SEEDS):
+        settings = (f"data.seed={seed}", "trainer.total_training_steps=60", FILTER)
+        lines = run(folder / f"filter-{selector}-{seed}", *settings, selector=selector)
+        costs.append(sum(line["groups"] for line in lines) / (60 * BATCH))
+    return [round(cost, 2) for cost in costs]
+
+
+def choice(folder: Path) -> dict[str, float]:
+    """At a million prompts, milliseconds of a batch of 256: the choice; that and the rows."""
+    settings = (*SELECTION, "data.train_batch_size=256", "data.seed=0")
+    trainer = get_trainer_cls("sync")(config_of(folder, *settings, prompts=LONG))
+    trainer.tokenizer = trainer.processor = None
+    start = perf_counter()
+    trainer._init_dataloader()
+    made = perf_counter() - start
+    loop, batches = trainer.train_dataset.loop, iter(trainer.train_dataloader)
+    deals: list[float] = []
+    draws: list[float] = []
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(WARM_UP + DRAWS):
+        start = perf_counter()
+        rows = next(batches)
+        draws.append(1e3 * (perf_counter() - start))
+        for group in rows[COLUMN]:
+            loop.report(group, torch.rand(ROLLOUTS, generator=generator).round())
+        deals.append(loop.end_step()[Metric.SELECTION_MS])
+    return {
+        "data_set_seconds": round(made, 1),
+        "deal_ms": round(median(deals[WARM_UP:]), 3),
+        "draw_ms": round(median(draws[WARM_UP:]), 3),
+    }
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        modes = ("sync", "colocate_async")
+        line = {
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "processor": processor(),
+            **{name: version(name) for name in ("verl", "TransferQueue", "ray", "torch")},
+            "lags in groups": {mode: lags(folder, mode) for mode in modes},
+            "equal of 20 after a kill": {mode: resumed(folder, mode) for mode in modes},
+            "mixed": {name: mixed(folder, name) for name in ("none", "uniform", "insight")},
+            "answers per answer trained on, with verl's filter": {
+                name: filtered(folder, name) for name in ("none", "insight")
+            },
+            "choice of 256 at 1,000,000 prompts": choice(folder / "long"),
+        }
+    print(json.dumps(line, indent=1))
+    with (RESULTS / "verl.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
