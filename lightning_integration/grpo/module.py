@@ -32,10 +32,12 @@ from lightning_integration.grpo.loss import (
 from lightning_integration.grpo.rewards import Reward, make_reward, score_completions
 from lightning_integration.loaders import PromptBatch, PromptLoader
 from lightning_integration.rollouts import (
+    Asked,
     RolloutEngine,
     Rollouts,
     Sampling,
     VLLMServer,
+    check_rollouts,
     make_engine,
 )
 from lightning_integration.trainer import (
@@ -301,7 +303,10 @@ class GRPOModule(LightningModule):
         """n completions of each prompt, by the present weights."""
         if not self._synced:
             self._sync()
-        return self.engine.generate([prompt.prompt for prompt in prompts], n, sampling)
+        rollouts = self.engine.generate([p.messages or p.prompt for p in prompts], n, sampling)
+        most, vocabulary = sampling.max_new_tokens, self.model.get_input_embeddings().num_embeddings
+        asked = Asked(type(self.engine).__name__, len(prompts), n, most, vocabulary)
+        return check_rollouts(rollouts, asked)
 
     @torch.no_grad()
     def _recomputed(self, rollouts: Rollouts) -> tuple[Rollouts, dict[str, Tensor]]:

@@ -101,7 +101,7 @@ class ReasoningGym(ScorerReward):
 
 
 class MathVerify(ScorerReward):
-    r"""1 if math-verify finds the completion's final answer equal to the answer, else 0.
+    r"""1 if math-verify finds the completion's final answer equal to one of the answers, else 0.
 
     Example:
         >>> math_verify(Prompt("a", "1/2 + 1/4 = ?", "3/4"), r"It is $\frac{6}{8}$.")
@@ -114,17 +114,17 @@ class MathVerify(ScorerReward):
     extra = "lightning"
 
     def _request(self, prompt: Prompt, completion: str) -> Sequence[Any]:
-        return prompt.answer, completion
+        return prompt.answers, completion
 
 
 def exact_match(prompt: Prompt, completion: str) -> float:
-    """1 if the completion is the answer, white space at both ends aside, else 0.
+    """1 if the completion is one of the answers, white space at both ends aside, else 0.
 
     Example:
         >>> exact_match(Prompt("a", "1+1=", "2"), " 2")
         1.0
     """
-    return float(completion.strip() == prompt.answer.strip())
+    return float(completion.strip() in map(str.strip, prompt.answers))
 
 
 # The scorer of an answer in a task's notation takes less than starting a second process.

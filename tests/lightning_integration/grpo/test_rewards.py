@@ -44,6 +44,13 @@ def test_math_verify_compares_values(answer, completion, reward):
     assert math_verify(Prompt("a", "?", answer), completion) == reward
 
 
+def test_any_of_the_accepted_answers_is_right():
+    prompt = Prompt("a", "?", "1/2", other_answers=("3", "x+1"))
+    for completion, reward in (("3", 1.0), ("1/2", 1.0), ("x+1", 1.0), ("4", 0.0)):
+        assert exact_match(prompt, completion) == reward
+        assert math_verify(prompt, f"${completion}$") == reward
+
+
 HOSTILE = {
     "tower": r"$9^{9^{9^{9}}}$",
     "boxed tower": r"\boxed{10^{10^{10}}}",
