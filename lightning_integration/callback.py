@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any, Literal
 
 from insight_ext import ArgumentError, SelectionLoop
+from insight_ext.beliefs.group import Threshold
 from insight_ext.filters import Filter
 from insight_ext.runs.layout import Metric
 from lightning_integration.datamodule import PromptDataModule
@@ -52,8 +53,8 @@ class PromptSelectionCallback(Callback):
     learned in `fast_dev_run` and `overfit_batches`.
 
     Args:
-        success_threshold: the smallest reward of a success. Graded rewards are made binary for the
-            beliefs by it; the policy's advantages are not touched.
+        success_threshold, partial_credit: how the beliefs count graded rewards, see
+            `SelectionLoop`; the policy's advantages are not touched.
         history_every: steps between two looks at the beliefs of the whole pool, and two writes of
             `groups.parquet` and `beliefs.parquet` into the first logger's folder; 0 writes none.
         in_flight: see `SelectionLoop.load_state_dict`.
@@ -71,14 +72,16 @@ class PromptSelectionCallback(Callback):
 
     def __init__(
         self,
-        success_threshold: float = 1.0,
+        success_threshold: Threshold = 1.0,
         history_every: int = 50,
         in_flight: Literal["again", "wait"] = "again",
+        partial_credit: bool = False,
     ) -> None:
         super().__init__()
         if history_every < 0:
             raise ArgumentError(f"history_every: expected 0 or more, got {history_every}")
         self.success_threshold = success_threshold
+        self.partial_credit = partial_credit
         self.history_every = history_every
         self.in_flight: Literal["again", "wait"] = in_flight
         self._loop: SelectionLoop | None = None
@@ -100,6 +103,7 @@ class PromptSelectionCallback(Callback):
         loop = data.begin(
             rollouts=getattr(pl_module, "rollouts", None),
             success_threshold=self.success_threshold,
+            partial_credit=self.partial_credit,
             filter=chosen if isinstance(chosen, Filter) else None,
             ranks=ranks_of(trainer),
         )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from insight_ext import ArgumentError, PromptPool, SelectionLoop, Selector
+from insight_ext.beliefs.group import Threshold
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.filters import Filter
 from insight_ext.loop.in_flight import check_staleness
@@ -82,7 +83,8 @@ class PromptDataModule(LightningDataModule):
     def begin(
         self,
         rollouts: int | None = None,
-        success_threshold: float = 1.0,
+        success_threshold: Threshold = 1.0,
+        partial_credit: bool = False,
         filter: Filter | None = None,
         ranks: Ranks | None = None,
     ) -> SelectionLoop:
@@ -90,7 +92,7 @@ class PromptDataModule(LightningDataModule):
 
         Args:
             rollouts: K; None: the selector's, else 8.
-            success_threshold, filter, ranks: see `SelectionLoop`.
+            success_threshold, partial_credit, filter, ranks: see `SelectionLoop`.
 
         Raises:
             ArgumentError: other settings than the loop has, or a filter where results come late.
@@ -107,11 +109,13 @@ class PromptDataModule(LightningDataModule):
                 self.selector,
                 rollouts=rollouts,
                 success_threshold=success_threshold,
+                partial_credit=partial_credit,
                 filter=filter,
                 max_staleness=self.max_staleness,
             )
         take_over("loop", self.loop, "rollouts", rollouts)
         take_over("loop", self.loop, "success_threshold", success_threshold)
+        take_over("loop", self.loop, "partial_credit", partial_credit)
         self.loop.filter = filter
         self.loop.ranks = ranks or Ranks()
         return self.loop

@@ -12,7 +12,7 @@ import torch
 from insight_ext.atomic_file import write_atomically
 from insight_ext.errors import CheckpointError
 
-FORMAT = 4
+FORMAT = 5
 """Of `SelectionLoop.state_dict`: `Stateful`'s sections, and format, pool, told and digest."""
 NAMES = {"format", "pool", "parts"}
 

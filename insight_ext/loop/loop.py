@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from insight_ext.beliefs.group import Group, as_rewards
+from insight_ext.beliefs.group import Group, Threshold, as_rewards, check_threshold
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.data.prompt import Prompt
@@ -58,7 +57,11 @@ class SelectionLoop(Stateful):
             (`package.module:Class`), or a `Selector` for a pool of this size.
         rollouts: K, answers per prompt, at least 1.
         success_threshold: the smallest reward of a success. Graded rewards are made binary for the
-            beliefs by it.
+            beliefs by it. "auto" takes the middle between the lowest and the highest reward of the
+            run so far, and 1 as long as all are equal.
+        partial_credit: beliefs count a reward between 0 and the threshold, which has to be above 0,
+            as that part of a success. Only for strategies that rank by the beliefs alone;
+            the history and the shares of solved groups count whole successes as ever.
         selector_options: the strategy's settings, where `selector` is a name or a path.
         seed: of the strategy's draws, where `selector` is a name or a path.
         filter: chooses among finished groups those to train on: a name in
@@ -75,6 +78,9 @@ class SelectionLoop(Stateful):
     Attributes:
         step: number of the present step: steps ended so far.
         in_flight: the groups dealt and not yet taken in.
+        threshold: the smallest reward of a success at present.
+        example: a text that shows an answer and what was expected, which a trainer may set for the
+            warning that no answer is ever rewarded.
 
     Raises:
         ArgumentError: an argument outside its domain, an unknown strategy or filter, or one that
@@ -96,7 +102,7 @@ class SelectionLoop(Stateful):
     """
 
     what = "loop"
-    settings = ("rollouts", "success_threshold")
+    settings = ("rollouts", "success_threshold", "partial_credit")
     positions = ("_again",)
     values = ("step",)
     parts = ("selector", "filter", "_flights", "_totals")
@@ -107,7 +113,8 @@ class SelectionLoop(Stateful):
         selector: Selector | str = "insight",
         *,
         rollouts: int = 8,
-        success_threshold: float = 1.0,
+        success_threshold: Threshold = 1.0,
+        partial_credit: bool = False,
         selector_options: Mapping[str, Any] | None = None,
         seed: int = 0,
         filter: Filter | str | None = None,
@@ -120,26 +127,24 @@ class SelectionLoop(Stateful):
         for name, value in (("rollouts", rollouts), ("history_every", history_every)):
             if value < 1:
                 raise ArgumentError(f"{name}: expected at least 1, got {value}")
-        if not math.isfinite(success_threshold):
-            raise ArgumentError(
-                f"success_threshold: expected a finite number, got {success_threshold}"
-            )
+        success_threshold = check_threshold(success_threshold)
         check_staleness(max_staleness)
         self.pool = pool
         self.rollouts, self.success_threshold = rollouts, success_threshold
+        self.partial_credit = partial_credit
         self.selector = given_selector(selector, selector_options, pool, seed)
+        if partial_credit:
+            self._check_partial_credit()
+        self._totals = Totals(success_threshold)
         self.filter = given_filter(filter, filter_options)
         self._made = {"selector": selector, "options": dict(selector_options or {})}
         take_over("selector", self.selector, "rollouts", rollouts)
-        if self.filter is not None:
-            take_over("filter", self.filter, "success_threshold", success_threshold)
         self.max_staleness = max_staleness
         self.folder = None if folder is None else Path(folder)
         self.history_every = history_every
         self.ranks = Ranks() if ranks is None else ranks
         self.step = 0
         self._flights = InFlight()
-        self._totals = Totals()
         self._again = torch.empty(0, dtype=torch.int64)  # prompts to deal before all others
         self._reported: list[GroupResult] = []
         self._others: list[Group] = []  # of prompts that were never dealt
@@ -147,6 +152,24 @@ class SelectionLoop(Stateful):
         self._writer: RunWriter | None = None
         self._unseen: int | None = None  # the latest step, while its beliefs are not recorded
         self._agreed = False
+        self.example = ""
+
+    @property
+    def threshold(self) -> float:
+        """The smallest reward of a success at present."""
+        return self._totals.threshold
+
+    @property
+    def filter(self) -> Filter | None:
+        """What chooses among finished groups; it is given the loop's threshold."""
+        return self._filter
+
+    @filter.setter
+    def filter(self, chosen: Filter | None) -> None:
+        if chosen is not None:
+            take_over("filter", chosen, "success_threshold", self.success_threshold)
+            chosen.found_threshold = self.threshold
+        self._filter = chosen
 
     @property
     def in_flight(self) -> list[Dealt]:
@@ -288,22 +311,24 @@ class SelectionLoop(Stateful):
         groups = self._flights.take(before=self.step - self.max_staleness + 1) + self._others
         self._others = []
         scored = [group for group in groups if group.scored]
+        totals = self._totals.add(groups, self.example)
         start = perf_counter()
         predicted = self._observe(scored)
         observing = 1e3 * (perf_counter() - start)
         self._record(scored, predicted)
         metrics = {
-            **group_metrics(groups, self.success_threshold, predicted, self.step),
+            **group_metrics(groups, self.threshold, predicted, self.step, self.partial_credit),
             **self.selector.metrics(),
             Metric.SELECTION_MS.value: self._milliseconds,
             Metric.OBSERVATION_MS.value: observing,
-            **self._totals.add(groups, self.success_threshold),
+            **totals,
             Metric.IN_FLIGHT.value: float(len(self._flights)),
             Metric.INCOMPLETE.value: float(self._flights.incomplete),
             Metric.DUPLICATE.value: float(self._flights.duplicates),
         }
         self._milliseconds = 0.0
         self.step += 1
+        self.filter = self.filter  # hears of the threshold
         return metrics
 
     def flush(self) -> None:
@@ -375,6 +400,7 @@ class SelectionLoop(Stateful):
             warnings.warn(f"the pool changed since the checkpoint: {change}", stacklevel=2)
         self._say_what_differs(state["told"])
         self._apply(fitting)
+        self.filter = self.filter
         self._agreed = False
         self.close(finished=False)
         if in_flight == "again":
@@ -420,6 +446,19 @@ class SelectionLoop(Stateful):
         self._agreed = True
 
     # How it works
+
+    def _check_partial_credit(self) -> None:
+        beliefs = getattr(self.selector, "posterior", None)
+        if not self.selector.takes_parts or (beliefs is not None and beliefs.is_empirical):
+            raise ArgumentError(
+                "partial_credit: expected a strategy that ranks by the beliefs alone, such as "
+                f"insight, without an empirical prior, got {type(self.selector).__name__}"
+            )
+        if self.success_threshold == "auto" or self.success_threshold <= 0:
+            raise ArgumentError(
+                "partial_credit: expected a success_threshold above 0, of which rewards are parts, "
+                f"got {self.success_threshold}"
+            )
 
     def _same(self, name: str, own: str) -> None:
         everyone = self.ranks.gathered(own)
@@ -492,13 +531,14 @@ class SelectionLoop(Stateful):
             return predicted
         if isinstance(self.selector, BeliefSelector):
             predicted = self.selector.predict(torch.tensor([group.prompt for group in groups]))
-        sums: dict[int, list[int]] = {}
+        counted = Group.credit if self.partial_credit else Group.successes
+        sums: dict[int, tuple[float, int]] = {}
         for group in groups:
-            sums_of = sums.setdefault(group.prompt, [0, 0])
-            sums_of[0] += group.successes(self.success_threshold)
-            sums_of[1] += len(group.scored)
-        successes, rollouts = torch.tensor(list(sums.values())).unbind(1)
-        self.selector.observe(torch.tensor(list(sums)), successes, rollouts, step=self.step)
+            successes, rollouts = sums.get(group.prompt, (0, 0))
+            successes += counted(group, self.threshold)
+            sums[group.prompt] = successes, rollouts + len(group.scored)
+        columns = (torch.tensor(each) for each in zip(*sums.values(), strict=True))
+        self.selector.observe(torch.tensor(list(sums)), *columns, step=self.step)
         return predicted
 
     def _record(self, groups: Sequence[Group], predicted: Tensor) -> None:
@@ -511,7 +551,7 @@ class SelectionLoop(Stateful):
                 self.step,
                 [self.pool[group.prompt].id for group in groups],
                 torch.tensor([group.prompt for group in groups]),
-                torch.tensor([group.successes(self.success_threshold) for group in groups]),
+                torch.tensor([group.successes(self.threshold) for group in groups]),
                 torch.tensor([len(group.scored) for group in groups]),
                 predicted,
             )

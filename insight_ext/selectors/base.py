@@ -116,6 +116,7 @@ class Selector(Stateful, ABC):
 
     Attributes:
         rollouts: K, answers per prompt, where the strategy depends on it; None takes the loop's.
+        takes_parts: whether `observe` may be given float32 successes, parts of answers among them.
 
     Example:
         >>> class MostFailures(Selector):
@@ -138,6 +139,7 @@ class Selector(Stateful, ABC):
     what = "selector"
     settings: Names = ("seed",)
     rollouts: int | None = None
+    takes_parts: bool = False
 
     def __init__(self, pool_size: int, *, seed: int = 0) -> None:
         if pool_size < 1:
@@ -304,7 +306,9 @@ class BeliefSelector(Selector):
             step: see `Selector.observe`. The results count from the next step on.
         """
         # From here on nothing can fail: these are distinct prompts, on the beliefs' device.
-        visited, wins, tries = self.posterior.counted(indices, successes, rollouts)
+        visited, wins, tries = self.posterior.counted(
+            indices, successes, rollouts, parts=self.takes_parts
+        )
         self.posterior.step = step + 1
         if len(visited):
             self._learn(visited, wins, tries)

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import Parameter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from insight_ext import ArgumentError, Prompt
-from insight_ext.beliefs.group import is_success
+from insight_ext import ArgumentError, Prompt, SelectionLoop
+from insight_ext.beliefs.group import Threshold, check_threshold, is_success
 from insight_ext.filters import Filter, given_filter
 from lightning_integration.demo.model import load_model
 from lightning_integration.grpo.filtering import check_filter, collect, length_metrics
@@ -82,7 +82,8 @@ class GRPOModule(LightningModule):
         standardize: divide advantages by the group's standard deviation.
         kl_coefficient: weight of the KL divergence to the initial policy; 0 keeps no copy of it.
         gradient_clip: largest gradient norm, more than 0; `.inf` (in YAML) for any.
-        success_threshold: smallest reward that counts as solved in validation.
+        success_threshold: smallest reward that counts as solved in validation; "auto" takes that
+            of the training so far.
         validation_temperature: 0 is greedy.
         seed: of the rollouts; that of step i depends on seed and i alone, so that a resumed run
             draws what the uninterrupted one would have.
@@ -131,7 +132,7 @@ class GRPOModule(LightningModule):
         standardize: bool = True,
         kl_coefficient: float = 0.0,
         gradient_clip: float = 1.0,
-        success_threshold: float = 1.0,
+        success_threshold: Threshold = 1.0,
         validation_temperature: float = 0.0,
         seed: int = 0,
         filter: Filter | str | None = None,
@@ -202,7 +203,7 @@ class GRPOModule(LightningModule):
         self.standardize = standardize
         self.kl_coefficient = kl_coefficient
         self.gradient_clip = gradient_clip
-        self.success_threshold = success_threshold
+        self.success_threshold = check_threshold(success_threshold)
         self.validation_temperature = validation_temperature
         self.seed = seed
         self.filter = given_filter(filter, filter_options)
@@ -337,6 +338,12 @@ class GRPOModule(LightningModule):
         sampling = Sampling(self.max_new_tokens, self.temperature, seed=seed)
         rollouts = self._generate(prompts, n, sampling)
         worth = self._worth([prompt for prompt in prompts for _ in range(n)], rollouts.texts)
+        loop = self._loop
+        if loop is not None and not loop.example:
+            loop.example = (
+                f"for prompt {prompts[0].id!r} the answer is {prompts[0].answer!r:.200}, and the "
+                f"first completion was {rollouts.texts[0]!r:.200}"
+            )
         rewards = torch.tensor(worth, dtype=torch.float32, device=self.device)
         return rollouts, rewards.view(len(prompts), n)
 
@@ -409,6 +416,22 @@ class GRPOModule(LightningModule):
         )
         return [math.nan if reward is None else reward for reward in rewards]
 
+    @property
+    def _loop(self) -> SelectionLoop | None:
+        """That of the data module, where this trains with one."""
+        return getattr(getattr(self.trainer, "datamodule", None), "loop", None)
+
+    @property
+    def _threshold(self) -> float:
+        if self.success_threshold != "auto":
+            return self.success_threshold
+        if self._loop is None:
+            raise ArgumentError(
+                "success_threshold: expected a number where nothing is trained, got auto, which "
+                "follows from the rewards in training"
+            )
+        return self._loop.threshold
+
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """One completion of each held-out prompt."""
         sampling = Sampling(
@@ -417,7 +440,7 @@ class GRPOModule(LightningModule):
         prompts = batch["prompts"]
         texts = self._generate(prompts, 1, sampling).texts
         for prompt, worth in zip(prompts, self._worth(prompts, texts), strict=True):
-            solved = is_success(worth, self.success_threshold)
+            solved = is_success(worth, self._threshold)
             self._solved[str(prompt.meta.get("kind", ""))].append(solved)
 
     def on_validation_epoch_end(self) -> None:

@@ -322,6 +322,65 @@ def test_a_threshold_that_tells_nothing_apart_is_warned_of():
         loop.end_step()
 
 
+def test_an_answer_is_shown_where_none_is_ever_rewarded():
+    loop = loop_of()
+    loop.example = "for prompt 'p0' the answer is '#### 1'"
+    for _ in range(63):
+        for group, *_ in loop.deal(4):
+            loop.report(group, [0.0] * K)
+        loop.end_step()
+    for group, *_ in loop.deal(4):
+        loop.report(group, [0.0] * K)
+    with pytest.warns(UserWarning, match=r"no answer differs .*; for prompt 'p0' the answer is"):
+        loop.end_step()
+
+
+@pytest.mark.parametrize(
+    ("levels", "threshold"), [((0.0, 1.0), 0.5), ((-1.0, 1.0), 0.0), ((0.1, 0.9), 0.5)]
+)
+def test_a_threshold_that_is_found_is_the_middle_of_the_rewards_seen(levels, threshold, tmp_path):
+    loop = loop_of(success_threshold="auto", filter="dynamic_sampling")
+    assert (loop.threshold, loop.filter.threshold_now) == (1.0, 1.0)
+    (dealt,) = loop.deal(1)
+    loop.report(dealt.group, [levels[0], levels[1], levels[1], levels[0]])
+    loop.end_step()
+    assert (loop.threshold, loop.filter.threshold_now) == (threshold, threshold)
+    assert float(loop.selector.posterior.alpha[dealt.position]) == 3.0
+    loop.save(tmp_path / "loop.pt")
+    again = loop_of(success_threshold="auto", filter="dynamic_sampling")
+    again.load(tmp_path / "loop.pt")
+    assert (again.threshold, again.filter.threshold_now) == (threshold, threshold)
+    with pytest.raises(CheckpointError, match="expected success_threshold 0.5, .* has auto"):
+        loop_of(success_threshold=0.5, filter="dynamic_sampling").load(tmp_path / "loop.pt")
+
+
+@pytest.mark.parametrize("selector", ["insight", "mopps", "uniform", "bots"])
+def test_partial_credit_counts_a_reward_below_the_threshold_as_part_of_a_success(selector):
+    loop = loop_of(selector, partial_credit=True, success_threshold=2.0)
+    (dealt,) = loop.deal(1)
+    loop.report(dealt.group, [1.0, 2.0, 5.0, -1.0])
+    metrics = loop.end_step()
+    beliefs = loop.selector.posterior
+    own = [float(side[dealt.position]) for side in (beliefs.alpha, beliefs.beta)]
+    assert own == pytest.approx([3.5, 2.5])
+    assert metrics["calibration"] == pytest.approx(2.5 / K - 0.5)
+    assert metrics["success_observed"] == 2 / K
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"selector": "dps"}, "expected a strategy that ranks by the beliefs alone.*got Dps"),
+        ({"selector_options": {"prior": "empirical"}}, ".*without an empirical prior, got InSight"),
+        ({"success_threshold": "auto"}, "expected a success_threshold above 0.*got auto"),
+        ({"success_threshold": 0.0}, "expected a success_threshold above 0.*got 0.0"),
+    ],
+)
+def test_partial_credit_that_means_nothing_is_refused(options, message):
+    with pytest.raises(ArgumentError, match=f"partial_credit: {message}"):
+        loop_of(**{"partial_credit": True, **options})
+
+
 def test_rounding_does_not_make_a_success_a_failure():
     loop = loop_of()
     (dealt,) = loop.deal(1)
