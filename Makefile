@@ -15,12 +15,13 @@ TORCH  ?= torch==2.13.0
 VLLM   := .venv-vllm
 # TRL likewise.
 TRL    := .venv-trl
+DOCS   := .venv-docs
 CONFIG ?= configs/addition.yaml
 SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
 FUZZ   ?= 60
 
-.PHONY: train test lint types tests test-vllm bench-vllm test-trl bench-trl sanitize bench lock clean FORCE
+.PHONY: train test lint types tests test-vllm bench-vllm test-trl bench-trl sanitize bench docs lock clean FORCE
 
 train: $(VENV)/.built
 	$(BIN)/python -m lightning_integration.demo.experiment --config $(CONFIG)
@@ -59,6 +60,10 @@ sanitize:
 	tests/csrc/run.sh plain check
 	tests/csrc/run.sh plain fuzz $(FUZZ)
 
+# The documentation as a site, in build/site; a warning is an error.
+docs: $(DOCS)/.built
+	$(DOCS)/bin/mkdocs build --strict --quiet
+
 bench: $(VENV)/.built
 	$(BIN)/python -m benchmarks
 
@@ -83,9 +88,15 @@ $(TRL)/.built: pyproject.toml constraints-trl.txt $(SOURCES)
 	$(TRL)/bin/python $(PIP) --no-build-isolation --editable '.[trl]'
 	touch $@
 
+$(DOCS)/.built: constraints-docs.txt
+	test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python $(PIP) $(LOCKED) constraints-docs.txt
+	touch $@
+
 # The hashes of every file of a release, after a version was changed. Needs uv.
 lock:
-	for file in constraints.txt constraints-vllm.txt constraints-trl.txt; do \
+	for file in constraints.txt constraints-vllm.txt constraints-trl.txt \
+	    constraints-docs.txt; do \
 	    uv pip compile --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
 	        --no-annotate --no-header $$file --output-file $$file || exit 1; done
 

@@ -31,9 +31,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
         ...     Path(folder, "note.txt").read_text()
         'done'
     """
-    path = Path(path).resolve()
+    path, beside = Path(path).resolve(), unfinished(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".unfinished-{path.name}")
     try:
         write(beside)
         if path.exists():
@@ -44,6 +43,12 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
         beside.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def unfinished(path: str | Path) -> Path:
+    """Where `write_atomically` lets a file be written."""
+    path = Path(path).resolve()
+    return path.with_name(f".unfinished-{path.name}")
 
 
 def sync(path: Path) -> None:

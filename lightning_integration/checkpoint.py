@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from insight_ext import ArgumentError, CheckpointError
-from insight_ext.atomic_file import sync
+from insight_ext.atomic_file import unfinished, write_atomically
 from lightning_integration.trainer import LightningModule, Trainer, callbacks
 
 
@@ -47,24 +47,14 @@ class LastCheckpoint(callbacks.Checkpoint):
     def _save(self, trainer: Trainer) -> None:
         if trainer.fast_dev_run:
             return
-        unfinished = self.path.with_name(f".{self.path.name}")
         try:
-            trainer.save_checkpoint(unfinished)
-            if unfinished.is_dir():
-                trainer.strategy.barrier("LastCheckpoint")
-                if trainer.is_global_zero:
-                    shutil.rmtree(unfinished)
-                raise CheckpointError(
-                    f"{self.path}: expected a strategy that writes a checkpoint as one file, got a "
-                    "folder; set save_distributed_checkpoint=False, or keep checkpoints with "
-                    "Lightning's ModelCheckpoint"
-                )
             if trainer.is_global_zero:
-                sync(unfinished)
-                unfinished.replace(self.path)
-                sync(self.path.parent)
+                write_atomically(self.path, lambda beside: _write(trainer, beside))
+            else:
+                _write(trainer, unfinished(self.path))
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.path}: {error}") from error
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
             kept = (
                 "the checkpoint before it is whole" if self.path.exists() else "there is none yet"
             )
@@ -72,3 +62,16 @@ class LastCheckpoint(callbacks.Checkpoint):
                 f"{self.path}: cannot write a checkpoint: {error.strerror or error}; {kept}; "
                 "make room and resume"
             ) from error
+
+
+def _write(trainer: Trainer, path: Path) -> None:
+    """Let all processes save together; one of them writes the file."""
+    trainer.save_checkpoint(path)
+    if path.is_dir():
+        trainer.strategy.barrier("LastCheckpoint")
+        if trainer.is_global_zero:
+            shutil.rmtree(path)
+        raise CheckpointError(
+            "expected a strategy that writes a checkpoint as one file, got a folder; "
+            "set save_distributed_checkpoint=False, or use Lightning's ModelCheckpoint"
+        )

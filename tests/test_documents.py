@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,12 @@ def test_the_changelog_names_every_strategy():
     assert not {name for name in (*SELECTORS, *CURATORS) if f"`{name}`" not in text}
 
 
-@pytest.mark.parametrize("page", ["docs/trainers.md"])
+def test_the_site_says_which_version_it_describes():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"insight_ext {project['version']}," in (ROOT / "mkdocs.yml").read_text()
+
+
+@pytest.mark.parametrize("page", ["docs/index.md", "docs/trainers.md"])
 def test_a_program_in_the_guide_runs(page, tmp_path):
     programs = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     # What needs a trainer of its own is run beside that trainer's tests.

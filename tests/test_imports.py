@@ -119,8 +119,6 @@ ORDER = [
     {"cli"},
     {"__main__"},
 ]
-# The measures are formulas that those who draw and those who judge share.
-BACK_UP = {("runs", "report")}
 
 
 def level(room: str) -> int:
@@ -142,7 +140,7 @@ def test_no_room_of_insight_ext_imports_one_above_it():
                 continue
             if not any((ROOT / "insight_ext" / f"{parts[1]}{end}").exists() for end in ("", ".py")):
                 continue
-            if parts[1] != own and (own, parts[1]) not in BACK_UP:
+            if parts[1] != own:
                 assert level(parts[1]) < level(own), f"{path}: {own} imports {parts[1]}"
 
 

@@ -14,10 +14,13 @@ from rich.text import Text
 from torch import Tensor
 
 from insight_ext.beliefs.beta import BetaPosteriors
+from insight_ext.beliefs.pool import PromptPool
 from insight_ext.beliefs.pool_change import saved_pool
 from insight_ext.cli.drawing import beliefs_text
 from insight_ext.errors import ArgumentError, CheckpointError, InsightError
 from insight_ext.loop.checkpoint import read_selection
+from insight_ext.loop.loop import take_over
+from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
 from insight_ext.visible_text import visible_text
 
 BINS = 20
@@ -27,16 +30,27 @@ NAMED = 5  # prompts that a line lists
 TOLD = {"step", "dealt", "unseen", "ranking", "before", "metrics"}
 
 
-def inspect(path: Path, rows: int = 5, console: Console | None = None) -> None:
-    """Print what a checkpoint says about pool, strategy, beliefs and groups that are out.
+def inspect(
+    path: Path,
+    rows: int = 5,
+    console: Console | None = None,
+    *,
+    pool: PromptPool | None = None,
+    strategy: str | None = None,
+) -> None:
+    """Print what a checkpoint says about pool, strategy, beliefs and groups in flight, and why.
 
     Args:
         path: of the checkpoint.
-        rows: prompts of the strongest and of the weakest evidence to list, 0 or more.
+        rows: prompts to list of each kind, 0 or more: those that would be dealt next with the
+            strategy's reasons, those of the strongest evidence and those of the weakest.
         console: where to.
+        pool: the prompts, where the strategy needs their texts to say what it would deal next.
+        strategy: import path of your own strategy, for the same. One that only the checkpoint names
+            is not imported: a file that somebody sent must not run code.
 
     Raises:
-        ArgumentError: rows below 0.
+        ArgumentError: rows below 0, a pool of other prompts, a strategy that is none.
         CheckpointError: a file that is missing, truncated, of another kind or format.
         BeliefError: a belief that is not finite or not positive.
     """
@@ -47,6 +61,7 @@ def inspect(path: Path, rows: int = 5, console: Console | None = None) -> None:
         ids, _ = saved_pool(state["pool"])
         facts = dict(_facts(content, state, ids))
         beliefs = _beliefs(state["parts"]["selector"])
+        next_ones = _next(state, ids, rows, pool, strategy)
     except InsightError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError) as error:
@@ -61,6 +76,7 @@ def inspect(path: Path, rows: int = 5, console: Console | None = None) -> None:
         lines = wrap(text, WIDTH - width - 2, break_long_words=False, break_on_hyphens=False)
         for at, line in enumerate(lines):
             console.print(Text((indent if at else head) + line), soft_wrap=True)
+    console.print(next_ones)
     if beliefs is None:
         console.print(Text("the strategy keeps no beliefs"))
         return
@@ -71,6 +87,41 @@ def inspect(path: Path, rows: int = 5, console: Console | None = None) -> None:
     for name, largest in (("strongest", True), ("weakest", False)):
         if rows and unseen < len(beliefs):
             console.print(_evidence(f"{name} evidence", beliefs, ids, rows, largest))
+
+
+def _next(
+    state: dict[str, Any], ids: list[str], rows: int, pool: PromptPool | None, strategy: str | None
+) -> Table | Text:
+    """What the strategy would choose next with its reasons, or why that is not told."""
+    if pool is not None and pool.fingerprint != state["pool"]["fingerprint"]:
+        raise ArgumentError(
+            f"pool: expected the one of the checkpoint, {state['pool']['fingerprint']}, got "
+            f"{pool.fingerprint}; give the file that the run read"
+        )
+    made = state["made"]
+    name = strategy or (made["selector"] if made else None)
+    if name is None or (name not in SELECTORS and strategy is None):
+        return Text("what it would choose next: give your own strategy with --strategy")
+    try:
+        options = {"seed": state["parts"]["selector"]["settings"].get("seed", 0)}
+        options |= made["options"] if made else {}
+        selector = make_selector(name, len(ids), pool=pool, **options)
+    except ArgumentError as error:
+        if pool is not None:
+            raise
+        return Text(f"what it would choose next: give the prompts with --pool ({error})")
+    take_over("selector", selector, "rollouts", state["settings"]["rollouts"])
+    selector.load_state_dict(state["parts"]["selector"])
+    flying = state["parts"]["flights"]["positions"]["rows"][0][:, 0].unique()
+    wanted = min(rows, len(ids) - len(flying))
+    if not (wanted and isinstance(selector, BeliefSelector)):
+        return Text("")
+    chosen = selector.select(wanted, step=state["values"]["step"], exclude=flying)
+    reasons = selector.explain(chosen)
+    table = _table("what it would choose next", *(name.replace("_", " ") for name in reasons))
+    for at, row in zip(chosen.tolist(), zip(*reasons.values(), strict=True), strict=True):
+        table.add_row(Text(visible_text(ids[at])), *(f"{value.item():.3g}" for value in row))
+    return table
 
 
 def _facts(
@@ -168,10 +219,7 @@ def _evidence(
     visited = (beliefs.visits > 0).nonzero()[:, 0]
     alpha, beta = beliefs.current(visited)
     best = torch.argsort(alpha + beta, descending=largest, stable=True)[:rows]
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("prompt", no_wrap=True, overflow="ellipsis", max_width=32)
-    for name in ("success", "alpha", "beta", "visits", "last visit"):
-        table.add_column(name, justify="right")
+    table = _table(title, "success", "alpha", "beta", "visits", "last visit")
     for at in best.tolist():
         index, a, b = int(visited[at]), float(alpha[at]), float(beta[at])
         visits, latest = int(beliefs.visits[index]), int(beliefs.latest[index])
@@ -183,4 +231,13 @@ def _evidence(
             f"{visits}",
             f"{latest}",
         )
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A table of prompts, empty."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("prompt", no_wrap=True, overflow="ellipsis", max_width=32)
+    for name in columns:
+        table.add_column(name, justify="right")
     return table

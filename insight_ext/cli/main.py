@@ -50,8 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     inspecting = commands.add_parser("inspect", help="what a checkpoint knows about the pool")
     inspecting.add_argument("checkpoint", type=Path, help="of a trainer, such as last.ckpt")
     inspecting.add_argument(
-        "--rows", type=int, default=5, help="prompts listed by strength of evidence (5)"
+        "--rows", type=int, default=5, help="prompts listed, next ones and by evidence (5)"
     )
+    inspecting.add_argument(
+        "--pool", type=Path, help="the prompts, for strategies that use their texts"
+    )
+    inspecting.add_argument("--strategy", help="import path of your own strategy, to have it asked")
     inspecting.set_defaults(run=_inspect)
 
     curating = commands.add_parser(
@@ -121,7 +125,8 @@ def _inspect(options: argparse.Namespace) -> None:
     need("inspect", "rich")
     from insight_ext.cli.inspect import inspect
 
-    inspect(options.checkpoint, options.rows)
+    pool = None if options.pool is None else PromptPool.from_file(options.pool)
+    inspect(options.checkpoint, options.rows, pool=pool, strategy=options.strategy)
 
 
 def _add_log(command: argparse.ArgumentParser) -> None:

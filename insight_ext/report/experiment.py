@@ -105,13 +105,15 @@ def _notes(experiment: Experiment) -> Iterator[str]:
                 f"{run.name} begins at step {run.groups.step[0]:,}, so it was resumed: give the "
                 "folder above it for the whole run."
             )
-        if run.metrics and Metric.STEP_MS not in run.metrics:
-            yield (
-                f"{run.name} logged no times ({Metric.STEP_MS}), so nothing is shown against "
-                "seconds: they are logged at every log_every_n_steps-th step (10 unless set "
-                "otherwise, 50 with Lightning's own Trainer), and the run has "
-                f"{run.steps:,} steps. Set trainer.log_every_n_steps lower, or train longer."
-            )
+    untimed = [run for run in experiment.runs if run.metrics and Metric.STEP_MS not in run.metrics]
+    if untimed:
+        others = f" and {len(untimed) - 1} others" if len(untimed) > 1 else ""
+        yield (
+            f"{untimed[0].name}{others} logged no times ({Metric.STEP_MS}), so nothing is shown "
+            "against seconds: they are logged at every log_every_n_steps-th step (10 unless set "
+            "otherwise, 50 with Lightning's own Trainer), and the run has "
+            f"{untimed[0].steps:,} steps. Set trainer.log_every_n_steps lower, or train longer."
+        )
 
 
 def _leaves(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

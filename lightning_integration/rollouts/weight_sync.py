@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from insight_ext import ArgumentError, EngineError
+from insight_ext.atomic_file import write_atomically
 from lightning_integration.rollouts.engine import Completion, Sampling
 
 # Largest mean difference of log-probabilities, in nats, between two programs that run the same
@@ -53,9 +54,9 @@ def save_checkpoint(
         if weight.data_ptr() in seen:
             weights[name] = weight.clone()  # the format has no shared tensors
         seen.add(weight.data_ptr())
-    unfinished = folder / "model.unfinished"
-    save_file(weights, unfinished, metadata={"format": "pt"})
-    unfinished.replace(folder / "model.safetensors")
+    write_atomically(
+        folder / "model.safetensors", lambda beside: save_file(weights, beside, {"format": "pt"})
+    )
 
 
 def save_description(

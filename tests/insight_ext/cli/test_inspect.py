@@ -17,7 +17,7 @@ from insight_ext.beliefs.group import Group
 from insight_ext.cli.inspect import inspect
 from insight_ext.cli.main import main
 from insight_ext.filters import VCRL
-from insight_ext.selectors import Selector
+from insight_ext.selectors import InSight, Selector
 
 POOL = PromptPool(Prompt(f"p{i}", f"{i}?", str(i)) for i in range(40))
 
@@ -97,6 +97,43 @@ def test_the_strongest_and_the_weakest_evidence_are_listed(tmp_path, capsys):
     assert len(lines) == weakest + 3
 
 
+def test_what_it_would_choose_next_is_told_with_reasons(tmp_path, capsys):
+    loop = trained(selector_options={"candidate_ratio": None})
+    _, lines = shown(tmp_path / "c.ckpt", content(loop), capsys, "--rows", "3")
+    at = lines.index("what it would choose next")
+    names = lines[at + 1].split()
+    assert names[:3] == ["prompt", "success", "rate"]
+    assert names[-1] == "score"
+    chosen = [dealt.prompt.id for dealt in loop.deal(3)]
+    assert [line.split()[0] for line in lines[at + 2 : at + 5]] == chosen
+
+
+def test_what_needs_the_prompts_is_told_with_them_only(tmp_path, capsys):
+    pool = PromptPool(
+        Prompt(p.id, p.prompt, p.answer, {"kind": "ab"[i % 2]}) for i, p in enumerate(POOL)
+    )
+    loop = SelectionLoop(
+        pool, selector_options={"quota": {"meta": "kind", "shares": {"a": 1, "b": 0}}}
+    )
+    loop.save(tmp_path / "loop.pt")
+    inspect(tmp_path / "loop.pt")
+    assert "give the prompts with --pool" in " ".join(capsys.readouterr().out.split())
+    inspect(tmp_path / "loop.pt", pool=pool)
+    assert "choose next:" not in capsys.readouterr().out
+    with pytest.raises(ArgumentError, match="pool: expected the one of the checkpoint"):
+        inspect(tmp_path / "loop.pt", pool=PromptPool([Prompt("a", "b", "c")]))
+
+
+def test_a_strategy_of_your_own_is_asked_when_you_name_it(tmp_path, capsys):
+    own = f"{__name__}:Own"
+    loop = trained(own)
+    loop.save(tmp_path / "loop.pt")
+    inspect(tmp_path / "loop.pt")
+    assert "give your own strategy with --strategy" in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path / "loop.pt"), "--strategy", own]) == 0
+    assert "choose next:" not in capsys.readouterr().out
+
+
 def test_groups_that_are_out_are_told(tmp_path, capsys):
     data = trained(max_staleness=2)
     facts, _ = shown(tmp_path / "c.ckpt", content(data), capsys)
@@ -120,6 +157,10 @@ def test_the_filter_and_its_memory_are_told(tmp_path, capsys):
 def test_what_else_a_strategy_keeps_is_told(tmp_path, capsys):
     facts, _ = shown(tmp_path / "c.ckpt", content(trained("uniform")), capsys)
     assert facts["strategy"].endswith("half life None, queue of shape (24,)")
+
+
+class Own(InSight):
+    """A strategy that only its import path names."""
 
 
 class Plain(Selector):
