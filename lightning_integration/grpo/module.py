@@ -29,7 +29,7 @@ from lightning_integration.grpo.loss import (
     group_advantages,
     kl_to_reference,
 )
-from lightning_integration.grpo.rewards import Reward, make_reward, score_completions
+from lightning_integration.grpo.rewards import FailureLimit, Reward, make_reward, score_completions
 from lightning_integration.loaders import PromptBatch, PromptLoader
 from lightning_integration.rollouts import (
     Asked,
@@ -91,7 +91,8 @@ class GRPOModule(LightningModule):
             `insight_ext.filters.FILTERS`, a `Filter`, or None for all of them. The callback keeps
             its state in checkpoints. A step whose groups are all filtered out has gradient zero.
         filter_options: the filter's settings, where `filter` is a name.
-        reward_workers, reward_seconds, max_failed: see `rewards.score_completions`.
+        reward_workers, reward_seconds: see `rewards.score_completions`.
+        max_failed: share of the latest 1,000 completions on which the reward may fail.
 
     Logs `loss`, `gradient_norm`, `clip_fraction`, `completion_length`, `frac_truncated`, and in
     validation `val_accuracy` over all held-out prompts and `val_accuracy/KIND` by `meta["kind"]`.
@@ -188,7 +189,7 @@ class GRPOModule(LightningModule):
         self._synced = False
         self.reward = make_reward(reward) if isinstance(reward, str) else reward
         self.reward_workers, self.reward_seconds = reward_workers, reward_seconds
-        self.max_failed = max_failed
+        self.failure_limit = FailureLimit(max_failed)
         self.rollouts = rollouts
         self.max_new_tokens = max_new_tokens
         self.temperature = temperature
@@ -412,7 +413,7 @@ class GRPOModule(LightningModule):
             completions,
             workers=self.reward_workers,
             seconds=self.reward_seconds,
-            max_failed=self.max_failed,
+            limit=self.failure_limit,
         )
         return [math.nan if reward is None else reward for reward in rewards]
 
