@@ -127,12 +127,12 @@ class PromptSelectionCallback(Callback):
         if is_rehearsal(trainer):
             return
         self._fitted.agree()
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsFile):
-                logger.start_training(resumed=self._fitted.step > 0)
         if self.history_every and trainer.loggers:
             folder = trainer.log_dir  # asked of all processes at once
             self._fitted.record(Path(folder or trainer.default_root_dir), self.history_every)
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.start_training(resumed=self._fitted.step > 0)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: PromptBatch, batch_idx: int

@@ -337,9 +337,14 @@ class SelectionLoop(Stateful):
             self._writer.flush()
 
     def record(self, folder: str | Path, every: int = 50) -> None:
-        """Write the history there from now on, see `folder` and `history_every`."""
+        """Write the history there from the present step on, see `folder` and `history_every`.
+
+        Raises:
+            ArgumentError: another loop writes this folder.
+        """
         self.close(finished=False)
         self.folder, self.history_every = Path(folder), every
+        self._open_folder()
 
     def close(self, *, finished: bool = True) -> None:
         """Write the rest of the history and leave the folder to others.
@@ -542,10 +547,9 @@ class SelectionLoop(Stateful):
         return predicted
 
     def _record(self, groups: Sequence[Group], predicted: Tensor) -> None:
-        if self.folder is None or self.ranks.rank:
-            return
+        self._open_folder()
         if self._writer is None:
-            self._writer = RunWriter(self.folder, self.step)
+            return
         if groups:
             self._writer.add_groups(
                 self.step,
@@ -559,6 +563,10 @@ class SelectionLoop(Stateful):
         if self.step % self.history_every == 0:
             self._look(self.step)
             self._writer.flush()
+
+    def _open_folder(self) -> None:
+        if self._writer is None and self.folder is not None and not self.ranks.rank:
+            self._writer = RunWriter(self.folder, self.step)
 
     def _look(self, step: int) -> None:
         """Record the beliefs after this step."""
