@@ -11,8 +11,8 @@ from insight_ext import ArgumentError, PromptPool, SelectionLoop, Selector
 from insight_ext.beliefs.group import Threshold
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.filters import Filter
-from insight_ext.loop.in_flight import check_staleness
 from insight_ext.loop.loop import take_over
+from insight_ext.plugins import whole
 from insight_ext.selectors import given_selector
 from lightning_integration.loaders import PromptBatches, PromptLoader, check_epoch
 from lightning_integration.trainer import (
@@ -69,7 +69,7 @@ class PromptDataModule(LightningDataModule):
         check_epoch(len(self.pool), prompts_per_step, steps_per_epoch)
         if steps_per_epoch is None:
             steps_per_epoch = -(-len(self.pool) // prompts_per_step)
-        check_staleness(max_staleness)
+        max_staleness = whole("max_staleness", max_staleness, 0)
         self.selector = given_selector(selector, selector_options, self.pool, seed)
         self.prompts_per_step, self.steps_per_epoch = prompts_per_step, steps_per_epoch
         self.max_staleness = max_staleness

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from insight_ext import ArgumentError, Prompt, PromptPool, SelectionLoop
 from insight_ext.distributed.ranks import Ranks
+from insight_ext.plugins import whole
 
 
 class PromptBatch(TypedDict):
@@ -88,13 +89,9 @@ class PromptLoader:
 
 def check_epoch(pool_size: int, prompts_per_step: int, steps: int | None) -> None:
     """ArgumentError unless an epoch has a step and a step a batch; None leaves the steps open."""
-    if not 1 <= prompts_per_step <= pool_size:
-        raise ArgumentError(
-            f"prompts_per_step: expected an integer in [1, {pool_size}], the size of the pool, "
-            f"got {prompts_per_step}"
-        )
-    if steps is not None and steps < 1:
-        raise ArgumentError(f"steps_per_epoch: expected at least 1, got {steps}")
+    whole("prompts_per_step", prompts_per_step, 1, pool_size)
+    if steps is not None:
+        whole("steps_per_epoch", steps, 1)
 
 
 class PromptBatches:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -134,6 +134,8 @@ def as_rewards(where: str, rewards: Any) -> tuple[float, ...]:
     """
     values: Iterable[Any] = rewards.tolist() if hasattr(rewards, "tolist") else rewards
     try:
+        if isinstance(values, (str, bytes, Mapping)):
+            raise TypeError
         numbers = tuple(math.nan if value is None else float(value) for value in values)
     except (TypeError, ValueError, OverflowError) as error:
         raise ObservationError(

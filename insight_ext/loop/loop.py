@@ -18,13 +18,14 @@ from insight_ext.data.prompt import Prompt
 from insight_ext.distributed.ranks import Ranks, digest
 from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
 from insight_ext.filters import Filter, given_filter
-from insight_ext.loop.checkpoint import FORMAT, read_file, write_file
-from insight_ext.loop.in_flight import GroupResult, InFlight, check_staleness
+from insight_ext.loop.checkpoint import FORMAT, check_form, read_file, write_file
+from insight_ext.loop.in_flight import GroupResult, InFlight
 from insight_ext.loop.metrics import Totals, group_metrics
+from insight_ext.plugins import plain, whole
 from insight_ext.runs.layout import Metric
 from insight_ext.runs.writer import RunWriter
 from insight_ext.selectors import BeliefSelector, Selector, given_selector
-from insight_ext.state import Stateful, carried
+from insight_ext.state import Stateful, carried, equal
 
 
 class Dealt(NamedTuple):
@@ -124,11 +125,10 @@ class SelectionLoop(Stateful):
         history_every: int = 50,
         ranks: Ranks | None = None,
     ) -> None:
-        for name, value in (("rollouts", rollouts), ("history_every", history_every)):
-            if value < 1:
-                raise ArgumentError(f"{name}: expected at least 1, got {value}")
+        rollouts, seed = whole("rollouts", rollouts, 1), whole("seed", seed, 0, 2**64 - 1)
+        history_every = whole("history_every", history_every, 1)
+        max_staleness = whole("max_staleness", max_staleness, 0)
         success_threshold = check_threshold(success_threshold)
-        check_staleness(max_staleness)
         self.pool = pool
         self.rollouts, self.success_threshold = rollouts, success_threshold
         self.partial_credit = partial_credit
@@ -137,7 +137,7 @@ class SelectionLoop(Stateful):
             self._check_partial_credit()
         self._totals = Totals(success_threshold)
         self.filter = given_filter(filter, filter_options)
-        self._made = {"selector": selector, "options": dict(selector_options or {})}
+        self._made = {"selector": selector, "options": plain(selector_options or {})}
         take_over("selector", self.selector, "rollouts", rollouts)
         self.max_staleness = max_staleness
         self.folder = None if folder is None else Path(folder)
@@ -196,11 +196,8 @@ class SelectionLoop(Stateful):
 
         Cost: that of the selector; a microsecond or two for each prompt on top.
         """
-        step = self.step if step is None else step
-        if not 1 <= k <= len(self.pool):
-            raise ArgumentError(f"k: expected an integer in [1, {len(self.pool)}], got {k}")
-        if step < self.step:
-            raise ArgumentError(f"step: expected {self.step} or a later one, got {step}")
+        step = whole("step", self.step if step is None else step, self.step)
+        k = whole("k", k, 1, len(self.pool))
         if not self._agreed:
             self.agree()
         start = perf_counter()
@@ -221,12 +218,7 @@ class SelectionLoop(Stateful):
         Raises:
             ArgumentError: a position outside the pool; nothing was dealt.
         """
-        chosen = [int(index) for index in indices]
-        for index in chosen:
-            if not 0 <= index < len(self.pool):
-                raise ArgumentError(
-                    f"indices: expected positions in a pool of {len(self.pool)}, got {index}"
-                )
+        chosen = [whole("indices", index, 0, len(self.pool) - 1) for index in indices]
         return self._put(chosen, self.step if step is None else step)
 
     def report(
@@ -268,11 +260,12 @@ class SelectionLoop(Stateful):
         Raises:
             ObservationError: a position outside the pool, rewards as in `report`.
         """
-        if not 0 <= index < len(self.pool):
+        try:
+            index = whole("index", index, 0, len(self.pool) - 1)
+        except ArgumentError as error:
             raise ObservationError(
-                f"index: expected a position in a pool of {len(self.pool)}, got {index}; nothing "
-                "was taken in"
-            )
+                f"{error}: not a position in the pool; nothing was taken in"
+            ) from error
         numbers = as_rewards(f"prompt {self.pool[index].id!r}", rewards)
         self._others.append(Group(index, numbers, version=self.step))
 
@@ -580,7 +573,7 @@ class SelectionLoop(Stateful):
 
     def _say_what_differs(self, told: Mapping[str, Any]) -> None:
         for name, value in self._told().items():
-            if told.get(name) != value:
+            if not equal(told.get(name), value):
                 warnings.warn(
                     f"{name}: {told.get(name)} in the checkpoint, {value} from here on",
                     stacklevel=3,
@@ -593,11 +586,12 @@ class SelectionLoop(Stateful):
                 "the checkpoint holds no beliefs: expected one written with a SelectionLoop; to "
                 "start from its weights alone, load them into the model and train without it"
             )
-        if state["format"] != FORMAT:
+        if type(state["format"]) is not int or state["format"] != FORMAT:
             raise CheckpointError(
                 f"the checkpoint's beliefs have format {state['format']}: expected {FORMAT}; "
                 "resume with the version that wrote it"
             )
+        check_form(state)
         found = digest({name: part for name, part in state.items() if name != "digest"})
         if found != state.get("digest"):
             raise CheckpointError(
@@ -605,7 +599,7 @@ class SelectionLoop(Stateful):
                 f"{state.get('digest')}, got {found}; take another checkpoint"
             )
         fitting, change = state, None
-        if state["pool"]["fingerprint"] != self.pool.fingerprint:
+        if state["pool"].get("fingerprint") != self.pool.fingerprint:
             change = PoolChange(state["pool"], self.pool)
             fitting = carried(state, super().state_dict(), change)
         super().check_state(fitting)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.errors import ArgumentError
+from insight_ext.plugins import whole
 from insight_ext.selectors.quota import Quota
 from insight_ext.state import Names, Stateful
 
@@ -142,11 +143,8 @@ class Selector(Stateful, ABC):
     takes_parts: bool = False
 
     def __init__(self, pool_size: int, *, seed: int = 0) -> None:
-        if pool_size < 1:
-            raise ArgumentError(f"pool_size: expected at least one prompt, got {pool_size}")
-        if seed < 0:
-            raise ArgumentError(f"seed: expected a non-negative integer, got {seed}")
-        self.pool_size, self.seed = pool_size, seed
+        self.pool_size = whole("pool_size", pool_size, 1)
+        self.seed = whole("seed", seed, 0, 2**64 - 1)
 
     @abstractmethod
     def select(self, k: int, *, step: int, exclude: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -428,14 +429,15 @@ def test_a_loop_killed_at_random_moments_deals_what_the_uninterrupted_one_deals(
     covered = 0
     for at in (7, 20, 33):
         run = start(tmp_path / "killed")
-        lines = [run.stdout.readline().rstrip("\n") for _ in range(at)]
+        lines = [run.stdout.readline() for _ in range(at)]
         run.kill()
-        run.stdout.close()
+        lines += run.stdout.readlines()
         assert run.wait() == -signal.SIGKILL
-        begin = int(lines[0].split()[0])
+        whole_lines = [line.rstrip("\n") for line in lines if line.endswith("\n")]
+        begin = int(whole_lines[0].split()[0])
         assert begin <= covered
-        assert lines == expected[begin : begin + at]
-        covered = begin + at
+        assert whole_lines == expected[begin : begin + len(whole_lines)]
+        covered = begin + len(whole_lines)
     last = start(tmp_path / "killed")
     rest = last.stdout.read().splitlines()
     assert last.wait() == 0
@@ -451,3 +453,34 @@ def test_nothing_is_warned_of_in_an_ordinary_run():
         loop = loop_of()
         for _ in range(5):
             one_step(loop)
+
+
+@pytest.mark.parametrize("value", [1.7, True, "3", None, -1, float("nan"), torch.tensor(0.5)])
+def test_what_is_no_whole_number_is_refused_before_anything_is_dealt(value):
+    for name in ("rollouts", "seed", "max_staleness", "history_every"):
+        with pytest.raises(ArgumentError, match=f"{name}: expected a whole number"):
+            loop_of(**{name: value})
+    loop = loop_of()
+    for call in (loop.deal, lambda v: loop.deal_these([v]), lambda v: loop.observe(v, [1.0])):
+        with pytest.raises((ArgumentError, ObservationError), match="expected a whole number"):
+            call(value)
+    assert not loop.in_flight
+
+
+def test_a_text_is_no_list_of_rewards():
+    loop = loop_of()
+    (dealt,) = loop.deal(1)
+    with pytest.raises(ObservationError, match="expected a list of rewards, .* got '11'"):
+        loop.report(dealt.group, "11")
+
+
+def test_settings_of_numpy_are_saved_as_plain_numbers(tmp_path):
+    options = {"decay": np.float64(0.5), "exploration": np.float32(0.25)}
+    numbers = {"seed": np.int64(3), "rollouts": np.int32(K), "success_threshold": np.float32(0.5)}
+    first = loop_of(selector_options=options, **numbers)
+    one_step(first)
+    first.save(tmp_path / "loop.pt")
+    plain = {"decay": 0.5, "exploration": 0.25}
+    second = loop_of(selector_options=plain, seed=3, success_threshold=0.5)
+    second.load(tmp_path / "loop.pt")
+    assert one_step(second) == one_step(first)

@@ -347,7 +347,7 @@ def test_a_half_life_is_taken(name):
     [
         ({"exploration": 1.5}, "exploration: expected a share in"),
         ({"half_life": 0.0}, "half_life: expected a positive"),
-        ({"seed": -1}, "seed: expected a non-negative"),
+        ({"seed": -1}, "seed: expected a whole number"),
     ],
 )
 @NAMES
