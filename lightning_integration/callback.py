@@ -11,10 +11,11 @@ from insight_ext.beliefs.group import Threshold
 from insight_ext.filters import Filter
 from insight_ext.runs.layout import Metric
 from lightning_integration.datamodule import PromptDataModule
-from lightning_integration.loaders import PromptBatch
+from lightning_integration.loaders import PromptBatch, prompt_loader, with_prompts
 from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.outputs import report
 from lightning_integration.trainer import (
+    PACKAGE,
     Callback,
     LightningModule,
     Trainer,
@@ -34,7 +35,8 @@ class PromptSelectionCallback(Callback):
     `SelectionLoop`, ends the loop's step, and logs. It saves the loop in checkpoints; a run resumed
     from one selects what the uninterrupted run would have selected.
 
-    Train with `PromptDataModule`. `training_step` returns a dict with
+    Train with `PromptDataModule`; its loader may be one of several (a dict of loaders).
+    `training_step` returns a dict with
 
     * `rewards`: float tensor of shape (B, K), K rollouts for each of the batch's B prompts in the
       batch's order; NaN for an answer that could not be scored;
@@ -92,6 +94,12 @@ class PromptSelectionCallback(Callback):
         """Make the loop; see to it that a wrong checkpoint is refused before it is used."""
         if stage != "fit":
             return
+        if not isinstance(trainer, Trainer):
+            raise ArgumentError(
+                f"PromptSelectionCallback: expected the Trainer of {PACKAGE}, which was imported "
+                f"when lightning_integration was, got that of {type(trainer).__module__}; import "
+                "one of the two packages alone, and before lightning_integration"
+            )
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, PromptDataModule):
             raise ArgumentError(
@@ -149,9 +157,11 @@ class PromptSelectionCallback(Callback):
         batch_idx: int,
     ) -> None:
         """Report, end the step and, if it is time, log it."""
-        loop = self._fitted
+        loop, batch = self._fitted, with_prompts(batch)
         if is_rehearsal(trainer):
-            report(outputs, batch, trainer.train_dataloader.loop)
+            loader = prompt_loader(trainer.train_dataloader)
+            assert loader is not None, "this batch came from it"
+            report(outputs, batch, loader.loop)
             return
         metrics = loop.end_step(lambda: report(outputs, batch, loop))
         seconds = perf_counter() - self._step_started + 1e-3 * metrics[Metric.SELECTION_MS.value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.datamodule import PromptDataModule
 from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.trainer import PACKAGE, LightningModule, Trainer, loggers
+from lightning_integration.yaml_file import check_yaml
 
 cli = import_module(f"{PACKAGE}.cli")
 
@@ -102,6 +104,11 @@ def main(arguments: list[str] | None = None) -> int:
     from lightning_integration.grpo.module import GRPOModule
 
     try:
+        given = sys.argv[1:] if arguments is None else arguments
+        for option, value in pairwise([*given, ""]):
+            name, _, text = option.partition("=")
+            if name in ("--config", "-c"):
+                check_yaml(text or value)
         SelectionCLI(
             GRPOModule,
             PromptDataModule,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +151,17 @@ class PromptDataModule(LightningDataModule):
         return ranks
 
     def transfer_batch_to_device(
-        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
-    ) -> dict[str, Any]:
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
         """Move `indices`; Lightning's own transfer refuses frozen objects such as `Prompt`."""
-        return {**batch, "indices": batch["indices"].to(device)}
+        if not isinstance(batch, Mapping):
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        if "indices" in batch and "prompts" in batch:
+            return {**batch, "indices": batch["indices"].to(device)}
+        return {  # of a dict of loaders
+            name: self.transfer_batch_to_device(part, device, dataloader_idx)
+            for name, part in batch.items()
+        }
 
 
 def _pool(pool: PromptPool | str | Path) -> PromptPool:

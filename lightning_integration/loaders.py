@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, TypedDict
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from insight_ext import ArgumentError, Prompt, PromptPool, SelectionLoop
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.plugins import whole
+
+PARTS = {"indices", "groups", "prompts", "step"}
 
 
 class PromptBatch(TypedDict):
@@ -25,6 +27,33 @@ class PromptBatch(TypedDict):
     groups: Tensor
     prompts: list[Prompt]
     step: int
+
+
+def with_prompts(batch: Any) -> Any:
+    """The part with prompts of what a dict of loaders deals; it may lie as deep as it likes.
+
+    Example:
+        >>> batch = {"indices": [], "groups": [], "prompts": [], "step": 3}
+        >>> with_prompts({"supervised": [1.0], "chosen": batch})["step"]
+        3
+    """
+    return _first(batch, lambda part: isinstance(part, Mapping) and part.keys() >= PARTS) or batch
+
+
+def prompt_loader(loaders: Any) -> PromptLoader | None:
+    """The loader of prompts among a trainer's training loaders."""
+    found: PromptLoader | None = _first(loaders, lambda part: isinstance(part, PromptLoader))
+    return found
+
+
+def _first(parts: Any, fits: Callable[[Any], bool]) -> Any:
+    if fits(parts):
+        return parts
+    if isinstance(parts, Mapping):
+        parts = list(parts.values())
+    if not isinstance(parts, (list, tuple)):
+        return None
+    return next((found for part in parts if (found := _first(part, fits)) is not None), None)
 
 
 class PromptLoader:

@@ -40,6 +40,7 @@ from insight_ext.selectors import check_selector
 from insight_ext.simulate import trainable_arms
 from lightning_integration.demo.tasks import make_pools
 from lightning_integration.demo.warm_start import WarmStart, model_folder
+from lightning_integration.yaml_file import check_yaml
 
 WIDTH = 80
 PATIENCE = 20.0  # seconds for a run to end by itself
@@ -126,6 +127,7 @@ def read_settings(path: Path) -> Settings:
     Raises:
         ArgumentError: no such file, not YAML, not the keys of `Settings`, or not a value of one.
     """
+    check_yaml(path)
     try:
         values = yaml.safe_load(path.read_text())
         return Settings(**values | {"warm_start": WarmStart(**values["warm_start"])})

@@ -30,7 +30,7 @@ from lightning_integration.grpo.loss import (
     kl_to_reference,
 )
 from lightning_integration.grpo.rewards import FailureLimit, Reward, make_reward, score_completions
-from lightning_integration.loaders import PromptBatch, PromptLoader
+from lightning_integration.loaders import PromptBatch, prompt_loader
 from lightning_integration.rollouts import (
     Asked,
     RolloutEngine,
@@ -262,11 +262,11 @@ class GRPOModule(LightningModule):
             rollouts, rewards = roll_out(batch["prompts"], self.rollouts)
             outputs, metrics = {"rewards": rewards}, length_metrics([rollouts])
         else:
-            loader = self.trainer.train_dataloader
-            if not isinstance(loader, PromptLoader):
+            loader = prompt_loader(self.trainer.train_dataloader)
+            if loader is None:
                 raise ArgumentError(
                     "filter: expected the trainer's data loader to be PromptDataModule's own, "
-                    f"which deals further prompts, got a {type(loader).__name__}; train without a "
+                    "which deals further prompts, found none; train without a "
                     "filter, or with datamodule=PromptDataModule(...)"
                 )
             # A rehearsal must leave nothing behind, in the filter neither.
