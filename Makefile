@@ -15,13 +15,24 @@ TORCH  ?= torch==2.13.0
 VLLM   := .venv-vllm
 # TRL likewise.
 TRL    := .venv-trl
+# Trinity-RFT likewise.
+TRINITY := .venv-trinity
 DOCS   := .venv-docs
 CONFIG ?= configs/addition.yaml
 SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
 FUZZ   ?= 60
 
-.PHONY: train test lint types tests test-vllm bench-vllm test-trl bench-trl sanitize bench docs lock clean FORCE
+# What is attacked with real processes, by existing tests.
+ATTACKED := tests/insight_ext/kernel/test_hostile.py tests/insight_ext/data/test_malformed.py \
+    tests/lightning_integration/test_kill.py tests/lightning_integration/test_checkpoint.py \
+    tests/lightning_integration/test_yaml_file.py tests/lightning_integration/grpo/test_rewards.py \
+    tests/lightning_integration/grpo/test_scorer_pool.py \
+    tests/lightning_integration/rollouts/test_http_client.py \
+    tests/lightning_integration/rollouts/test_checks.py \
+    tests/lightning_integration/demo/test_experiment.py
+
+.PHONY: train test lint types tests test-vllm bench-vllm test-trl bench-trl test-trinity sanitize attack bench evidence docs lock clean FORCE
 
 train: $(VENV)/.built
 	$(BIN)/python -m lightning_integration.demo.experiment --config $(CONFIG)
@@ -52,6 +63,10 @@ test-trl: $(TRL)/.built
 bench-trl: $(TRL)/.built
 	$(TRL)/bin/python -m benchmarks.bench_trl
 
+# Chosen prompts in the data path of the real Trinity-RFT.
+test-trinity: $(TRINITY)/.built
+	$(TRINITY)/bin/python -m pytest tests/trinity
+
 # The CPU kernel alone, without Python: each sanitizer, with FUZZ seconds of random inputs, and a pool
 # past 2^31.
 sanitize:
@@ -64,6 +79,16 @@ sanitize:
 docs: $(DOCS)/.built
 	$(DOCS)/bin/mkdocs build --strict --quiet
 
+# GRPO on a pretrained model: hours on two cores. A finished run is not made again.
+evidence: $(VENV)/.evidence
+	$(BIN)/python -m benchmarks.evidence --task arithmetic
+	$(BIN)/python -m benchmarks.evidence --task sorting
+
+# Hostile input by the thousand, then the tests with real processes, servers and kills.
+attack: $(VENV)/.built
+	$(BIN)/python -m benchmarks.attack
+	$(BIN)/python -m pytest $(ATTACKED)
+
 bench: $(VENV)/.built
 	$(BIN)/python -m benchmarks
 
@@ -72,6 +97,10 @@ $(VENV)/.built: pyproject.toml constraints.txt $(VENV)/.cuda $(SOURCES)
 	$(BIN)/python $(PIP) $(LOCKED) constraints.txt
 	$(BIN)/python $(PIP) $(TORCH)
 	$(BIN)/python $(PIP) --no-build-isolation --editable '.[dev]'
+	touch $@
+
+$(VENV)/.evidence: $(VENV)/.built constraints-evidence.txt
+	$(BIN)/python $(PIP) $(LOCKED) constraints-evidence.txt
 	touch $@
 
 $(VLLM)/.built: pyproject.toml constraints-vllm.txt $(SOURCES)
@@ -88,6 +117,13 @@ $(TRL)/.built: pyproject.toml constraints-trl.txt $(SOURCES)
 	$(TRL)/bin/python $(PIP) --no-build-isolation --editable '.[trl]'
 	touch $@
 
+$(TRINITY)/.built: pyproject.toml constraints-trinity.txt $(SOURCES)
+	test -x $(TRINITY)/bin/python || $(PYTHON) -m venv $(TRINITY)
+	$(TRINITY)/bin/python $(PIP) $(LOCKED) constraints-trinity.txt
+	$(TRINITY)/bin/python $(PIP) $(TORCH)
+	$(TRINITY)/bin/python $(PIP) --no-build-isolation --editable .
+	touch $@
+
 $(DOCS)/.built: constraints-docs.txt
 	test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
 	$(DOCS)/bin/python $(PIP) $(LOCKED) constraints-docs.txt
@@ -95,8 +131,8 @@ $(DOCS)/.built: constraints-docs.txt
 
 # The hashes of every file of a release, after a version was changed. Needs uv.
 lock:
-	for file in constraints.txt constraints-vllm.txt constraints-trl.txt \
-	    constraints-docs.txt; do \
+	for file in constraints.txt constraints-vllm.txt constraints-trl.txt constraints-trinity.txt \
+	    constraints-docs.txt constraints-evidence.txt; do \
 	    uv pip compile --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
 	        --no-annotate --no-header $$file --output-file $$file || exit 1; done
 

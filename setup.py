@@ -38,8 +38,9 @@ class CMakeBuild(build_ext):
             str(folder),
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
-            f"-DINSIGHT_VERSION={self.distribution.get_version()}",
+            "-DINSIGHT_PYTHON=ON",
             f"-DINSIGHT_CUDA={os.environ.get('INSIGHT_CUDA', 'AUTO')}",
+            f"-DINSIGHT_WERROR={os.environ.get('INSIGHT_WERROR', 'OFF')}",
         ]
         if ninja is not None:
             configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]

@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from benchmarks import bench_select, bench_selectors, plot, table
 from benchmarks.timing import RESULTS, Figure, record
+from insight_ext.progress import Progress
+
+Work = tuple[str, Callable[[], list[Figure]]]
 
 
-def measure(quick: bool) -> list[Figure]:
-    threads = bench_select.THREADS
-    figures: list[Figure] = []
+def work(quick: bool) -> Iterator[Work]:
+    """What to measure: what it is called, and the call."""
+    threads, select = bench_select.THREADS, bench_select
     sizes = (1_000, 100_000, 1_000_000, 10_000_000) if quick else (
         1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000
     )  # fmt: skip
     for n in sizes:
         for pool in ("settled", "unseen", "half unseen"):
             for count in sorted({1, threads}):
-                figures += bench_select.against_the_sum(n, min(256, n // 10), pool, count)
+                called = f"{n:,} prompts, {pool}, {count} threads"
+                yield called, partial(select.against_the_sum, n, min(256, n // 10), pool, count)
     for k in (64, 4_096, 65_536):
-        figures += bench_select.against_the_sum(1_000_000, k, "settled", threads)
+        yield f"k = {k:,}", partial(select.against_the_sum, 1_000_000, k, "settled", threads)
     for rollouts in (1, 16):
-        figures += bench_select.against_the_sum(1_000_000, 256, "settled", threads, rollouts)
+        call = partial(select.against_the_sum, 1_000_000, 256, "settled", threads, rollouts)
+        yield f"{rollouts} rollouts", call
     for rollouts in (1, 8, 16):
-        figures += bench_select.scores(1_000_000, rollouts, threads)
-    figures += bench_select.against_peers(1_000_000, 256)
-    figures += bench_select.incremental(10_000_000, 256, 256)
+        yield f"scores, {rollouts} rollouts", partial(select.scores, 1_000_000, rollouts, threads)
+    yield "other ways", partial(select.against_peers, 1_000_000, 256)
+    yield "a pool's index", partial(select.incremental, 10_000_000, 256, 256)
     for n in (10_000, 1_000_000, 10_000_000):
-        figures += bench_select.training_step(n, 256, threads)
-    figures += bench_selectors.steps(1_000_000, 256)
-    figures += bench_select.extra_memory(10_000_000 if quick else 100_000_000, 4_096)
+        yield f"a training step, {n:,} prompts", partial(select.training_step, n, 256, threads)
+    yield "strategies", partial(bench_selectors.steps, 1_000_000, 256)
+    n = 10_000_000 if quick else 100_000_000
+    yield "memory", partial(select.extra_memory, n, 4_096)
+
+
+def measure(quick: bool) -> list[Figure]:
+    figures: list[Figure] = []
+    todo = list(work(quick))
+    progress = Progress("bench", len(todo), "measurements")
+    for done, (called, call) in enumerate(todo):
+        progress.update(done, called)
+        figures += call()
+    progress.update(len(todo))
     return figures
 
 
@@ -43,7 +62,11 @@ def main() -> None:
         print(table.tables(lines))
         print(f"\nplot in {plot.draw(lines)}")
         return
-    figures = measure(asked.quick)
+    try:
+        figures = measure(asked.quick)
+    except KeyboardInterrupt:
+        print("\nbench: stopped; results/ is as it was", file=sys.stderr)
+        raise SystemExit(130) from None
     print(f"{'what':34} {'pool':12} {'N':>11} {'k':>6} {'K':>3} {'thr':>3} {'median ms':>11} /sum")
     for f in figures:
         ratio = "" if f.ratio_to_sum is None else f"{f.ratio_to_sum:.2f}"

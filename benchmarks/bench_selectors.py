@@ -14,7 +14,7 @@ from insight_ext.selectors import SELECTORS, make_selector
 from insight_ext.selectors.base import BeliefSelector
 
 # What the predictors are given: an embedding, or a handful of numbers about a prompt.
-FEATURES = {"gps": 64, "insight_prior": 8}
+FEATURES = {"gps": 64}
 WARM_UP = 5
 IN_FLIGHT = 2_048
 

@@ -1,161 +1,200 @@
-// The extension module: addresses and sizes in, an outcome code out. ops.py checks what it is given
-// for people; the back ends check for themselves whatever could harm (check.h).
+// insight.h for Python: addresses in, exceptions of insight_ext.errors out.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
 #include <vector>
 
-#include "bindings.h"
-#include "cpu/cpu.h"
-#include "cpu/draw.h"
-#include "cpu/pool_index.h"
+#include "insight.h"
 
 namespace py = pybind11;
-using namespace insight;
-
-#ifdef INSIGHT_WITH_CUDA
-void bind_cuda(py::module_ module);
-#endif
+using namespace pybind11::literals;
 
 namespace {
 
-cpu::Settings cpu_settings(int threads, int instruction_set) {
-  cpu::Settings settings;
-  settings.threads = threads;
-  if (instruction_set != -1) {
-    settings.instruction_set = static_cast<cpu::InstructionSet>(instruction_set);
+template <class T>
+T* at(uintptr_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+// Kind, parameters, seed and draw.
+using Score = std::tuple<int64_t, std::vector<double>, uint64_t, uint64_t>;
+// Addresses of alpha and beta, size and first.
+using Beliefs = std::tuple<uintptr_t, uintptr_t, int64_t, int64_t>;
+// Address, elements and whether it is a mask.
+using Subset = std::optional<std::tuple<uintptr_t, int64_t, bool>>;
+
+insight_subset as_subset(const Subset& given) {
+  if (!given) return {INSIGHT_ABSENT, nullptr, 0};
+  const auto& [address, size, is_mask] = *given;
+  return {is_mask ? INSIGHT_MASK : INSIGHT_LIST, at<const void>(address), size};
+}
+
+insight_request as_request(const Score& score, const Beliefs& beliefs, const Subset& candidates,
+                           const Subset& exclude, int64_t k, uint64_t seed, bool sorted) {
+  const auto& [kind, parameters, score_seed, draw] = score;
+  const auto& [alpha, beta, size, first] = beliefs;
+  insight_request request{sizeof(request),
+                          {kind, static_cast<int64_t>(parameters.size()), {}, score_seed, draw},
+                          {at<const float>(alpha), at<const float>(beta), size, first},
+                          as_subset(candidates),
+                          as_subset(exclude),
+                          k,
+                          seed,
+                          sorted};
+  std::copy_n(parameters.begin(), std::min<size_t>(parameters.size(), INSIGHT_MOST_PARAMETERS),
+              request.score.parameters);
+  return request;
+}
+
+insight_result as_result(uintptr_t indices, uintptr_t scores, uintptr_t outcome,
+                         uintptr_t workspace, int64_t workspace_bytes) {
+  return {sizeof(insight_result), at<int64_t>(indices),   at<float>(scores),
+          at<insight_outcome>(outcome), at<void>(workspace), workspace_bytes};
+}
+
+// A place and the names that it points to.
+struct Place {
+  const std::string device;
+  const std::optional<std::string> instruction_set;
+  const std::vector<std::pair<std::string, int64_t>> tuning;
+  std::vector<insight_setting> settings;
+  insight_place place;
+
+  Place(const std::string& device, int64_t index, uintptr_t stream, int64_t threads,
+        const std::optional<std::string>& instruction_set,
+        const std::vector<std::pair<std::string, int64_t>>& tuning)
+      : device(device), instruction_set(instruction_set), tuning(tuning) {
+    for (const auto& [name, value] : this->tuning) settings.push_back({name.c_str(), value});
+    place = {sizeof(place),
+             this->device.c_str(),
+             index,
+             at<void>(stream),
+             threads,
+             instruction_set ? this->instruction_set->c_str() : nullptr,
+             settings.data(),
+             static_cast<int64_t>(settings.size())};
   }
-  return settings;
-}
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+};
 
-py::tuple as_tuple(const Outcome& outcome) {
-  return py::make_tuple(static_cast<int>(outcome.code), outcome.where);
-}
-
-py::tuple cpu_score(int64_t kind, const std::vector<double>& parameters, uint64_t score_seed,
-                    uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size, int64_t first,
-                    uintptr_t scores, int threads, int instruction_set) {
-  Outcome outcome;
+// Makes the call, which may take long, and raises what it ended in.
+template <class Call>
+void raise_for(int64_t first, const Call& call) {
+  insight_outcome outcome;
   {
     py::gil_scoped_release released;
-    outcome = cpu::score(any_score(kind, parameters, score_seed, draw),
-                         {at<const float>(alpha), at<const float>(beta), size, first},
-                         cpu_settings(threads, instruction_set), at<float>(scores));
+    outcome = call();
   }
-  return as_tuple(outcome);
+  if (outcome.code == INSIGHT_DONE) return;
+  const auto raise = [](const char* type, auto... arguments) {
+    const py::object error = py::module_::import("insight_ext.errors").attr(type)(arguments...);
+    PyErr_SetObject(py::type::handle_of(error).ptr(), error.ptr());
+    throw py::error_already_set();
+  };
+  const char* const message = insight_message();
+  if (outcome.code == INSIGHT_NO_MEMORY) throw std::bad_alloc();
+  if (outcome.code == INSIGHT_BAD_BELIEF) raise("BeliefError", message, first + outcome.where);
+  if (outcome.code == INSIGHT_CHANGED) raise("BeliefError", message);
+  if (outcome.code == INSIGHT_BAD_DEVICE) raise("DeviceError", message);
+  raise("ArgumentError", message);
 }
 
-py::tuple cpu_select_top_k(int64_t kind, const std::vector<double>& parameters, uint64_t score_seed,
-                           uint64_t draw, uintptr_t alpha, uintptr_t beta, int64_t size,
-                           int64_t first, int64_t k, uint64_t seed, bool sorted, uintptr_t candidates,
-                           int64_t candidates_size, uintptr_t candidate_mask, uintptr_t excluded,
-                           int64_t excluded_size, uintptr_t exclusion_mask, uintptr_t indices,
-                           uintptr_t scores, int threads, int instruction_set,
-                           const std::vector<int64_t>& tuning) {
-  Outcome outcome;
-  {
+class Index {
+ public:
+  Index(const insight_request& request, const Place& place) : first_(request.beliefs.first) {
+    raise_for(first_, [&] { return insight_index_new(&request, &place.place, &index_); });
+  }
+  ~Index() { insight_index_free(index_); }
+  Index(const Index&) = delete;
+  Index& operator=(const Index&) = delete;
+
+  void rebuild() {
+    raise_for(first_, [&] { return insight_index_rebuild(index_); });
+  }
+  void update(const Subset& changed) {
+    const insight_subset subset = as_subset(changed);
+    raise_for(first_, [&] { return insight_index_update(index_, &subset); });
+  }
+  void select(int64_t k, bool sorted, const Subset& exclude, const insight_result& result) {
+    const insight_subset subset = as_subset(exclude);
+    raise_for(first_, [&] { return insight_index_select(index_, k, sorted, &subset, &result); });
+  }
+  int64_t visited() const {
     py::gil_scoped_release released;
-    cpu::Settings settings = cpu_settings(threads, instruction_set);
-    expect(tuning.empty() || tuning.size() == 4, "tuning", "4 numbers", tuning.size());
-    if (!tuning.empty()) {
-      settings.tuning.block = tuning[0];
-      settings.tuning.least_per_thread = tuning[1];
-      settings.tuning.sample_rank = tuning[2];
-      settings.tuning.capacity = tuning[3];
-    }
-    const Eligible eligible{at<const int64_t>(candidates), candidates_size,
-                            at<const bool>(candidate_mask), at<const int64_t>(excluded),
-                            excluded_size, at<const bool>(exclusion_mask)};
-    outcome = cpu::select_top_k(any_score(kind, parameters, score_seed, draw),
-                                {at<const float>(alpha), at<const float>(beta), size, first}, eligible,
-                                {k, seed, sorted}, settings,
-                                {at<int64_t>(indices), at<float>(scores)});
+    return insight_index_visited(index_);
   }
-  return as_tuple(outcome);
-}
 
-py::tuple cpu_merge_top_k(uintptr_t part_indices, uintptr_t part_scores, int64_t count, int64_t k,
-                          uint64_t seed, bool sorted, uintptr_t indices, uintptr_t scores) {
-  Outcome outcome;
-  {
-    py::gil_scoped_release released;
-    outcome = cpu::merge_top_k({at<int64_t>(part_indices), at<float>(part_scores)}, count,
-                               {k, seed, sorted}, {at<int64_t>(indices), at<float>(scores)});
-  }
-  return as_tuple(outcome);
-}
+ private:
+  const int64_t first_;
+  insight_index* index_ = nullptr;
+};
 
-py::tuple index_select(cpu::PoolIndex& index, int64_t k, bool sorted, uintptr_t excluded,
-                       int64_t excluded_size, uintptr_t indices, uintptr_t scores) {
-  Outcome outcome;
-  {
-    py::gil_scoped_release released;
-    outcome = index.select(k, sorted, at<const int64_t>(excluded), excluded_size,
-                           {at<int64_t>(indices), at<float>(scores)});
-  }
-  return as_tuple(outcome);
-}
-
-py::tuple index_rebuild(cpu::PoolIndex& index) {
-  Outcome outcome;
-  {
-    py::gil_scoped_release released;
-    outcome = index.rebuild();
-  }
-  return as_tuple(outcome);
-}
-
-py::tuple index_update(cpu::PoolIndex& index, uintptr_t indices, int64_t count) {
-  Outcome outcome;
-  {
-    py::gil_scoped_release released;
-    outcome = index.update(at<const int64_t>(indices), count);
-  }
-  return as_tuple(outcome);
-}
-
-int64_t index_visited(const cpu::PoolIndex& index) {
-  py::gil_scoped_release released;
-  return index.visited();
-}
-
-void as_argument_error(std::exception_ptr error) {
-  try {
-    if (error) std::rethrow_exception(error);
-  } catch (const ArgumentError& mistake) {
-    const py::object type = py::module_::import("insight_ext.errors").attr("ArgumentError");
-    py::set_error(type, mistake.what());
-  }
+std::vector<std::string> names(const char* (*name)(int64_t)) {
+  std::vector<std::string> all;
+  while (const char* const next = name(static_cast<int64_t>(all.size()))) all.push_back(next);
+  return all;
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
-  py::register_local_exception_translator(&as_argument_error);
-  py::module_ cpu_module = module.def_submodule("cpu");
-  cpu_module.def("score", &cpu_score);
-  cpu_module.def("select_top_k", &cpu_select_top_k);
-  cpu_module.def("merge_top_k", &cpu_merge_top_k);
-  cpu_module.def("draw_distinct", [](int64_t size, int64_t count, uint64_t seed, uint64_t draw,
-                                     uintptr_t drawn) {
-    cpu::draw_distinct(size, count, seed, draw, at<int64_t>(drawn));
+  py::class_<insight_request>(module, "Request")
+      .def(py::init(&as_request), "score"_a = Score{}, "beliefs"_a = Beliefs{}, "candidates"_a = py::none(), "exclude"_a = py::none(), "k"_a = 0,
+           "seed"_a = 0, "sorted"_a = true);
+  py::class_<Place>(module, "Place")
+      .def(py::init<const std::string&, int64_t, uintptr_t, int64_t,
+                    const std::optional<std::string>&,
+                    const std::vector<std::pair<std::string, int64_t>>&>(),
+           "device"_a = "cpu", "index"_a = 0, "stream"_a = 0, "threads"_a = 0,
+           "instruction_set"_a = py::none(), "tuning"_a = py::tuple());
+  py::class_<insight_result>(module, "Result")
+      .def(py::init(&as_result), "indices"_a = 0, "scores"_a = 0, "outcome"_a = 0,
+           "workspace"_a = 0, "workspace_bytes"_a = 0);
+  module.def("score_all", [](const insight_request& request, const Place& place,
+                             const insight_result& result) {
+    raise_for(request.beliefs.first,
+              [&] { return insight_score_all(&request, &place.place, &result); });
   });
-  cpu_module.def("best_instruction_set",
-                 [] { return static_cast<int>(cpu::best_instruction_set()); });
-  py::class_<cpu::PoolIndex>(cpu_module, "PoolIndex")
-      .def(py::init([](int64_t kind, const std::vector<double>& parameters, uintptr_t alpha,
-                       uintptr_t beta, int64_t size, uint64_t seed, int threads,
-                       int instruction_set) {
-        return std::make_unique<cpu::PoolIndex>(
-            any_score(kind, parameters, 0, 0),
-            Beliefs{at<const float>(alpha), at<const float>(beta), size}, seed,
-            cpu_settings(threads, instruction_set));
-      }))
-      .def("rebuild", &index_rebuild)
-      .def("update", &index_update)
-      .def("select", &index_select)
-      .def("visited", &index_visited);
+  module.def("select_top_k", [](const insight_request& request, const Place& place,
+                                const insight_result& result) {
+    raise_for(request.beliefs.first,
+              [&] { return insight_select_top_k(&request, &place.place, &result); });
+  });
+  module.def("workspace_bytes", [](const insight_request& request, const Place& place) {
+    int64_t bytes = 0;
+    raise_for(0, [&] { return insight_workspace_bytes(&request, &place.place, &bytes); });
+    return bytes;
+  });
+  module.def("merge_top_k", [](const insight_request& request, uintptr_t indices,
+                               uintptr_t scores, int64_t count, const insight_result& result) {
+    raise_for(0, [&] {
+      return insight_merge_top_k(&request, at<const int64_t>(indices), at<const float>(scores),
+                                 count, &result);
+    });
+  });
+  module.def("draw_distinct", [](int64_t size, int64_t count, uint64_t seed, uint64_t draw,
+                                 uintptr_t drawn) {
+    raise_for(0, [&] { return insight_draw_distinct(size, count, seed, draw, at<int64_t>(drawn)); });
+  });
+  module.def("device_name", [](const Place& place) {
+    char name[256];
+    raise_for(0, [&] { return insight_device_name(&place.place, name, sizeof(name)); });
+    return std::string(name);
+  });
+  py::class_<Index>(module, "Index")
+      .def(py::init<const insight_request&, const Place&>())
+      .def("rebuild", &Index::rebuild)
+      .def("update", &Index::update)
+      .def("select", &Index::select)
+      .def("visited", &Index::visited);
+  module.attr("back_ends") = names(insight_back_end);
+  module.attr("instruction_sets") = names(insight_instruction_set);
 #ifdef __clang__
   module.attr("compiler") = "clang++ " __clang_version__;
 #else
@@ -163,7 +202,4 @@ PYBIND11_MODULE(_C, module) {
 #endif
   module.attr("version") = INSIGHT_VERSION;
   module.attr("cuda_architectures") = INSIGHT_CUDA_ARCHITECTURES;
-#ifdef INSIGHT_WITH_CUDA
-  bind_cuda(module.def_submodule("cuda"));
-#endif
 }

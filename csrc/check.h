@@ -1,11 +1,12 @@
-// What both back ends ask of their arguments before they read or write anything.
+// What is asked of arguments before anything is read or written.
 #pragma once
 
+#include <algorithm>
 #include <limits>
 #include <sstream>
 #include <stdexcept>
 
-#include "top_k.h"
+#include "request.h"
 
 namespace insight {
 
@@ -14,12 +15,21 @@ struct ArgumentError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
+// A device is missing, or a call to it failed. The message names the call.
+struct DeviceError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+template <class... Parts>
+std::string text(const Parts&... parts) {
+  std::ostringstream written;
+  (written << ... << parts);
+  return written.str();
+}
+
 template <class Limit, class Value>
 void expect(bool holds, const char* name, const Limit& expected, const Value& got) {
-  if (holds) return;
-  std::ostringstream message;
-  message << name << ": expected " << expected << ", got " << got;
-  throw ArgumentError(message.str());
+  if (!holds) throw ArgumentError(text(name, ": expected ", expected, ", got ", got));
 }
 
 // Of an array that somebody reads or writes: there, and where an element may lie.
@@ -30,11 +40,17 @@ void expect_array(const Element* array, const char* name) {
          "memory aligned to its elements", static_cast<const void*>(array));
 }
 
+// Of a struct of insight.h: there, and of the layout that this library knows.
+template <class Struct>
+void expect_struct(const Struct* given, const char* name) {
+  expect(given != nullptr, name, "a struct", "none");
+  expect(given->bytes == sizeof(Struct), name,
+         text("`bytes` to be the ", sizeof(Struct), " of this library's insight.h"), given->bytes);
+}
+
 inline void expect_between(double value, const char* name, double low, double high) {
   if (value >= low && value <= high) return;
-  std::ostringstream range;
-  range << "a number in [" << low << ", " << high << "]";
-  expect(false, name, range.str(), value);
+  expect(false, name, text("a number in [", low, ", ", high, "]"), value);
 }
 
 inline void expect_rollouts(double value) {
@@ -43,56 +59,63 @@ inline void expect_rollouts(double value) {
   expect(whole, "rollouts", "1 to 512", value);
 }
 
-inline void check_score(const AnyScore& score) {
+inline void check_score(const insight_score& score) {
+  static_assert(INSIGHT_SCORE_KINDS == 8, "the message below says so");
+  expect(score.kind >= 0 && score.kind < INSIGHT_SCORE_KINDS, "score", "a kind from 0 to 7",
+         score.kind);
+  const int64_t count = parameter_count(score.kind);
+  expect(score.parameter_count == count, "parameters", text(count, " numbers for this score"),
+         score.parameter_count);
   const double* const parameters = score.parameters;
-  switch (score.kind) {
-    case ScoreKind::kWeightedInformation:
-    case ScoreKind::kWeightAlone:
-    case ScoreKind::kInformationAlone:
-    case ScoreKind::kDrawnWeightInformation:
-      expect_rollouts(parameters[0]);
-      expect_between(parameters[1], "eta", 0.0, 1e6);
-      expect_between(parameters[2], "mu", 0.0, 1.0);
-      return;
-    case ScoreKind::kThompson:
-    case ScoreKind::kExpectedDifficulty:
-      expect_between(parameters[0], "target", 0.0, 1.0);
-      return;
-    case ScoreKind::kInverseEvidence:
-      return;
-    case ScoreKind::kMixedGroup:
-      expect_rollouts(parameters[0]);
-      return;
+  if (score.kind == INSIGHT_THOMPSON || score.kind == INSIGHT_EXPECTED_DIFFICULTY) {
+    expect_between(parameters[0], "target", 0.0, 1.0);
+  } else if (count > 0) {
+    expect_rollouts(parameters[0]);
   }
-  expect(false, "score", "a kind from 0 to 7", static_cast<int>(score.kind));
+  if (count < 3) return;
+  expect_between(parameters[1], "eta", 0.0, 1e6);
+  expect_between(parameters[2], "mu", 0.0, 1.0);
 }
 
 inline void check_beliefs(const Beliefs& beliefs) {
   expect(beliefs.size >= 0, "size", "0 or more beliefs", beliefs.size);
   const int64_t most = std::numeric_limits<int64_t>::max() - beliefs.size;
   expect(beliefs.first >= 0 && beliefs.first <= most, "first",
-         "0 or more, with the pool's end below 2^63", beliefs.first);
+         "an int from 0 on, with the pool's end below 2^63", beliefs.first);
   if (beliefs.size == 0) return;
   expect_array(beliefs.alpha, "alpha");
   expect_array(beliefs.beta, "beta");
 }
 
-inline void check_subset(const char* name, const int64_t* listed, int64_t size, const bool* mask) {
-  expect(size >= 0, name, "0 or more indices", size);
-  if (size > 0) expect_array(listed, name);
-  expect(!(listed && mask), name, "a list or a mask", "both");
+inline void check_subset(const char* name, const insight_subset& subset, int64_t beliefs) {
+  expect(subset.form >= INSIGHT_ABSENT && subset.form <= INSIGHT_MASK, name,
+         "nothing, a list or a mask", subset.form);
+  if (subset.form == INSIGHT_ABSENT) return;
+  expect(subset.size >= 0, name, "0 or more indices", subset.size);
+  if (subset.form == INSIGHT_MASK) {
+    expect(subset.size == beliefs, name,
+           text("a mask with one bool for each of ", beliefs, " prompts"), subset.size);
+  }
+  if (subset.size == 0) return;
+  subset.form == INSIGHT_LIST ? expect_array(list_of(subset), name)
+                              : expect_array(mask_of(subset), name);
 }
 
-inline void check_eligible(const Eligible& eligible) {
-  check_subset("candidates", eligible.candidates, eligible.candidates_size,
-               eligible.candidate_mask);
-  check_subset("exclude", eligible.excluded, eligible.excluded_size, eligible.exclusion_mask);
+inline void check_selected(const Result& result) {
+  expect_array(result.indices, "indices");
+  expect_array(result.scores, "scores");
 }
 
-inline void check_request(const SelectionRequest& request, const Selection& selection) {
-  expect(request.k >= 1, "k", "1 or more", request.k);
-  expect_array(selection.indices, "indices");
-  expect_array(selection.scores, "scores");
+inline void check_selection(const Request& request, const Result& result) {
+  const int64_t n = request.beliefs.size, k = request.k;
+  check_score(request.score);
+  check_beliefs(request.beliefs);
+  expect(k >= 1 && k <= n, "k", text("1 to the pool's ", n, " prompts"), k);
+  check_subset("candidates", request.candidates, n);
+  check_subset("exclude", request.exclude, n);
+  expect(request.candidates.form != INSIGHT_LIST || request.candidates.size > 0, "candidates",
+         text("at least the ", k, " prompts to select"), "none");
+  check_selected(result);
 }
 
 }  // namespace insight

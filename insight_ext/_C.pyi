@@ -1,145 +1,62 @@
 # ruff: noqa: N999
 
+from collections.abc import Sequence
+
+back_ends: list[str]
+instruction_sets: list[str]
 compiler: str
 version: str
 cuda_architectures: str
 
-class cpu:  # noqa: N801
-    @staticmethod
-    def score(
-        kind: int,
-        parameters: list[float],
-        score_seed: int,
-        draw: int,
-        alpha: int,
-        beta: int,
-        size: int,
-        first: int,
-        scores: int,
-        threads: int,
-        instruction_set: int,
-        /,
-    ) -> tuple[int, int]: ...
-    @staticmethod
-    def select_top_k(
-        kind: int,
-        parameters: list[float],
-        score_seed: int,
-        draw: int,
-        alpha: int,
-        beta: int,
-        size: int,
-        first: int,
-        k: int,
-        seed: int,
-        sorted: bool,
-        candidates: int,
-        candidates_size: int,
-        candidate_mask: int,
-        excluded: int,
-        excluded_size: int,
-        exclusion_mask: int,
-        indices: int,
-        scores: int,
-        threads: int,
-        instruction_set: int,
-        tuning: list[int],
-        /,
-    ) -> tuple[int, int]: ...
-    @staticmethod
-    def merge_top_k(
-        part_indices: int,
-        part_scores: int,
-        count: int,
-        k: int,
-        seed: int,
-        sorted: bool,
-        indices: int,
-        scores: int,
-        /,
-    ) -> tuple[int, int]: ...
-    @staticmethod
-    def draw_distinct(size: int, count: int, seed: int, draw: int, drawn: int) -> None: ...
-    @staticmethod
-    def best_instruction_set() -> int: ...
+Score = tuple[int, list[float], int, int]  # kind, parameters, seed, draw
+Beliefs = tuple[int, int, int, int]  # addresses of alpha and beta, size, first
+Subset = tuple[int, int, bool] | None  # address, elements, whether it is a mask
 
-    class PoolIndex:
-        def __init__(
-            self,
-            kind: int,
-            parameters: list[float],
-            alpha: int,
-            beta: int,
-            size: int,
-            seed: int,
-            threads: int,
-            instruction_set: int,
-            /,
-        ) -> None: ...
-        def rebuild(self) -> tuple[int, int]: ...
-        def update(self, indices: int, count: int, /) -> tuple[int, int]: ...
-        def select(
-            self,
-            k: int,
-            sorted: bool,
-            excluded: int,
-            excluded_size: int,
-            indices: int,
-            scores: int,
-            /,
-        ) -> tuple[int, int]: ...
-        def visited(self) -> int: ...
+class Request:
+    def __init__(
+        self,
+        score: Score = ...,
+        beliefs: Beliefs = ...,
+        candidates: Subset = None,
+        exclude: Subset = None,
+        k: int = 0,
+        seed: int = 0,
+        sorted: bool = True,
+    ) -> None: ...
 
-class cuda:  # noqa: N801
-    @staticmethod
-    def score(
-        kind: int,
-        parameters: list[float],
-        score_seed: int,
-        draw: int,
-        alpha: int,
-        beta: int,
-        size: int,
-        first: int,
-        scores: int,
-        outcome: int,
-        device: int,
-        stream: int,
-        /,
+class Place:
+    def __init__(
+        self,
+        device: str = "cpu",
+        index: int = 0,
+        stream: int = 0,
+        threads: int = 0,
+        instruction_set: str | None = None,
+        tuning: Sequence[tuple[str, int]] = (),
     ) -> None: ...
-    @staticmethod
-    def workspace_bytes(
-        size: int, k: int, lists_candidates: bool, lists_excluded: bool, tuning: list[int], /
-    ) -> int: ...
-    @staticmethod
-    def select_top_k(
-        kind: int,
-        parameters: list[float],
-        score_seed: int,
-        draw: int,
-        alpha: int,
-        beta: int,
-        size: int,
-        first: int,
-        k: int,
-        seed: int,
-        sorted: bool,
-        candidates: int,
-        candidates_size: int,
-        candidate_mask: int,
-        excluded: int,
-        excluded_size: int,
-        exclusion_mask: int,
-        indices: int,
-        scores: int,
-        workspace: int,
-        outcome: int,
-        device: int,
-        stream: int,
-        tuning: list[int],
-        /,
+
+class Result:
+    def __init__(
+        self,
+        indices: int = 0,
+        scores: int = 0,
+        outcome: int = 0,
+        workspace: int = 0,
+        workspace_bytes: int = 0,
     ) -> None: ...
-    @staticmethod
-    def check_device() -> None: ...
-    @staticmethod
-    def device_name() -> str | None: ...
+
+class Index:
+    def __init__(self, request: Request, place: Place, /) -> None: ...
+    def rebuild(self) -> None: ...
+    def update(self, changed: Subset, /) -> None: ...
+    def select(self, k: int, sorted: bool, exclude: Subset, result: Result, /) -> None: ...
+    def visited(self) -> int: ...
+
+def score_all(request: Request, place: Place, result: Result, /) -> None: ...
+def select_top_k(request: Request, place: Place, result: Result, /) -> None: ...
+def workspace_bytes(request: Request, place: Place, /) -> int: ...
+def merge_top_k(
+    request: Request, indices: int, scores: int, count: int, result: Result, /
+) -> None: ...
+def draw_distinct(size: int, count: int, seed: int, draw: int, drawn: int, /) -> None: ...
+def device_name(place: Place, /) -> str: ...

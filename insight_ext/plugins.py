@@ -16,7 +16,11 @@ from insight_ext.errors import ArgumentError, InsightError
 Entry = TypeVar("Entry")
 
 # What to install for modules that do not come with the package's own extra.
-PACKAGES = {"sentence_transformers": "sentence-transformers"}
+PACKAGES = {
+    "sentence_transformers": "sentence-transformers",
+    "shtab": "'insight-ext[completion]'",
+    "wordllama": "'insight-ext[wordllama]'",
+}
 EXTRA = "'insight-ext[lightning]'"
 
 

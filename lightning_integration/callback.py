@@ -40,6 +40,8 @@ class PromptSelectionCallback(Callback):
 
     * `rewards`: float tensor of shape (B, K), K rollouts for each of the batch's B prompts in the
       batch's order; NaN for an answer that could not be scored;
+    * `completions`: for each prompt a list of its K answers, if some are to be kept for people to
+      look at; they go into `samples.jsonl` and the loggers;
     * `loss`, if the optimisation is automatic.
 
     A step that rolled out other groups than the batch's, or whose groups come later
@@ -58,7 +60,9 @@ class PromptSelectionCallback(Callback):
         success_threshold, partial_credit: how the beliefs count graded rewards, see
             `SelectionLoop`; the policy's advantages are not touched.
         history_every: steps between two looks at the beliefs of the whole pool, and two writes of
-            `groups.parquet` and `beliefs.parquet` into the first logger's folder; 0 writes none.
+            `groups.parquet`, `beliefs.parquet` and `samples.jsonl` into the first logger's folder;
+            0 writes none.
+        keep_samples: answers kept of every step, see `SelectionLoop`.
         in_flight: see `SelectionLoop.load_state_dict`.
 
     Raises:
@@ -78,6 +82,7 @@ class PromptSelectionCallback(Callback):
         history_every: int = 50,
         in_flight: Literal["again", "wait"] = "again",
         partial_credit: bool = False,
+        keep_samples: int = 4,
     ) -> None:
         super().__init__()
         if history_every < 0:
@@ -85,6 +90,7 @@ class PromptSelectionCallback(Callback):
         self.success_threshold = success_threshold
         self.partial_credit = partial_credit
         self.history_every = history_every
+        self.keep_samples = keep_samples
         self.in_flight: Literal["again", "wait"] = in_flight
         self._loop: SelectionLoop | None = None
         self._seconds = 0.0
@@ -116,6 +122,7 @@ class PromptSelectionCallback(Callback):
             ranks=ranks_of(trainer),
         )
         loop.agree()
+        loop.keep_samples = self.keep_samples
         self._loop = loop
         # Lightning restores the model before the callbacks; only the module's own hook comes first.
         own_hook = pl_module.on_load_checkpoint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,16 @@ class LastCheckpoint(callbacks.Checkpoint):
         """Save."""
         self._save(trainer)
 
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """After Ctrl-C, say what is kept and how to go on."""
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            kept = f"{self.path} is kept; resume with --ckpt_path last"
+            if not self.path.exists():
+                kept = "no checkpoint was written yet"
+            print(f"stopped in step {trainer.global_step}; {kept}", file=sys.stderr)
+
     def _save(self, trainer: Trainer) -> None:
         if trainer.fast_dev_run:
             return
@@ -66,7 +77,7 @@ class LastCheckpoint(callbacks.Checkpoint):
 
 def _write(trainer: Trainer, path: Path) -> None:
     """Let all processes save together; one of them writes the file."""
-    trainer.save_checkpoint(path)
+    trainer.save_checkpoint(path, weights_only=False)
     if path.is_dir():
         trainer.strategy.barrier("LastCheckpoint")
         if trainer.is_global_zero:

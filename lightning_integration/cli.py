@@ -1,4 +1,4 @@
-"""The command line: `python -m lightning_integration fit --config FILE.yaml`."""
+"""The command line: `python -m lightning_integration fit --config FILE.yaml`, or `export`."""
 
 from __future__ import annotations
 
@@ -101,11 +101,15 @@ class SelectionCLI(cli.LightningCLI):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; an InsightError becomes one line on standard error and exit status 2."""
+    from lightning_integration.export import run as export
     from lightning_integration.grpo.module import GRPOModule
 
+    asked = sys.argv[1:] if arguments is None else arguments
     try:
-        given = sys.argv[1:] if arguments is None else arguments
-        for option, value in pairwise([*given, ""]):
+        if asked[:1] == ["export"]:
+            export(asked[1:])
+            return 0
+        for option, value in pairwise([*asked, ""]):
             name, _, text = option.partition("=")
             if name in ("--config", "-c"):
                 check_yaml(text or value)
@@ -118,9 +122,16 @@ def main(arguments: list[str] | None = None) -> int:
             seed_everything_default=0,
             trainer_defaults={"max_epochs": 1, "log_every_n_steps": 10},
             auto_configure_optimizers=False,
-            parser_kwargs={"prog": "lightning_integration"},
+            parser_kwargs={
+                "prog": "lightning_integration",
+                "description": "Trains with chosen prompts; `export CHECKPOINT FOLDER` writes what "
+                "was trained as a Hugging Face folder.",
+            },
         )
     except InsightError as error:
         print("lightning_integration:", *str(error).split(), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nlightning_integration: stopped before training began", file=sys.stderr)
+        return 130
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -22,7 +22,10 @@ def report(outputs: Any, batch: PromptBatch, loop: SelectionLoop) -> None:
     results, others = outputs.get("results", []), outputs.get("groups", [])
     if "results" not in outputs and "groups" not in outputs:
         rewards = _rewards(outputs, batch)
-        results = map(GroupResult, batch["groups"].tolist(), rewards.tolist())
+        groups = zip(
+            batch["groups"].tolist(), rewards.tolist(), _texts(outputs, rewards), strict=True
+        )
+        results = [GroupResult(group, row, completions=own) for group, row, own in groups]
     if not isinstance(results, Iterable):
         raise ObservationError(
             f"results: expected a list of GroupResult, got {type(results).__name__}; no belief was "
@@ -35,6 +38,20 @@ def report(outputs: Any, batch: PromptBatch, loop: SelectionLoop) -> None:
     loop.report_all(results)
     for group in others:
         loop.observe(group.prompt, group.rewards)
+
+
+def _texts(outputs: Mapping[str, Any], rewards: Tensor) -> Sequence[Sequence[str] | None]:
+    """The completions of each prompt, or None of each where they are not returned."""
+    texts = outputs.get("completions")
+    if texts is None:
+        return [None] * len(rewards)
+    if [len(own) for own in texts] != [rewards.shape[1]] * len(rewards):
+        raise ObservationError(
+            f"completions: expected a list of {rewards.shape[1]} texts for each of {len(rewards)} "
+            f"prompts, as rewards has, got {[len(own) for own in texts]!r:.80} texts; no belief "
+            "was changed"
+        )
+    return list(texts)
 
 
 def _rewards(outputs: Mapping[str, Any], batch: PromptBatch) -> Tensor:

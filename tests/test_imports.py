@@ -104,7 +104,7 @@ def test_insight_ext_knows_no_trainer_but_in_its_adapter(path):
 ORDER = [
     {"visible_text"},
     {"errors"},
-    {"plugins", "atomic_file"},
+    {"plugins", "atomic_file", "progress"},
     {"kernel", "distributed", "state"},
     {"data"},
     {"beliefs"},

@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include "../top_k.h"
+#include "../request.h"
 #include "kernels.h"
 
 namespace insight::cpu {

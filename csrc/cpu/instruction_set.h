@@ -1,34 +1,46 @@
 // Which instruction set's loops to use.
 #pragma once
 
+#include <cstring>
+#include <string>
+
 #include "../check.h"
 #include "kernels.h"
 
 namespace insight::cpu {
 
-enum class InstructionSet : int { kPortable = 0, kAvx2 = 1, kAvx512 = 2 };
+struct InstructionSet {
+  const char* name;
+  bool (*runs_here)();
+  const insight_kernels::Kernels& (*kernels)(int kind);
+};
 
-inline InstructionSet best_instruction_set() {
+// The fastest last.
+inline const InstructionSet kInstructionSets[] = {
+    {"portable", [] { return true; }, insight_kernels::portable},
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-    return InstructionSet::kAvx512;
+    {"avx2", [] { return __builtin_cpu_supports("avx2") != 0; }, insight_kernels::avx2},
+    {"avx512",
+     [] {
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+     },
+     insight_kernels::avx512},
+#endif
+};
+
+// The one of this name, or the best of this processor if it is null. ArgumentError if it lacks it.
+inline const InstructionSet& instruction_set(const char* name) {
+  const InstructionSet* found = nullptr;
+  for (const InstructionSet& set : kInstructionSets) {
+    if ((!name || std::strcmp(name, set.name) == 0) && set.runs_here()) found = &set;
   }
-  if (__builtin_cpu_supports("avx2")) return InstructionSet::kAvx2;
-#endif
-  return InstructionSet::kPortable;
-}
-
-// ArgumentError if this processor lacks the set.
-inline const insight_kernels::Kernels& kernels_for(InstructionSet set, int kind) {
-  const int number = static_cast<int>(set);
-  expect(number >= 0 && number <= static_cast<int>(best_instruction_set()), "instruction_set",
-         "one that this processor has (0 portable, 1 AVX2, 2 AVX-512)", number);
-#if defined(__x86_64__)
-  if (set == InstructionSet::kAvx512) return insight_kernels::avx512(kind);
-  if (set == InstructionSet::kAvx2) return insight_kernels::avx2(kind);
-#endif
-  return insight_kernels::portable(kind);
+  if (found) return *found;
+  std::string names;
+  for (const InstructionSet& set : kInstructionSets) {
+    if (set.runs_here()) names += std::string(names.empty() ? "" : ", ") + set.name;
+  }
+  throw ArgumentError(text("instruction_set: expected one of this processor's (", names, "), got ", name));
 }
 
 }  // namespace insight::cpu

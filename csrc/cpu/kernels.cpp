@@ -194,7 +194,7 @@ const Kernels& kernels_of() {
 }  // namespace insight::cpu
 
 const insight_kernels::Kernels& insight_kernels::INSIGHT_KERNELS(int kind) {
-  return insight::with_score_type(static_cast<insight::ScoreKind>(kind), [](auto type) -> const Kernels& {
+  return insight::with_score_type(kind, [](auto type) -> const Kernels& {
     return insight::cpu::kernels_of<typename decltype(type)::type>();
   });
 }

@@ -27,17 +27,17 @@ class Call {
 
 }  // namespace
 
-PoolIndex::PoolIndex(const AnyScore& score, const Beliefs& beliefs, uint64_t seed,
-                     const Settings& settings)
-    : scorer_(score, beliefs.first, settings.instruction_set), beliefs_(beliefs), seed_(seed),
+PoolIndex::PoolIndex(const Request& request, const Settings& settings)
+    : scorer_(request.score, request.beliefs.first, settings.instruction_set),
+      beliefs_(request.beliefs),
+      key_(tie_key(request.beliefs, request.seed)),
       settings_(settings) {
   static const int forks_wait = pthread_atfork([] { turn().lock(); }, [] { turn().unlock(); },
                                                [] { turn().unlock(); });
   static_cast<void>(forks_wait);
-  check_beliefs(beliefs);
   expect(!scorer_.per_index(), "score", "one that changes with the beliefs alone",
-         static_cast<int>(score.kind));
-  const size_t blocks = static_cast<size_t>((beliefs.size + kBlock - 1) / kBlock);
+         request.score.kind);
+  const size_t blocks = static_cast<size_t>((beliefs_.size + kBlock - 1) / kBlock);
   score_.resize(blocks);
   hash_.resize(blocks);
 }
@@ -73,20 +73,19 @@ Outcome PoolIndex::build() {
       }
     }
   });
-  if (bad.found()) return {Outcome::kBadBelief, bad.place()};
+  if (bad.found()) return {INSIGHT_BAD_BELIEF, bad.place()};
   built_ = true;
   return {};
 }
 
 Outcome PoolIndex::update(const int64_t* indices, int64_t count) {
-  check_subset("indices", indices, count, nullptr);
   const Call call;
   // A copy, so that the indices that were checked are the ones that are used.
   const std::vector<int64_t> changed(indices, indices + count);
   const int64_t outside = first_outside(changed.data(), count, beliefs_.size);
-  if (outside >= 0) return {Outcome::kBadCandidate, outside};
+  if (outside >= 0) return {INSIGHT_BAD_CANDIDATE, outside};
   for (const int64_t i : changed) {
-    if (!is_belief(beliefs_.alpha[i], beliefs_.beta[i])) return {Outcome::kBadBelief, i};
+    if (!is_belief(beliefs_.alpha[i], beliefs_.beta[i])) return {INSIGHT_BAD_BELIEF, i};
   }
   for (const int64_t i : changed) bound_block(i / kBlock);
   return {};
@@ -106,8 +105,7 @@ void PoolIndex::bound_block(int64_t block) {
 
 void PoolIndex::settle_block(int64_t block) {
   const int64_t begin = block * kBlock;
-  const Beliefs part{beliefs_.alpha + begin, beliefs_.beta + begin, block_end(block) - begin};
-  const uint64_t key = beliefs_.tie_key(seed_);
+  const Beliefs part{beliefs_.alpha + begin, beliefs_.beta + begin, block_end(block) - begin, 0};
   float bounds[kBlock], scores[kBlock];
   scorer_.bounds(part.alpha, part.beta, part.size, bounds);
   // In turn: the most promising batch of those that may still win, until none may.
@@ -135,7 +133,7 @@ void PoolIndex::settle_block(int64_t block) {
     known_score = scores[0];
     for (int64_t i = 0; i < batch; ++i) {
       const int64_t index = begin + indices[i];
-      const Ranked candidate{scores[i], tie_hash(key, index), index};
+      const Ranked candidate{scores[i], tie_hash(key_, index), index};
       if (before(candidate, best)) best = candidate;
     }
     int64_t kept = 0;
@@ -143,7 +141,7 @@ void PoolIndex::settle_block(int64_t block) {
       const int64_t place = left[i];
       if (part.alpha[place] == known_a && part.beta[place] == known_b) {
         const int64_t index = begin + place;
-        const Ranked candidate{known_score, tie_hash(key, index), index};
+        const Ranked candidate{known_score, tie_hash(key_, index), index};
         if (before(candidate, best)) best = candidate;
       } else if (!(bounds[place] < best.score)) {
         left[kept++] = place;
@@ -175,31 +173,25 @@ Ranked PoolIndex::cut_of_blocks(int64_t rank) const {
   return best.shrink() ? best.worst() : kLowest;
 }
 
-Outcome PoolIndex::select(int64_t k, bool sorted, const int64_t* excluded, int64_t excluded_size,
-                          const Selection& selection) {
-  const SelectionRequest request{k, seed_, sorted};
-  check_request(request, selection);
-  check_subset("exclude", excluded, excluded_size, nullptr);
+Outcome PoolIndex::select(const Request& request, const Result& result) {
   const Call call;
-  const int64_t bad = first_outside(excluded, excluded_size, beliefs_.size);
-  if (bad >= 0) return {Outcome::kBadExclusion, bad};
+  const Eligible eligible(request);
+  const int64_t bad = first_outside(eligible.excluded, eligible.excluded_size, beliefs_.size);
+  if (bad >= 0) return {INSIGHT_BAD_EXCLUSION, bad};
   if (!built_) {
     const Outcome outcome = build();
-    if (outcome.code != Outcome::kDone) return outcome;
+    if (outcome.code != INSIGHT_DONE) return outcome;
   }
-  Eligible eligible;
-  eligible.excluded = excluded;
-  eligible.excluded_size = excluded_size;
   const Candidates candidates(beliefs_, eligible);
   const int64_t blocks = static_cast<int64_t>(score_.size());
   // Of the blocks' best, excluded_size may be excluded.
-  const int64_t rank = std::min(k, beliefs_.size) + excluded_size;
+  const int64_t k = request.k, rank = k + eligible.excluded_size;
   const bool blocks_help = rank <= blocks / 4;
   const Ranked cut = blocks_help ? cut_of_blocks(rank) : kLowest;
   std::vector<Ranked> best;
-  Outcome outcome;
+  Outcome outcome{};
   if (cut.index != kLowest.index) outcome = select_from_blocks(candidates, k, cut, best);
-  if (outcome.code == Outcome::kDone && static_cast<int64_t>(best.size()) < k) {
+  if (outcome.code == INSIGHT_DONE && static_cast<int64_t>(best.size()) < k) {
     // Too few blocks are known exactly, or the pool is too small for blocks to help.
     for (int64_t block = 0; blocks_help && block < blocks; ++block) {
       if (hash_[static_cast<size_t>(block)] == kInexact) settle_block(block);
@@ -207,8 +199,8 @@ Outcome PoolIndex::select(int64_t k, bool sorted, const int64_t* excluded, int64
     visited_ = beliefs_.size;
     outcome = Selector(scorer_, candidates, request, settings_).select(best);
   }
-  if (outcome.code != Outcome::kDone) return outcome;
-  return deliver(best, request, beliefs_.first, selection);
+  if (outcome.code != INSIGHT_DONE) return outcome;
+  return deliver(best, request, beliefs_.first, result);
 }
 
 // The k best of the blocks at or above the cut, which are settled.
@@ -230,7 +222,7 @@ Outcome PoolIndex::select_from_blocks(const Candidates& candidates, int64_t k, c
   }
   // The cut's index is a block's; as a candidate of its score and hash it must not be lost itself.
   const Ranked lowest_wanted{cut.score, cut.hash, FirstFault::kNone - 1};
-  Pass pass(scorer_, candidates, beliefs_.tie_key(seed_), kLowest);
+  Pass pass(scorer_, candidates, key_, kLowest);
   Survivors own(k, 2 * k + 1024, false);
   Scan scan(pass, own, lowest_wanted);
   visited_ = 0;
@@ -240,7 +232,7 @@ Outcome PoolIndex::select_from_blocks(const Candidates& candidates, int64_t k, c
     visited_ += block_end(wanted[i]) - wanted[i] * kBlock;
   }
   scan.finish();
-  if (pass.bad_belief.found()) return {Outcome::kBadBelief, pass.bad_belief.place()};
+  if (pass.bad_belief.found()) return {INSIGHT_BAD_BELIEF, pass.bad_belief.place()};
   own.shrink();
   for (const int64_t block : wanted) {
     if (hash_[static_cast<size_t>(block)] == kInexact) settle_block(block);

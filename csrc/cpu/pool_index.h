@@ -19,10 +19,9 @@ namespace insight::cpu {
 
 class PoolIndex {
  public:
-  // `beliefs` are the caller's: they must outlive the index, and change only as update is told.
-  // ArgumentError if the score draws at random.
-  PoolIndex(const AnyScore& score, const Beliefs& beliefs, uint64_t seed,
-            const Settings& settings);
+  // The request's beliefs are the caller's: they must outlive the index, and change only as update is
+  // told. Its score, beliefs and seed count. ArgumentError if the score draws at random.
+  PoolIndex(const Request& request, const Settings& settings);
 
   // Reads every belief, after changes that no list describes. Until it has succeeded once, and
   // again after a failure, select begins with it.
@@ -32,8 +31,8 @@ class PoolIndex {
   Outcome update(const int64_t* indices, int64_t count);
 
   // As select_top_k over the whole pool less the excluded, with the same answer.
-  Outcome select(int64_t k, bool sorted, const int64_t* excluded, int64_t excluded_size,
-                 const Selection& selection);
+  // `request` is the index's own, with k, exclude and sorted.
+  Outcome select(const Request& request, const Result& result);
 
   // How many beliefs the latest select looked at.
   int64_t visited() const;
@@ -51,9 +50,9 @@ class PoolIndex {
   Ranked cut_of_blocks(int64_t rank) const;
 
   Scorer scorer_;
-  Beliefs beliefs_;
-  uint64_t seed_;
-  Settings settings_;
+  const Beliefs beliefs_;
+  const uint64_t key_;  // of the tie hash
+  const Settings settings_;
   std::vector<float> score_;    // of each block's best
   std::vector<uint64_t> hash_;  // of each block's best, or kInexact
   bool built_ = false;          // both are those of the present beliefs

@@ -41,14 +41,12 @@ class SharedCut {
   std::atomic<uint64_t> version_{1};
 };
 
-// A score of the beliefs from prompt `first` on, and the loops that compute it. ArgumentError if
-// there is no such score, or if the processor cannot run these loops.
+// A score of the beliefs from prompt `first` on, and the loops that compute it.
 class Scorer {
  public:
-  Scorer(const AnyScore& score, int64_t first, InstructionSet set)
-      : kernels_(kernels_for(set, static_cast<int>(score.kind))) {
-    check_score(score);
-    kernels_.prepare(score.parameters, score.key(first), &prepared_);
+  Scorer(const insight_score& score, int64_t first, const InstructionSet& set)
+      : kernels_(set.kernels(static_cast<int>(score.kind))) {
+    kernels_.prepare(score.parameters, key_of(score, first), &prepared_);
   }
 
   bool per_index() const { return kernels_.per_index; }

@@ -32,14 +32,12 @@ void score_range(const Scorer& scorer, const Beliefs& beliefs, int64_t begin, in
 
 }  // namespace
 
-Outcome score(const AnyScore& any, const Beliefs& beliefs, const Settings& settings,
-              float* scores) {
-  check_beliefs(beliefs);
-  if (beliefs.size > 0) expect_array(scores, "scores");
+Outcome score(const Request& request, const Settings& settings, float* scores) {
+  const Beliefs& beliefs = request.beliefs;
   const IeeeArithmetic arithmetic;
   constexpr int64_t kBlock = 4096;
   const int64_t blocks = (beliefs.size + kBlock - 1) / kBlock;
-  const Scorer scorer(any, beliefs.first, settings.instruction_set);
+  const Scorer scorer(request.score, beliefs.first, settings.instruction_set);
   std::atomic<int64_t> next{0};
   FirstFault bad;
   on_threads(std::min<int64_t>(settings.threads, (blocks + 1) / 2), [&] {
@@ -54,7 +52,7 @@ Outcome score(const AnyScore& any, const Beliefs& beliefs, const Settings& setti
       score_range(scorer, beliefs, begin, end, scores);
     }
   });
-  if (bad.found()) return {Outcome::kBadBelief, bad.place()};
+  if (bad.found()) return {INSIGHT_BAD_BELIEF, bad.place()};
   return {};
 }
 

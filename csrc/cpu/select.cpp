@@ -8,11 +8,11 @@
 namespace insight::cpu {
 
 Selector::Selector(const Scorer& scorer, const Candidates& candidates,
-                   const SelectionRequest& request, const Settings& settings)
+                   const Request& request, const Settings& settings)
     : scorer_(scorer),
       candidates_(candidates),
-      k_(std::min(request.k, std::max<int64_t>(1, candidates.beliefs().size))),
-      key_(candidates.beliefs().tie_key(request.seed)),
+      k_(request.k),
+      key_(tie_key(candidates.beliefs(), request.seed)),
       settings_(settings) {
   constexpr int64_t kMost = int64_t{1} << 40;
   const Tuning& tuning = settings.tuning;
@@ -28,7 +28,7 @@ Outcome Selector::select(std::vector<Ranked>& best) const {
   const Ranked guess = sampled_cut();
   Outcome outcome = pass(guess, best);
   const bool too_high = static_cast<int64_t>(best.size()) < k_ && before(guess, kLowest);
-  if (outcome.code == Outcome::kDone && too_high) outcome = pass(kLowest, best);
+  if (outcome.code == INSIGHT_DONE && too_high) outcome = pass(kLowest, best);
   return outcome;
 }
 
@@ -129,11 +129,11 @@ Outcome Selector::pass(const Ranked& cut, std::vector<Ranked>& best) const {
     merged.items().insert(merged.items().end(), own.items().begin(), own.items().end());
   });
   const int64_t bad_belief = pass.bad_belief.place(), bad_candidate = pass.bad_candidate.place();
-  if (bad_candidate < bad_belief) return {Outcome::kBadCandidate, bad_candidate};
+  if (bad_candidate < bad_belief) return {INSIGHT_BAD_CANDIDATE, bad_candidate};
   if (pass.bad_belief.found()) {
     const int64_t index = candidates_.index(bad_belief);
-    if (!candidates_.contains(index)) return {Outcome::kBadCandidate, bad_belief};
-    return {Outcome::kBadBelief, index};
+    if (!candidates_.contains(index)) return {INSIGHT_BAD_CANDIDATE, bad_belief};
+    return {INSIGHT_BAD_BELIEF, index};
   }
   merged.shrink();
   best.swap(merged.items());
@@ -147,10 +147,10 @@ int64_t first_outside(const int64_t* indices, int64_t count, int64_t size) {
   return -1;
 }
 
-Outcome deliver(std::vector<Ranked>& best, const SelectionRequest& request, int64_t first,
-                const Selection& selection) {
+Outcome deliver(std::vector<Ranked>& best, const Request& request, int64_t first,
+                const Result& result) {
   const int64_t found = static_cast<int64_t>(best.size());
-  if (found < request.k) return {Outcome::kTooFewEligible, found};
+  if (found < request.k) return {INSIGHT_TOO_FEW_ELIGIBLE, found};
   const auto by_index = [](const Ranked& x, const Ranked& y) { return x.index < y.index; };
   if (request.sorted) {
     std::sort(best.begin(), best.end(), Before{});
@@ -158,48 +158,38 @@ Outcome deliver(std::vector<Ranked>& best, const SelectionRequest& request, int6
     std::sort(best.begin(), best.end(), by_index);
   }
   for (int64_t i = 0; i < request.k; ++i) {
-    selection.indices[i] = first + best[static_cast<size_t>(i)].index;
-    selection.scores[i] = best[static_cast<size_t>(i)].score;
+    result.indices[i] = first + best[static_cast<size_t>(i)].index;
+    result.scores[i] = best[static_cast<size_t>(i)].score;
   }
   return {};
 }
 
-Outcome select_top_k(const AnyScore& any, const Beliefs& beliefs, const Eligible& eligible,
-                     const SelectionRequest& request, const Settings& settings,
-                     const Selection& selection) {
-  check_beliefs(beliefs);
-  check_eligible(eligible);
-  check_request(request, selection);
+Outcome select_top_k(const Request& request, const Settings& settings, const Result& result) {
+  const Beliefs& beliefs = request.beliefs;
+  const Eligible eligible(request);
   const IeeeArithmetic arithmetic;
-  const Scorer scorer(any, beliefs.first, settings.instruction_set);
+  const Scorer scorer(request.score, beliefs.first, settings.instruction_set);
   const int64_t bad = first_outside(eligible.excluded, eligible.excluded_size, beliefs.size);
-  if (bad >= 0) return {Outcome::kBadExclusion, bad};
+  if (bad >= 0) return {INSIGHT_BAD_EXCLUSION, bad};
   const Candidates candidates(beliefs, eligible);
   std::vector<Ranked> best;
   const Outcome outcome = Selector(scorer, candidates, request, settings).select(best);
-  if (outcome.code != Outcome::kDone) return outcome;
-  return deliver(best, request, beliefs.first, selection);
+  if (outcome.code != INSIGHT_DONE) return outcome;
+  return deliver(best, request, beliefs.first, result);
 }
 
-Outcome merge_top_k(const Selection& parts, int64_t count, const SelectionRequest& request,
-                    const Selection& selection) {
-  check_request(request, selection);
-  expect(count >= 0, "count", "0 or more", count);
-  if (count > 0) {
-    expect_array(parts.indices, "indices of the parts");
-    expect_array(parts.scores, "scores of the parts");
-  }
+Outcome merge_top_k(const Request& request, const int64_t* indices, const float* scores,
+                    int64_t count, const Result& result) {
   const IeeeArithmetic arithmetic;
   const uint64_t key = hash_key(request.seed);
   Survivors best(request.k, count, false);
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t index = parts.indices[i];
-    const Ranked part{parts.scores[i], tie_hash(key, index), index};
-    if (part.score != part.score) return {Outcome::kBadScore, i};
+    const Ranked part{scores[i], tie_hash(key, indices[i]), indices[i]};
+    if (part.score != part.score) return {INSIGHT_BAD_SCORE, i};
     best.add(part);
   }
   best.shrink();
-  return deliver(best.items(), request, 0, selection);
+  return deliver(best.items(), request, 0, result);
 }
 
 }  // namespace insight::cpu

@@ -12,8 +12,8 @@ namespace insight::cpu {
 
 class Selector {
  public:
-  // ArgumentError if a tuning number makes no sense. k is 1 or more.
-  Selector(const Scorer& scorer, const Candidates& candidates, const SelectionRequest& request,
+  // ArgumentError if a tuning number makes no sense. k is 1 to the pool's size.
+  Selector(const Scorer& scorer, const Candidates& candidates, const Request& request,
            const Settings& settings);
 
   // The k best in no particular order, or all if fewer are eligible.
@@ -36,7 +36,7 @@ class Selector {
 int64_t first_outside(const int64_t* indices, int64_t count, int64_t size);
 
 // Writes the best, in the requested order, unless there are too few. Index i is prompt first + i.
-Outcome deliver(std::vector<Ranked>& best, const SelectionRequest& request, int64_t first,
-                const Selection& selection);
+Outcome deliver(std::vector<Ranked>& best, const Request& request, int64_t first,
+                const Result& result);
 
 }  // namespace insight::cpu

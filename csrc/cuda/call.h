@@ -17,7 +17,7 @@ inline void check(cudaError_t error, const char* call) {
     message += "; expected a CUDA device and a driver for CUDA " +
                std::to_string(CUDART_VERSION / 1000) + " or newer; tensors on the CPU need neither";
   }
-  throw Failure(message);
+  throw DeviceError(message);
 }
 
 // Makes a device current, and the previous one again at the end. Where nothing changes nothing is
@@ -25,7 +25,8 @@ inline void check(cudaError_t error, const char* call) {
 class OnDevice {
  public:
   explicit OnDevice(int device) : device_(device) {
-    check_device();
+    int count = 0;
+    check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
     check(cudaGetDevice(&previous_), "cudaGetDevice");
     if (device_ != previous_) check(cudaSetDevice(device_), "cudaSetDevice");
   }

@@ -2,11 +2,9 @@
 // for nothing, so a CUDA graph can capture them.
 #pragma once
 
-#include <optional>
-#include <stdexcept>
 #include <string>
 
-#include "../top_k.h"
+#include "../back_end.h"
 
 namespace insight::cuda {
 
@@ -29,6 +27,12 @@ struct Tuning {
   int64_t least_capacity = 65536; // survivors that there is room for: this,
   int64_t capacity_factor = 4;    //   this times the expected number, whichever is more
   int64_t capacity = 0;           // 0: from the two above; tests force an overflow
+
+  // What a place may set.
+  int64_t* named(const std::string& name) {
+    return name == "unsampled" ? &unsampled : name == "sample_rank" ? &sample_rank :
+           name == "capacity" ? &capacity : nullptr;
+  }
 };
 
 // A device and one of its streams (a cudaStream_t).
@@ -37,34 +41,22 @@ struct Queue {
   void* stream;
 };
 
-// A CUDA call failed. The message names the call.
-struct Failure : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
+extern const BackEnd back_end;
 
-// Throws Failure where no device can be used, and says why.
-void check_device();
-
-// The first device's name; none where no device can be used.
-std::optional<std::string> device_name();
-
-// The entry points throw ArgumentError (check.h) for what is outside its domain, before they launch
-// anything. Beliefs that change while a kernel runs may give any answer or outcome, but it comes,
-// and every index in it is in the pool.
+// Arguments come checked (check.h), and all pointers are to memory of the device. Beliefs that change
+// while a kernel runs may give any answer or outcome, but it comes, and every index in it is in the
+// pool.
 
 // How much device memory select_top_k needs for these sizes, aligned to 16 bytes: O(k), and one bit
-// of each belief for each list among `eligible`.
-size_t workspace_bytes(int64_t size, const Eligible& eligible, int64_t k, const Tuning& tuning);
+// of each belief for each list.
+int64_t workspace_bytes(const Request& request, const Tuning& tuning);
 
-// The request.k first eligible prompts in THE order. All pointers are to memory of the device.
-// outcome[0] becomes an Outcome::Code and outcome[1] its `where`; unless the code is kDone, all
+// The request.k first eligible prompts in THE order. Unless the outcome becomes INSIGHT_DONE, all
 // selected indices become -1 and all scores NaN.
-void select_top_k(const AnyScore& score, const Beliefs& beliefs, const Eligible& eligible,
-                  const SelectionRequest& request, const Tuning& tuning, const Queue& queue,
-                  void* workspace, int64_t* outcome, const Selection& selection);
+void select_top_k(const Request& request, const Tuning& tuning, const Queue& queue,
+                  void* workspace, Outcome* outcome, const Result& result);
 
 // scores[i] = the reference score of belief i as float32, NaN where the belief is invalid.
-void score(const AnyScore& score, const Beliefs& beliefs, const Queue& queue, int64_t* outcome,
-           float* scores);
+void score(const Request& request, const Queue& queue, Outcome* outcome, float* scores);
 
 }  // namespace insight::cuda

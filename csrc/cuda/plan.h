@@ -61,7 +61,10 @@ struct Workspace {
   Standing* chosen;                                   //   k, or as many as there are
   size_t zeroed, bytes;
 
-  Workspace(void* memory, int64_t size, const Eligible& eligible, int64_t k, const Plan& plan) {
+  Workspace(void* memory, const Request& request, const Plan& plan) {
+    const int64_t size = request.beliefs.size;
+    const bool lists = request.candidates.form == INSIGHT_LIST;
+    const bool excludes = request.exclude.form == INSIGHT_LIST;
     const uintptr_t start = reinterpret_cast<uintptr_t>(memory);
     uintptr_t next = start;
     const auto place = [&](auto*& pointer, int64_t count) {
@@ -72,15 +75,15 @@ struct Workspace {
     const int64_t words = (size + 31) / 32;
     place(progress, 1);
     place(histograms, Digit::kCount);
-    place(listed, eligible.candidates ? words : 0);
-    place(excluded, eligible.excluded ? words : 0);
+    place(listed, lists ? words : 0);
+    place(excluded, excludes ? words : 0);
     zeroed = next - start;
     place(samples, Tuning::kSampleGroups * Tuning::kSampleKept);
     place(survivors, plan.capacity);
-    place(chosen, std::min(k, size));
+    place(chosen, std::min(request.k, size));
     bytes = next - start;
-    if (!eligible.candidates) listed = nullptr;
-    if (!eligible.excluded) excluded = nullptr;
+    if (!lists) listed = nullptr;
+    if (!excludes) excluded = nullptr;
   }
 };
 

@@ -15,14 +15,15 @@ constexpr unsigned kWarps = Tuning::kThreads / kWarp;
 // A score with its constants worked out, as bytes: so one kernel serves all scores, which keeps
 // the build short. The switch by kind is the same for all threads and costs next to nothing.
 struct PreparedScore {
-  ScoreKind kind;
+  int kind;
   alignas(16) unsigned char bytes[128];
 
-  PreparedScore(const AnyScore& any, int64_t first) : kind(any.kind), bytes{} {
+  PreparedScore(const insight_score& given, int64_t first)
+      : kind(static_cast<int>(given.kind)), bytes{} {
     with_score_type(kind, [&](auto type) {
       using Score = typename decltype(type)::type;
       static_assert(sizeof(Score) <= sizeof(bytes), "there is room for every score");
-      const Score score = Score::from(any.parameters, any.key(first));
+      const Score score = Score::from(given.parameters, key_of(given, first));
       memcpy(bytes, &score, sizeof(score));
     });
   }
@@ -45,8 +46,9 @@ struct Arguments {
   bool sorted;
   Plan plan;
   Workspace memory;
-  int64_t* outcome;
-  Selection selection;
+  Outcome* outcome;
+  int64_t* indices;
+  float* scores;
 };
 
 // A candidate that waits for its reference score.

@@ -1,4 +1,3 @@
-#include "../check.h"
 #include "call.h"
 #include "select.cuh"
 
@@ -36,38 +35,32 @@ unsigned grid_size(int device, int64_t size) {
 
 }  // namespace
 
-size_t workspace_bytes(int64_t size, const Eligible& eligible, int64_t k, const Tuning& tuning) {
-  expect(size >= 0, "size", "0 or more beliefs", size);
-  expect(k >= 1, "k", "1 or more", k);
+int64_t workspace_bytes(const Request& request, const Tuning& tuning) {
   check_tuning(tuning);
-  return Workspace(nullptr, size, eligible, k, make_plan(size, k, tuning)).bytes;
+  const Plan plan = make_plan(request.beliefs.size, request.k, tuning);
+  return static_cast<int64_t>(Workspace(nullptr, request, plan).bytes);
 }
 
-void select_top_k(const AnyScore& any, const Beliefs& beliefs, const Eligible& eligible,
-                  const SelectionRequest& request, const Tuning& tuning, const Queue& queue,
-                  void* workspace, int64_t* outcome, const Selection& selection) {
-  check_score(any);
-  check_beliefs(beliefs);
-  check_eligible(eligible);
-  check_request(request, selection);
+void select_top_k(const Request& request, const Tuning& tuning, const Queue& queue,
+                  void* workspace, Outcome* outcome, const Result& result) {
   check_tuning(tuning);
-  expect_array(static_cast<const Standing*>(workspace), "workspace");
-  expect_array(outcome, "outcome");
+  const Beliefs& beliefs = request.beliefs;
   const OnDevice current(queue.device);
   const auto stream = static_cast<cudaStream_t>(queue.stream);
   const Plan plan = make_plan(beliefs.size, request.k, tuning);
-  const Workspace memory(workspace, beliefs.size, eligible, request.k, plan);
+  const Workspace memory(workspace, request, plan);
   check(cudaMemsetAsync(workspace, 0, memory.zeroed, stream), "cudaMemsetAsync");
-  Arguments arguments{PreparedScore(any, beliefs.first),
+  Arguments arguments{PreparedScore(request.score, beliefs.first),
                       beliefs,
-                      eligible,
+                      Eligible(request),
                       request.k,
-                      beliefs.tie_key(request.seed),
+                      tie_key(beliefs, request.seed),
                       request.sorted,
                       plan,
                       memory,
                       outcome,
-                      selection};
+                      result.indices,
+                      result.scores};
   void* parameters[] = {&arguments};
   check(cudaLaunchCooperativeKernel(select_kernel, grid_size(queue.device, beliefs.size),
                                     Tuning::kThreads, parameters, 0, stream),

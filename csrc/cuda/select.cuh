@@ -10,15 +10,15 @@
 
 namespace insight::cuda {
 
-__device__ inline void conclude(const Arguments& in, Outcome::Code code, int64_t where) {
+__device__ inline void conclude(const Arguments& in, int64_t code, int64_t where) {
   if (thread_in_grid() == 0) {
-    in.outcome[0] = code;
-    in.outcome[1] = where;
+    in.outcome->code = code;
+    in.outcome->where = where;
   }
-  if (code == Outcome::kDone) return;
+  if (code == INSIGHT_DONE) return;
   for (int64_t i = thread_in_grid(); i < in.k; i += threads_in_grid()) {
-    in.selection.indices[i] = -1;
-    in.selection.scores[i] = bit_cast<float>(0x7fc00000u);
+    in.indices[i] = -1;
+    in.scores[i] = bit_cast<float>(0x7fc00000u);
   }
 }
 
@@ -27,16 +27,16 @@ __device__ inline void conclude(const Arguments& in, Outcome::Code code, int64_t
 __device__ inline bool lists_are_sound(const Arguments& in) {
   const Progress& progress = *in.memory.progress;
   if (progress.bad_exclusion) {
-    conclude(in, Outcome::kBadExclusion, first_fault(progress.bad_exclusion));
+    conclude(in, INSIGHT_BAD_EXCLUSION, first_fault(progress.bad_exclusion));
     return false;
   }
   if (!in.memory.listed) return true;  // bad_belief is the scan's, which may have begun elsewhere
   if (progress.bad_candidate > progress.bad_belief) {
-    conclude(in, Outcome::kBadCandidate, first_fault(progress.bad_candidate));
+    conclude(in, INSIGHT_BAD_CANDIDATE, first_fault(progress.bad_candidate));
     return false;
   }
   if (progress.bad_belief) {
-    conclude(in, Outcome::kBadBelief, in.eligible.candidates[first_fault(progress.bad_belief)]);
+    conclude(in, INSIGHT_BAD_BELIEF, in.eligible.candidates[first_fault(progress.bad_belief)]);
     return false;
   }
   return true;
@@ -46,26 +46,26 @@ __device__ inline bool lists_are_sound(const Arguments& in) {
 __device__ inline bool pool_is_sound(const Arguments& in) {
   const Progress& progress = *in.memory.progress;
   if (!in.memory.listed && progress.bad_belief) {
-    conclude(in, Outcome::kBadBelief, first_fault(progress.bad_belief));
+    conclude(in, INSIGHT_BAD_BELIEF, first_fault(progress.bad_belief));
     return false;
   }
   const int64_t eligible =
       is_restricted(in) ? static_cast<int64_t>(progress.eligible) : in.beliefs.size;
   if (eligible < in.k) {
-    conclude(in, Outcome::kTooFewEligible, eligible);
+    conclude(in, INSIGHT_TOO_FEW_ELIGIBLE, eligible);
     return false;
   }
   return true;
 }
 
 __device__ inline void write_selected(const Arguments& in, int64_t place, Standing item) {
-  int64_t* const index = in.selection.indices + place;
+  int64_t* const index = in.indices + place;
   if (in.sorted) {
     *index = in.beliefs.first + index_of(in.key, hash_of(item));
-    in.selection.scores[place] = score_of(item);
+    in.scores[place] = score_of(item);
   } else {
     *index = in.beliefs.first + static_cast<int64_t>(~static_cast<uint64_t>(item >> 32));
-    in.selection.scores[place] = from_rising(static_cast<uint32_t>(item));
+    in.scores[place] = from_rising(static_cast<uint32_t>(item));
   }
 }
 
@@ -146,7 +146,7 @@ __device__ inline void select_body(const Arguments& in, BlockScratch& scratch, R
     wait_for_grid();
     if (stage == kExact) {
       const int64_t kept = static_cast<int64_t>(progress.kept);
-      if (kept < in.k) return conclude(in, Outcome::kChanged, kept);
+      if (kept < in.k) return conclude(in, INSIGHT_CHANGED, kept);
       break;
     }
     if (!pool_is_sound(in)) return;
@@ -158,7 +158,7 @@ __device__ inline void select_body(const Arguments& in, BlockScratch& scratch, R
     radix.begin(in.k, survivors < in.k ? kLowest : threshold);
     stage = kCounting;
   }
-  conclude(in, Outcome::kDone, 0);
+  conclude(in, INSIGHT_DONE, 0);
   if (count > Tuning::kSortable) return finish_in_grid(in, count, threshold, scratch, radix);
   if (blockIdx.x == 0) finish_in_block(in, count, scratch.sorting);
 }

@@ -1,6 +1,7 @@
-// Which score, as it crosses the language boundary, and the way back to its type.
+// From a score of insight.h to its type.
 #pragma once
 
+#include "../insight.h"
 #include "expected_difficulty.h"
 #include "inverse_evidence.h"
 #include "mixed_group.h"
@@ -9,47 +10,26 @@
 
 namespace insight {
 
-// The numbers that insight_ext/scores.py uses.
-enum class ScoreKind : int {
-  kWeightedInformation = 0,
-  kWeightAlone = 1,
-  kInformationAlone = 2,
-  kDrawnWeightInformation = 3,
-  kThompson = 4,
-  kExpectedDifficulty = 5,
-  kInverseEvidence = 6,
-  kMixedGroup = 7,
-};
-
-constexpr int kScoreKinds = 8;
-constexpr int kMaxParameters = 6;
-
 // How many of them a score reads.
-constexpr int parameter_count(ScoreKind kind) {
+constexpr int64_t parameter_count(int64_t kind) {
   switch (kind) {
-    case ScoreKind::kWeightedInformation:
-    case ScoreKind::kWeightAlone:
-    case ScoreKind::kInformationAlone:
-    case ScoreKind::kDrawnWeightInformation:
+    case INSIGHT_WEIGHTED_INFORMATION:
+    case INSIGHT_WEIGHT_ALONE:
+    case INSIGHT_INFORMATION_ALONE:
+    case INSIGHT_DRAWN_WEIGHT_INFORMATION:
       return 3;
-    case ScoreKind::kThompson:
-    case ScoreKind::kExpectedDifficulty:
-    case ScoreKind::kMixedGroup:
+    case INSIGHT_THOMPSON:
+    case INSIGHT_EXPECTED_DIFFICULTY:
+    case INSIGHT_MIXED_GROUP:
       return 1;
-    case ScoreKind::kInverseEvidence:
-      break;
   }
   return 0;
 }
 
-struct AnyScore {
-  ScoreKind kind;
-  double parameters[kMaxParameters];
-  uint64_t seed, draw;  // of the scores that draw at random
-
-  // Of the draws by i for the beliefs of prompts first + i.
-  uint64_t key(int64_t first) const { return key_from(draw_key(seed, draw), first); }
-};
+// Of a score's draws by i for the beliefs of prompts first + i.
+inline uint64_t key_of(const insight_score& score, int64_t first) {
+  return key_from(draw_key(score.seed, score.draw), first);
+}
 
 template <class Score>
 struct ScoreType {
@@ -66,23 +46,23 @@ struct ScoreType {
 #pragma nv_exec_check_disable  // `visit` is the caller's, for the host or for the device
 #endif
 template <class Visit>
-INSIGHT_HD decltype(auto) with_score_type(ScoreKind kind, Visit visit) {
+INSIGHT_HD decltype(auto) with_score_type(int kind, Visit visit) {
   switch (kind) {
-    case ScoreKind::kWeightAlone:
+    case INSIGHT_WEIGHT_ALONE:
       return visit(ScoreType<WeightAlone>{});
-    case ScoreKind::kInformationAlone:
+    case INSIGHT_INFORMATION_ALONE:
       return visit(ScoreType<InformationAlone>{});
-    case ScoreKind::kDrawnWeightInformation:
+    case INSIGHT_DRAWN_WEIGHT_INFORMATION:
       return visit(ScoreType<DrawnWeightInformation>{});
-    case ScoreKind::kThompson:
+    case INSIGHT_THOMPSON:
       return visit(ScoreType<Thompson>{});
-    case ScoreKind::kExpectedDifficulty:
+    case INSIGHT_EXPECTED_DIFFICULTY:
       return visit(ScoreType<ExpectedDifficulty>{});
-    case ScoreKind::kInverseEvidence:
+    case INSIGHT_INVERSE_EVIDENCE:
       return visit(ScoreType<InverseEvidence>{});
-    case ScoreKind::kMixedGroup:
+    case INSIGHT_MIXED_GROUP:
       return visit(ScoreType<MixedGroup>{});
-    case ScoreKind::kWeightedInformation:
+    case INSIGHT_WEIGHTED_INFORMATION:
       break;
   }
   return visit(ScoreType<WeightedInformation>{});

@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from insight_ext.beliefs.empirical import fit_beta
+from insight_ext.beliefs.shared_prior import SharedPrior
 from insight_ext.errors import ArgumentError, BeliefError, ObservationError
 from insight_ext.state import Names, Stateful
+
+Prior = tuple[float, float] | tuple[Tensor, Tensor] | Literal["empirical"] | SharedPrior
 
 
 class BetaPosteriors(Stateful):
@@ -32,6 +35,7 @@ class BetaPosteriors(Stateful):
             tensors of shape (n,) with a prior for each prompt. "empirical": the Beta distribution
             of first visits' success rates, see `fit_beta`; Beta(1, 1) up to the 64th first visit,
             then fitted each time that their number has doubled, and all beliefs moved with it.
+            A `SharedPrior`: that of each prompt's kind; all beliefs move with it at every visit.
         decay: share of the old evidence that a visit keeps, in [0, 1]; 1 never forgets.
         device: where the beliefs live.
         half_life: steps after which half of the evidence is left; None: time changes nothing.
@@ -60,11 +64,12 @@ class BetaPosteriors(Stateful):
     settings: Names = ("decay", "half_life")
     per_prompt: Names = ("alpha", "beta", "visits", "latest")
     values: Names = ("step",)
+    parts: Names = ("shared",)
 
     def __init__(
         self,
         n: int,
-        prior: tuple[float, float] | tuple[Tensor, Tensor] | Literal["empirical"] = (1.0, 1.0),
+        prior: Prior = (1.0, 1.0),
         decay: float = 1.0,
         device: torch.device | str = "cpu",
         half_life: float | None = None,
@@ -83,10 +88,16 @@ class BetaPosteriors(Stateful):
                 f"{error}"
             ) from error
         self.is_empirical = prior == "empirical" if isinstance(prior, str) else False
-        self.prior = _checked_prior((1.0, 1.0) if self.is_empirical else prior, n, device)
+        self.shared = prior if isinstance(prior, SharedPrior) else None
+        first: Any = (1.0, 1.0) if self.is_empirical else prior
+        self.prior = _checked_prior(
+            first if self.shared is None else self.shared.sides(), n, device
+        )
         self.first_visits: dict[str, int] = {}  # how many had "successes/rollouts"
         if self.is_empirical:
             self.settings, self.values = ("is_empirical",), ("prior", "first_visits")
+        elif self.shared is not None:
+            pass  # its own state says what it is
         elif isinstance(self.prior[0], Tensor):
             self.of_pool = ("prior",)
         else:
@@ -172,14 +183,14 @@ class BetaPosteriors(Stateful):
             belief.index_copy_(0, visited, new)
         self.visits.index_add_(0, visited, torch.ones_like(visited, dtype=torch.int32))
         self.latest.index_fill_(0, visited, self.step)
+        if self.shared is not None:
+            self.shared.observe(visited, successes, rollouts)
+            self._move(self.shared.sides())
         if first is not None and first.any():
             self._fit_prior(successes[first].tolist(), rollouts[first].tolist())
 
     def _fit_prior(self, successes: list[int], rollouts: list[int]) -> None:
-        """Count first visits; where their number has doubled, fit the prior, and move all beliefs.
-
-        A belief is its prior and evidence on top, whatever the decay.
-        """
+        """Count first visits; where their number has doubled, fit the prior, move all beliefs."""
         before = sum(self.first_visits.values())
         for result in zip(successes, rollouts, strict=True):
             key = "{}/{}".format(*result)
@@ -190,9 +201,29 @@ class BetaPosteriors(Stateful):
         counts = [self.first_visits[f"{won}/{tried}"] for won, tried in results]
         columns = torch.tensor(results)
         fitted = fit_beta(columns[:, 0], columns[:, 1], torch.tensor(counts))
-        for belief, new, old in zip((self.alpha, self.beta), fitted, self.prior, strict=True):
+        self._move(fitted)
+
+    def _move(self, prior: tuple[Any, Any]) -> None:
+        """Move all beliefs to another prior: each is its prior and evidence on top."""
+        for belief, new, old in zip((self.alpha, self.beta), prior, self.prior, strict=True):
             belief.add_(new - old).clamp_(min=new)
-        self.prior = fitted
+        self.prior = prior
+        self._begin_unvisited()
+
+    def _begin_unvisited(self) -> None:
+        """Set the beliefs of prompts never visited to their prior, to the bit."""
+        unvisited = self.visits == 0
+        for belief, prior in zip((self.alpha, self.beta), self.prior, strict=True):
+            if isinstance(prior, Tensor):
+                torch.where(unvisited, prior, belief, out=belief)
+            else:
+                belief.masked_fill_(unvisited, prior)
+
+    def _apply(self, state: Mapping[str, Any]) -> None:
+        super()._apply(state)
+        if self.shared is not None:
+            self.prior = self.shared.sides()
+            self._begin_unvisited()  # those that joined the pool among them
 
     def counted(
         self, indices: Any, successes: Any, rollouts: Any, *, parts: bool = False

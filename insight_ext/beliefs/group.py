@@ -25,8 +25,8 @@ class Group:
         prompt: the prompt's position in the pool.
         rewards: one number for each rollout; NaN for an answer that could not be scored.
         id: of the group; `NEVER_DEALT` for a prompt that no loop dealt.
-        uncertainty: one positive number for each rollout, such as its perplexity; None where nobody
-            needs it.
+        perplexity, entropy: of each rollout: exp of minus the mean log-probability of its tokens,
+            and the mean entropy of their choices in nats; None where they are not known.
         version: steps whose results the beliefs had taken in when the prompt was chosen.
 
     Example:
@@ -40,8 +40,9 @@ class Group:
     prompt: int
     rewards: tuple[float, ...]
     id: int = NEVER_DEALT
-    uncertainty: tuple[float, ...] | None = None
+    perplexity: tuple[float, ...] | None = None
     version: int = 0
+    entropy: tuple[float, ...] | None = None
 
     @property
     def scored(self) -> tuple[float, ...]:

@@ -1,20 +1,37 @@
-"""`python -m insight_ext allocate`: answers for held-out prompts, where one more helps most."""
+"""`insight-ext allocate`: answers for held-out prompts, where one more helps most."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from insight_ext.beliefs.pool import PromptPool
+from insight_ext.cli.tables import check_output, hand_over
 from insight_ext.errors import ArgumentError
 from insight_ext.loop.checkpoint import read_selection
-from insight_ext.offline.tables import write_columns
 from insight_ext.predictors import allocate_samples, features_of
 from insight_ext.selectors import make_selector
 from insight_ext.selectors.gps import Gps
+from insight_ext.visible_text import visible_text
+
+SHOWN = 20  # prompts
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read both sets of prompts, deal the answers, and hand the table over."""
+    check_output(options)
+    pool, prompts = (PromptPool.from_file(path) for path in (options.pool, options.prompts))
+    columns = allocate(options.checkpoint, pool, prompts, options.budget)
+
+    def show() -> None:
+        for name, rate, answers in list(zip(*columns.values(), strict=True))[:SHOWN]:
+            print(f"{visible_text(str(name))}  {rate:.2f}  {answers}")
+
+    hand_over(options, columns, show)
 
 
 def allocate(
-    checkpoint: Path, pool: PromptPool, prompts: PromptPool, budget: int, output: Path | None
+    checkpoint: Path, pool: PromptPool, prompts: PromptPool, budget: int
 ) -> dict[str, list[object]]:
     """Predict the success rates of prompts that were never trained on, and deal answers to them.
 
@@ -23,7 +40,6 @@ def allocate(
         pool: the prompts of that run.
         prompts: the others.
         budget: answers to deal, see `allocate_samples`.
-        output: where to write the table; None for nowhere.
 
     Returns:
         Columns `id`, `predicted` (success rate) and `answers`.
@@ -51,11 +67,8 @@ def allocate(
     selector.load_state_dict(state["parts"]["selector"])
     assert isinstance(selector, Gps)
     rates = selector.model.success_rates(embeddings=features_of(prompts, features))
-    columns: dict[str, list[object]] = {
+    return {
         "id": list(prompts.ids),
         "predicted": rates.tolist(),
         "answers": allocate_samples(rates, budget).tolist(),
     }
-    if output is not None:
-        write_columns(output, columns)
-    return columns

@@ -1,110 +1,30 @@
-"""`python -m insight_ext compare` and `python -m insight_ext reliability`."""
+"""`insight-ext compare`: every strategy on learners whose truth is known."""
 
 from __future__ import annotations
 
 import argparse
 import subprocess
 import sys
-from pathlib import Path
+from dataclasses import asdict
 
+from insight_ext.cli.tables import STANDARD_OUTPUT, aligned, printed
 from insight_ext.errors import ArgumentError, InsightError
-from insight_ext.plugins import need
-from insight_ext.simulate.arms import ARMS
-from insight_ext.simulate.compare import Setting, compare, markdown, write_rows
-from insight_ext.simulate.learners import LEARNERS
+from insight_ext.progress import counter
+from insight_ext.simulate.arms import ARMS, split_arms
+from insight_ext.simulate.compare import Row, Setting, compare, markdown, write_rows
+from insight_ext.simulate.figures import write_figures
+from insight_ext.simulate.learners import LEARNERS, usual_length
 from insight_ext.simulate.paired import paired
-from insight_ext.simulate.reliability import CHOICES, PREDICTORS, check_predicts, watch
-from insight_ext.simulate.reliability import markdown as reliability_markdown
 
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The options of `compare`."""
-    command.add_argument(
-        "--learner", default="all", help=f"all, or some of {','.join(LEARNERS)}, by comma"
-    )
-    command.add_argument("--strategies", default="all", help=f"all, or some of: {'; '.join(ARMS)}")
-    command.add_argument("--pool", default="2000,40000", help="pool sizes (2000,40000)")
-    _add_training(command)
-    command.add_argument("--workers", type=int, default=1, help="processes (1)")
-    command.add_argument(
-        "--against", metavar="STRATEGY", help="one more table: every strategy beside this one"
-    )
-    command.add_argument(
-        "--output", type=Path, default=Path("runs/compare"), help="folder (runs/compare)"
-    )
-    command.add_argument(
-        "--grpo",
-        type=Path,
-        metavar="CONFIG",
-        help="compare on a real model instead: an experiment such as configs/addition.yaml",
-    )
-    command.add_argument(
-        "--features", default="ngrams", help="of the real prompts, for predictors (ngrams)"
-    )
-
-
-def add_reliability_arguments(command: argparse.ArgumentParser) -> None:
-    """The options of `reliability`."""
-    command.add_argument("--learner", default="logistic", help=f"one of {','.join(LEARNERS)}")
-    command.add_argument(
-        "--strategies",
-        default=";".join(PREDICTORS),
-        help=f"strategies that predict, by semicolon ({';'.join(PREDICTORS)})",
-    )
-    command.add_argument("--pool", type=int, default=40_000, help="pool size (40000)")
-    _add_training(command)
-    command.add_argument(
-        "--output", type=Path, default=Path("runs/reliability"), help="folder (runs/reliability)"
-    )
-
-
-def _add_training(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--correlation", type=float, default=0.7, help="of the feature (0.7)")
-    command.add_argument("--seeds", type=int, default=10, help="how many (10)")
-    command.add_argument("--steps", type=int, default=100, help="updates (100)")
-    command.add_argument("--prompts", type=int, default=256, help="prompts per step (256)")
-    command.add_argument("--rollouts", type=int, default=8, help="answers per prompt (8)")
-
-
-def _setting(options: argparse.Namespace, learner: str, pool: int) -> Setting:
-    return Setting(
-        learner, pool, options.correlation, options.steps, options.prompts, options.rollouts
-    )
-
-
-def run_reliability(options: argparse.Namespace) -> None:
-    """Print the tables of what predictors foretold, write them and the figure."""
-    need("reliability", "matplotlib")
-    from insight_ext.simulate.figures import write_reliability
-
-    setting = _setting(options, options.learner, options.pool)
-    arms = [arm.strip() for arm in options.strategies.split(";")]
-    for arm in arms:
-        check_predicts(arm)
-    seen = {
-        (arm, choice): watch(setting, arm, choice, options.seeds)
-        for arm in arms
-        for choice in CHOICES
-    }
-    options.output.mkdir(parents=True, exist_ok=True)
-    text = reliability_markdown(seen)
-    (options.output / "reliability.md").write_text(text, encoding="utf-8")
-    print(text)
-    print(write_reliability(seen, options.output / "predictor_reliability.png"))
+STOPPED = 130
 
 
 def run(options: argparse.Namespace) -> None:
     """Compare, print the tables, write them and the figures."""
-    # Options of an arm hold commas, so arms are separated by semicolons where there are any.
-    separator = ";" if ";" in options.strategies or ":" in options.strategies else ","
-    arms = list(ARMS) if options.strategies == "all" else options.strategies.split(separator)
-    arms = [arm.strip() for arm in arms]
+    arms = list(ARMS) if options.strategies == "all" else split_arms(options.strategies)
     if options.grpo:
         _train(options, arms)
         return
-    need("compare", "matplotlib")
-    from insight_ext.simulate.figures import write_figures
-
     learners = list(LEARNERS) if options.learner == "all" else options.learner.split(",")
     try:
         pools = [int(size) for size in options.pool.split(",")]
@@ -112,26 +32,37 @@ def run(options: argparse.Namespace) -> None:
         raise ArgumentError(
             f"pool: expected sizes such as 2000,40000, got {options.pool}"
         ) from None
-    settings = [_setting(options, learner, pool) for learner in learners for pool in pools]
+    settings = [setting_of(options, learner, pool) for learner in learners for pool in pools]
     if options.against:
         arms.append(options.against)
-    rows, trials = compare(
-        settings, arms, options.seeds, workers=options.workers, on_trial=_show_progress
-    )
-    options.output.mkdir(parents=True, exist_ok=True)
-    write_rows(rows, options.output / "compare.csv")
+    told = counter("compare", "trials")
+    rows, trials = compare(settings, arms, options.seeds, workers=options.workers, on_trial=told)
     text = markdown(rows)
     if options.against:
         text += f"\n### Beside {options.against}\n\n{paired(trials, options.against)}"
+    for_program = printed(options, _columns(rows))
+    if not for_program:
+        print(text if options.markdown else aligned(text))
+    if options.output == STANDARD_OUTPUT:
+        return
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_rows(rows, options.output / "compare.csv")
     (options.output / "compare.md").write_text(text, encoding="utf-8")
-    print(text)
     for path in write_figures(rows, trials, options.output):
-        print(path)
+        print(path, file=sys.stderr if for_program else sys.stdout)
 
 
-def _show_progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done:,} of {total:,} trials", end="\n" if done == total else "", file=sys.stderr)
+def setting_of(options: argparse.Namespace, learner: str, pool: int) -> Setting:
+    """A learner and the length of its training, as the arguments say."""
+    usual = usual_length(learner)
+    steps = usual.steps if options.steps is None else options.steps
+    prompts = usual.prompts if options.prompts is None else options.prompts
+    return Setting(learner, pool, options.correlation, steps, prompts, options.rollouts)
+
+
+def _columns(rows: list[Row]) -> dict[str, list[object]]:
+    table = [asdict(row) for row in rows]
+    return {name: [row[name] for row in table] for name in table[0]}
 
 
 def _train(options: argparse.Namespace, arms: list[str]) -> None:
@@ -140,5 +71,12 @@ def _train(options: argparse.Namespace, arms: list[str]) -> None:
     command += ["--config", str(options.grpo), "--folder", str(options.output)]
     command += ["--workers", str(options.workers), "--seeds", str(options.seeds)]
     command += ["--features", options.features, "--strategies", ";".join(arms)]
-    if subprocess.run(command, check=False).returncode:
+    try:
+        ended = subprocess.run(command, check=False).returncode
+    except KeyboardInterrupt:
+        ended = STOPPED
+    if ended == STOPPED:  # and has said what is kept
+        options.kept = f"the same command goes on in {options.output}"
+        raise KeyboardInterrupt
+    if ended:
         raise InsightError("the comparison on a real model failed; its message is above")

@@ -1,7 +1,8 @@
-"""`python -m insight_ext inspect`: what a checkpoint keeps of the selection."""
+"""`insight-ext inspect`: what a checkpoint keeps of the selection."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
@@ -28,6 +29,12 @@ WIDTH = 80
 NAMED = 5  # prompts that a line lists
 # Entries of a strategy's state that say nothing to a reader.
 TOLD = {"step", "dealt", "unseen", "ranking", "before", "metrics"}
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read the checkpoint, and the prompts if they are given."""
+    pool = None if options.pool is None else PromptPool.from_file(options.pool)
+    inspect(options.checkpoint, options.rows, pool=pool, strategy=options.strategy)
 
 
 def inspect(

@@ -1,7 +1,8 @@
-"""`python -m insight_ext top`: a run in the terminal, while it goes on."""
+"""`insight-ext top`: a run in the terminal, while it goes on."""
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,11 @@ ROWS: dict[Metric, tuple[str, Callable[[float], str]]] = {
     Metric.OBSERVATION_MS: ("observation", _milliseconds),
     Metric.STEP_MS: ("step", _milliseconds),
 }
+
+
+def run(options: argparse.Namespace) -> None:
+    """Watch the run."""
+    top(options.folder, options.every, options.once)
 
 
 def top(

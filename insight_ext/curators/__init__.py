@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from insight_ext.curators.curation import Curation
 from insight_ext.curators.lim import lim
 from insight_ext.curators.point_biserial import point_biserial
 from insight_ext.offline.logs import GroupLog
-from insight_ext.plugins import make
+from insight_ext.plugins import find, make
 
 CURATORS: dict[str, Callable[..., Curation]] = {
     "lim": lim,
     "point_biserial": point_biserial,
 }
 
-__all__ = ["CURATORS", "Curation", "curate", "lim", "point_biserial"]
+OF_ANSWERS = frozenset({"point_biserial"})
+"""The curators whose log has a row for each answer, see `insight_ext.offline.logs.read_answers`."""
+
+__all__ = ["CURATORS", "OF_ANSWERS", "Curation", "check_curator", "curate", "lim", "point_biserial"]
+
+
+def check_curator(method: str, options: Iterable[str] = ()) -> None:
+    """See that there is such a curator, and that it takes options of these names.
+
+    Raises:
+        ArgumentError: see `curate`.
+
+    Example:
+        >>> check_curator("lim", ["keep"])
+    """
+    find("curator", CURATORS, None, method, options)
 
 
 def curate(method: str, log: GroupLog, **options: Any) -> Curation:
@@ -24,7 +39,8 @@ def curate(method: str, log: GroupLog, **options: Any) -> Curation:
 
     Args:
         method: the curator's name, or the import path of a function (`package.module:function`).
-        log: visits of prompts, see `insight_ext.offline.logs.read_log`.
+        log: visits of prompts, see `insight_ext.offline.logs.read_log`; answers where the curator
+            is in `OF_ANSWERS`, see `read_answers`.
         options: of the curator.
 
     Returns:

@@ -53,20 +53,19 @@ class Curation:
             lines += ["", "score of the prompts that have one", *histogram(scored)]
         return "\n".join(lines)
 
-    def write(self, path: str | Path, pool: PromptPool | None = None) -> None:
-        """Write the kept prompts, best first, as `.parquet`, `.jsonl` or `.csv`.
-
-        Columns are `id` and `score`; with the pool also what its file had, so that the result is
-        a pool to train on.
+    def columns(self, pool: PromptPool | None = None) -> dict[str, list[Any]]:
+        """The kept prompts, best first: `id` and `score`; with the pool also what its file had, so
+        that the result is a pool to train on.
 
         Raises:
-            ArgumentError: another ending, or a pool without one of the prompts.
+            ArgumentError: a pool without one of the prompts.
         """
-        columns: dict[str, list[Any]] = {}
-        if pool is not None:
-            columns = prompt_columns(pool, self.kept_ids)
-        columns |= {"id": self.kept_ids, "score": self.scores[self.kept].tolist()}
-        write_columns(path, columns)
+        prompts = {} if pool is None else prompt_columns(pool, self.kept_ids)
+        return {**prompts, "id": self.kept_ids, "score": self.scores[self.kept].tolist()}
+
+    def write(self, path: str | Path, pool: PromptPool | None = None) -> None:
+        """Write `columns` as `.parquet`, `.jsonl` or `.csv`; another ending is an ArgumentError."""
+        write_columns(path, self.columns(pool))
 
 
 def histogram(values: NDArray[np.float64]) -> list[str]:

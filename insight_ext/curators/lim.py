@@ -15,6 +15,7 @@ def lim(
     keep: float | None = None,
     count: int | None = None,
     steps_per_epoch: int | None = None,
+    max_epochs: int | None = None,
 ) -> Curation:
     """Score each prompt by how well its accuracy over the epochs follows the average accuracy.
 
@@ -26,12 +27,13 @@ def lim(
         keep: the smallest score to keep; the paper's 0.6 if `count` is not given either.
         count: keep this many of the largest scores instead.
         steps_per_epoch: makes epochs of steps; None: see `epochs`.
+        max_epochs: use the first so many epochs alone; None for all of them.
 
     Returns:
         The prompts with their scores. Prompts with gaps in their curve have none and are listed.
 
     Raises:
-        ArgumentError: both keep and count, a negative count, steps_per_epoch below 1.
+        ArgumentError: both keep and count, a negative count, steps_per_epoch or max_epochs below 1.
         ObservationError: the log holds no whole epoch; no prompt has a whole curve; every prompt
             was always solved, so that no curve differs.
 
@@ -50,7 +52,11 @@ def lim(
         raise ArgumentError("lim: expected keep or count, got both")
     if count is not None and count < 0:
         raise ArgumentError(f"count: expected 0 or more, got {count}")
+    if max_epochs is not None and max_epochs < 1:
+        raise ArgumentError(f"max_epochs: expected at least 1, got {max_epochs}")
     epoch, unused = epochs(log, steps_per_epoch)
+    if max_epochs is not None:
+        epoch = np.where(epoch < max_epochs, epoch, -1)
     curves = fill_gaps(learning_curves(log, epoch))
     whole = np.isfinite(curves).all(axis=1)
     if not whole.any():
@@ -80,23 +86,36 @@ def lim(
 def epochs(log: GroupLog, steps_per_epoch: int | None = None) -> tuple[Integers, int]:
     """The epoch of each visit, from 0; and how many visits at the end belong to none.
 
-    The log's own epochs, if it has them. Else blocks of `steps_per_epoch` steps. Else visits are
-    counted: an epoch ends when there were as many as the log has prompts, which for sampling
-    without replacement is where it ends indeed; the rest that makes no whole epoch is left out.
+    Blocks of `steps_per_epoch` steps, if it is given. Else the log's own epochs, if it has them.
+    Else visits are counted: an epoch ends when there were as many as the log has prompts, which for
+    sampling without replacement is where it ends indeed. Steps or visits at the end that make no
+    whole epoch are left out.
 
     Returns:
         int64 of shape (V,), -1 for the visits left out, and their number.
+
+    Raises:
+        ArgumentError: steps_per_epoch below 1, or given for a log without steps.
+        ObservationError: fewer steps than `steps_per_epoch`.
     """
     if steps_per_epoch is not None:
         if steps_per_epoch < 1:
             raise ArgumentError(f"steps_per_epoch: expected at least 1, got {steps_per_epoch}")
         if log.step is None:
             raise ArgumentError("steps_per_epoch: expected a log with steps, got one with epochs")
-        return (log.step - log.step.min()) // steps_per_epoch, 0
+        done = log.step - log.step.min()
+        whole = (int(done.max()) + 1) // steps_per_epoch
+        if not whole:
+            raise ObservationError(
+                f"lim: expected a whole epoch of {steps_per_epoch} steps, got a log of "
+                f"{int(done.max()) + 1}"
+            )
+        epoch = np.where(done < whole * steps_per_epoch, done // steps_per_epoch, -1)
+        return epoch, int(np.count_nonzero(epoch < 0))
     if log.epoch is not None:
         return np.unique(log.epoch, return_inverse=True)[1], 0
     prompts = int(np.count_nonzero(np.bincount(log.prompt)))
-    epoch: Integers = np.arange(len(log), dtype=log.prompt.dtype) // prompts
+    epoch = np.arange(len(log), dtype=log.prompt.dtype) // prompts
     unused = len(log) % prompts
     epoch[len(log) - unused :] = -1
     return epoch, unused

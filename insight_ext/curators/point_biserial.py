@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from insight_ext.curators.curation import Curation, best
@@ -10,7 +12,11 @@ from insight_ext.offline.logs import Floats, GroupLog
 
 
 def point_biserial(
-    log: GroupLog, *, keep: float | None = None, count: int | None = None
+    log: GroupLog,
+    *,
+    keep: float | None = None,
+    count: int | None = None,
+    of: Literal["all", "scored"] = "all",
 ) -> Curation:
     """Score each prompt by the correlation of its answers' uncertainty with their correctness.
 
@@ -20,17 +26,21 @@ def point_biserial(
     correctness of every one is needed.
 
     Args:
-        log: one row per answer (`rollouts` 1), with its `uncertainty`.
-        keep: the share of the scored prompts to keep, in [0, 1], those with the smallest
-            correlation; the paper's 0.3 if `count` is not given either.
+        log: one row per answer (`rollouts` 1), with its `uncertainty`, see
+            `insight_ext.offline.logs.read_answers`.
+        keep: the share of the prompts to keep, in [0, 1], those with the smallest correlation; the
+            paper's 0.3 if `count` is not given either. No more than have a correlation.
         count: keep this many instead.
+        of: whether `keep` is a share of "all" the log's prompts (of the pool's, if it was read with
+            one), as in the paper, or of those that are "scored".
 
     Returns:
         The prompts; their score is minus the correlation, so that the largest are kept. Prompts
-        that are always or never solved, or equally uncertain throughout, have none and are listed.
+        that are always or never solved, or equally uncertain throughout, or that were never rolled
+        out, have none and are listed.
 
     Raises:
-        ArgumentError: both keep and count, or one outside its domain.
+        ArgumentError: both keep and count, or an argument outside its domain.
         ObservationError: a log without uncertainty, or with several answers in a row.
 
     Source: arXiv 2601.22595, offline selection.
@@ -41,6 +51,8 @@ def point_biserial(
         raise ArgumentError(f"keep: expected a share in [0, 1], got {keep}")
     if count is not None and count < 0:
         raise ArgumentError(f"count: expected 0 or more, got {count}")
+    if of not in ("all", "scored"):
+        raise ArgumentError(f"of: expected 'all' or 'scored', got {of!r}")
     if log.uncertainty is None:
         raise ObservationError(
             "point_biserial: expected a column uncertainty with the perplexity or the mean entropy "
@@ -57,14 +69,19 @@ def point_biserial(
     answers = np.bincount(log.prompt, minlength=n)
     mixed = (right > 0) & (right < answers)
     correlation = _correlation(log, mixed)
-    equal = mixed & np.isnan(correlation)
+    scored = int(np.count_nonzero(np.isfinite(correlation)))
     share = 0.3 if keep is None else keep
-    amount = round(share * int(np.count_nonzero(mixed & ~equal))) if count is None else count
-    rule = f"the smallest {share:.0%} of the correlations" if count is None else f"{count:,} asked"
+    if count is None:
+        amount = round(share * (n if of == "all" else scored))
+        rule = f"{share:.0%} of {'all' if of == 'all' else 'the scored'} prompts"
+    else:
+        amount, rule = count, f"{count:,} asked"
     dropped = {
-        "always or never solved": np.flatnonzero(~mixed),
-        "equally uncertain throughout": np.flatnonzero(equal),
+        "always or never solved": np.flatnonzero((answers > 0) & ~mixed),
+        "equally uncertain throughout": np.flatnonzero(mixed & np.isnan(correlation)),
     }
+    if not answers.all():
+        dropped["never rolled out"] = np.flatnonzero(answers == 0)
     return Curation(log.ids, -correlation, best(-correlation, amount), dropped, rule)
 
 

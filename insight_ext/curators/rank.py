@@ -69,6 +69,8 @@ class Ranking:
         title = f"the next {len(self.ids):,} prompts"
         if len(self.ids) > rows:
             title += f", the first {rows}"
+        if not self.visits.any():
+            title += "; the log has none of them"
         table = Table(title=title)
         for name in ("rank", "id", "visits", "solved", "predicted", *self.why):
             table.add_column(name, justify="left" if name == "id" else "right")
@@ -106,7 +108,9 @@ def rank(
 
     The strategy observes the log step by step, then selects once. Every prompt is a candidate, also
     where the strategy would draw some by default (`candidate_ratio`). Prompts of the log's pool
-    that were never visited count as unseen.
+    that were never visited are expected to be solved as often as the others were: unless the
+    options have a prior or features, their beliefs begin at the log's mean success rate, those of
+    the others at Beta(1, 1), and both weigh two answers.
 
     Args:
         log: the past, see `read_log`; read it with a pool to have unseen prompts ranked too.
@@ -139,6 +143,8 @@ def rank(
             "others; pass the pool to read_log too"
         )
     settings = {**_whole_pool(strategy), **(options or {})}
+    if not {"prior", "features"} & settings.keys():
+        settings |= _known_mean(strategy, log)
     selector = make_selector(strategy, n, seed=seed, pool=pool, **settings)
     step = 0
     for moment in log.moments():
@@ -169,6 +175,18 @@ def _whole_pool(strategy: str) -> dict[str, Any]:
         return {}
     takes = "candidate_ratio" in signature(SELECTORS[strategy]).parameters
     return {"candidate_ratio": None} if takes else {}
+
+
+def _known_mean(strategy: str, log: GroupLog) -> dict[str, Any]:
+    """A prior of the log's mean for the prompts that it does not have."""
+    seen = np.zeros(len(log.ids), dtype=bool)
+    seen[log.prompt] = True
+    if strategy not in SELECTORS or seen.all():
+        return {}
+    wins, tries = (int(part.sum(dtype=np.int64)) for part in (log.successes, log.rollouts))
+    alpha = torch.ones(len(seen))
+    alpha[torch.from_numpy(~seen)] = 2 * (wins + 1) / (tries + 2)
+    return {"prior": (alpha, 2 - alpha)}
 
 
 def _totals(prompt: Integers, counts: Integers, n: int) -> Integers:

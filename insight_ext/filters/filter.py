@@ -79,7 +79,7 @@ class Filter(Stateful, ABC):
             at least 1.
 
     Attributes:
-        needs_uncertainty: what `Group.uncertainty` has to hold; None: nothing.
+        needs_uncertainty: which of them groups have to come with; None: neither.
         refills: whether the filter rolls out until it has as many groups as the step wants.
         screening: answers after which `passes` decides about a prompt; None: all at once.
         found_threshold: where `success_threshold` is "auto", what the loop has found so far.
@@ -244,23 +244,25 @@ class Filter(Stateful, ABC):
         return successes / scored if scored else math.nan
 
     def _check_uncertainty(self, groups: Sequence[Group]) -> None:
+        needed = self.needs_uncertainty
+        assert needed is not None
         for group in groups:
-            if group.uncertainty is None:
+            values: tuple[float, ...] | None = getattr(group, needed)
+            if values is None:
                 raise ArgumentError(
-                    f"{type(self).__name__}: expected groups with the {self.needs_uncertainty} of "
-                    f"each answer as uncertainty, see insight_ext.filters."
-                    f"{self.needs_uncertainty}; got none for prompt {group.prompt}"
+                    f"{type(self).__name__}: expected groups with the {needed} of each answer, see "
+                    f"insight_ext.filters.{needed}; got none for prompt {group.prompt}"
                 )
             where = f"{type(self).__name__}, prompt {group.prompt}"
-            if len(group.uncertainty) != len(group.rewards):
+            if len(values) != len(group.rewards):
                 raise ObservationError(
-                    f"{where}: expected an uncertainty for each of {len(group.rewards)} answers, "
-                    f"got {len(group.uncertainty)}"
+                    f"{where}: expected the {needed} of each of {len(group.rewards)} answers, got "
+                    f"{len(values)}"
                 )
-            for at, value in enumerate(group.uncertainty):
+            for at, value in enumerate(values):
                 if not (value > 0.0 and math.isfinite(value)):
                     raise ObservationError(
-                        f"{where}, answer {at}: expected a positive finite uncertainty, got {value}"
+                        f"{where}, answer {at}: expected a positive finite {needed}, got {value}"
                     )
 
     def _warn(self, message: str) -> None:

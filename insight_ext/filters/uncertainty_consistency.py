@@ -58,8 +58,8 @@ class UncertaintyConsistency(Filter):
 
     def value(self, group: Group) -> float:
         """The consistency of the group's scored answers."""
-        assert group.uncertainty is not None
-        pairs = zip(group.rewards, group.uncertainty, strict=True)
+        assert self.needs_uncertainty is not None
+        pairs = zip(group.rewards, getattr(group, self.needs_uncertainty), strict=True)
         rewards, uncertainty = zip(*(pair for pair in pairs if pair[0] == pair[0]), strict=True)
         return consistency(rewards, uncertainty, self.gamma)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from insight_ext import _C
-
-INSTRUCTION_SETS = ("portable", "avx2", "avx512")
+from insight_ext.errors import DeviceError
 
 
 def build_info() -> dict[str, Any]:
@@ -25,11 +24,15 @@ def build_info() -> dict[str, Any]:
         'portable'
     """
     architectures = _C.cuda_architectures
+    try:
+        device = _C.device_name(_C.Place("cuda"))
+    except DeviceError:
+        device = None
     return {
         "version": _C.version,
         "compiler": _C.compiler,
-        "instruction_sets": list(INSTRUCTION_SETS[: _C.cpu.best_instruction_set() + 1]),
-        "cuda": hasattr(_C, "cuda"),
+        "instruction_sets": _C.instruction_sets,
+        "cuda": "cuda" in _C.back_ends,
         "cuda_architectures": architectures.split(",") if architectures else [],
-        "device": _C.cuda.device_name() if hasattr(_C, "cuda") else None,
+        "device": device,
     }

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from insight_ext import _C
 from insight_ext.errors import ArgumentError
-from insight_ext.kernel.dispatch import DONE, address, execution, raise_for, size
+from insight_ext.kernel.dispatch import place_of, subset_of
 from insight_ext.kernel.ops import (
     Selection,
     as_tensor,
     check_beliefs,
+    check_k,
     check_score,
     check_seed,
     check_sorted,
@@ -79,16 +80,12 @@ class PoolIndex:
         check_seed(seed)
         self.alpha, self.beta = alpha, beta
         self._memory = self._present_memory()
-        self._index = _C.cpu.PoolIndex(
-            score.kind,
-            score.parameters(),
-            alpha.data_ptr(),
-            beta.data_ptr(),
-            alpha.numel(),
-            seed,
-            execution.thread_count(),
-            execution.instruction_set,
+        request = _C.Request(
+            (score.kind, score.parameters(), 0, 0),
+            (alpha.data_ptr(), beta.data_ptr(), alpha.numel(), 0),
+            seed=seed,
         )
+        self._index = _C.Index(request, place_of(alpha.device))
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -99,7 +96,7 @@ class PoolIndex:
                 belief again.
         """
         self._check_memory()
-        self._raise_for(*self._index.rebuild())
+        self._index.rebuild()
 
     def update(self, indices: Any) -> None:
         """Takes note that the beliefs at these int64 indices have changed.
@@ -114,8 +111,7 @@ class PoolIndex:
         changed = check_subset("indices", indices, self.alpha)
         if changed is None or changed.dtype != torch.int64:
             raise ArgumentError(f"indices: expected int64 indices, got {indices!r}")
-        code, where = self._index.update(changed.data_ptr(), changed.numel())
-        self._raise_for(code, where, candidates=changed)
+        self._index.update(subset_of(changed))
 
     def select(self, k: int, *, exclude: Any = None, sorted: bool = True) -> Selection:
         """The k best prompts, as `select_top_k` selects them.
@@ -133,17 +129,14 @@ class PoolIndex:
         """
         self._check_memory()
         check_sorted(sorted)
-        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= self.alpha.numel():
-            raise ArgumentError(f"k: expected 1 to the pool's {self.alpha.numel()}, got {k!r}")
+        check_k(k, self.alpha.numel())
         excluded = check_subset("exclude", exclude, self.alpha)
         if excluded is not None and excluded.dtype != torch.int64:
             raise ArgumentError(f"exclude: expected int64 indices, got {excluded.dtype}")
         indices = torch.empty(k, dtype=torch.int64)
         scores = torch.empty(k, dtype=torch.float32)
-        code, where = self._index.select(
-            k, sorted, address(excluded), size(excluded), indices.data_ptr(), scores.data_ptr()
-        )
-        self._raise_for(code, where, k=k, exclude=excluded)
+        result = _C.Result(indices.data_ptr(), scores.data_ptr())
+        self._index.select(k, sorted, subset_of(excluded), result)
         return Selection(indices, scores)
 
     @property
@@ -152,7 +145,8 @@ class PoolIndex:
         return self._index.visited()
 
     def _present_memory(self) -> tuple[int, int, int, int]:
-        return address(self.alpha), size(self.alpha), address(self.beta), size(self.beta)
+        alpha, beta = self.alpha, self.beta
+        return alpha.data_ptr(), alpha.numel(), beta.data_ptr(), beta.numel()
 
     def _check_memory(self) -> None:
         if self._present_memory() != self._memory:
@@ -160,14 +154,3 @@ class PoolIndex:
                 "alpha, beta: expected the memory that the index was built over, but the tensors "
                 "were resized or moved; build a new PoolIndex"
             )
-
-    def _raise_for(
-        self,
-        code: int,
-        where: int,
-        k: int = 0,
-        candidates: Tensor | None = None,
-        exclude: Tensor | None = None,
-    ) -> None:
-        if code != DONE:
-            raise_for(code, where, self.alpha, self.beta, k, candidates, exclude)

@@ -13,10 +13,7 @@ from torch import Tensor
 from insight_ext import _C
 from insight_ext.errors import ArgumentError
 from insight_ext.kernel.dispatch import (
-    DONE,
-    TOO_FEW_ELIGIBLE,
     WORD,
-    raise_for,
     score_operator,
     select_operator,
     signed,
@@ -72,6 +69,13 @@ def check_int(name: str, value: Any) -> None:
     """ArgumentError unless it is an int."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise ArgumentError(f"{name}: expected an int, got {value!r}")
+
+
+def check_k(k: Any, n: int) -> None:
+    """ArgumentError unless so many can be selected from n prompts."""
+    check_int("k", k)
+    if not 1 <= k <= n:
+        raise ArgumentError(f"k: expected 1 to the pool's {n} prompts, got {k}")
 
 
 def check_sorted(sorted: Any) -> None:
@@ -194,11 +198,6 @@ def check_subset(name: str, values: Any, beliefs: Tensor) -> Tensor | None:
         raise ArgumentError(
             f"{name}: expected the beliefs' device {beliefs.device}, got {subset.device}"
         )
-    if subset.dtype == torch.bool and subset.numel() != beliefs.numel():
-        raise ArgumentError(
-            f"{name}: expected a mask with one bool for each of {beliefs.numel()} prompts, "
-            f"got {subset.numel()}"
-        )
     return subset
 
 
@@ -260,17 +259,12 @@ def select_top_k(
     a, b = as_tensor("alpha", alpha), as_tensor("beta", beta)
     check_beliefs(a, b)
     n = a.numel()
-    check_int("k", k)
+    check_k(k, n)
     check_sorted(sorted)
-    if not 1 <= k <= n:
-        raise ArgumentError(f"k: expected 1 to the pool's {n} prompts, got {k}")
     check_seed(seed)
     check_score(score)
     check_first(first, n)
     score_seed, draw = score.stream()
-    listed = check_subset("candidates", candidates, a)
-    if listed is not None and not listed.numel():
-        raise ArgumentError(f"candidates: expected at least the {k} prompts to select, got none")
     return Selection(
         *select_operator(
             a,
@@ -283,7 +277,7 @@ def select_top_k(
             signed(draw),
             signed(seed),
             sorted,
-            listed,
+            check_subset("candidates", candidates, a),
             check_subset("exclude", exclude, a),
         )
     )
@@ -322,27 +316,15 @@ def merge_top_k(
             f"scores: expected one for each of {indices.numel()} prompts, got {scores.numel()}"
         )
     check_int("k", k)
-    if k < 1:
-        raise ArgumentError(f"k: expected 1 or more, got {k}")
     check_seed(seed)
     check_sorted(sorted)
-    if k > indices.numel():
-        raise_for(TOO_FEW_ELIGIBLE, indices.numel(), scores, scores, k)
     found, values = indices.contiguous(), scores.contiguous()
-    best = torch.empty(k, dtype=torch.int64)
-    best_scores = torch.empty(k, dtype=torch.float32)
-    code, where = _C.cpu.merge_top_k(
-        found.data_ptr(),
-        values.data_ptr(),
-        found.numel(),
-        k,
-        seed,
-        sorted,
-        best.data_ptr(),
-        best_scores.data_ptr(),
-    )
-    if code != DONE:
-        raise_for(code, where, values, values, k)
+    length = min(max(k, 0), len(found))  # any other k is refused
+    best = torch.empty(length, dtype=torch.int64)
+    best_scores = torch.empty(length, dtype=torch.float32)
+    request = _C.Request(k=min(max(k, -MOST), MOST), seed=seed, sorted=sorted)
+    result = _C.Result(best.data_ptr(), best_scores.data_ptr())
+    _C.merge_top_k(request, found.data_ptr(), values.data_ptr(), len(found), result)
     return Selection(best, best_scores)
 
 
@@ -436,5 +418,5 @@ def draw_distinct(size: int, count: int, seed: int, draw: int) -> Tensor:
     if not 0 <= count <= size:
         raise ArgumentError(f"count: expected 0 to the {size} there are, got {count}")
     drawn = torch.empty(count, dtype=torch.int64)
-    _C.cpu.draw_distinct(size, count, seed % WORD, draw % WORD, drawn.data_ptr())
+    _C.draw_distinct(size, count, seed % WORD, draw % WORD, drawn.data_ptr())
     return drawn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,6 +16,8 @@ from insight_ext.beliefs.group import Group, as_rewards
 from insight_ext.errors import CheckpointError, ObservationError
 from insight_ext.state import Stateful
 
+ROUNDING = 1e-2
+
 
 class GroupResult(NamedTuple):
     """Some or all rollouts of a group, as they came back.
@@ -26,14 +28,19 @@ class GroupResult(NamedTuple):
             tensor or an array; None and NaN are answers that could not be scored.
         first: 0 for the group's first rollout.
         of: rollouts of the whole group; None: these are the last.
-        uncertainty: positive numbers like the rewards; None where nobody needs them.
+        perplexity, entropy: of these rollouts, see `Group`: numbers as the rewards are; None where
+            they are not known.
+        completions: the answers themselves, a text for each reward, for people who look at the run
+            (`SelectionLoop.samples`); None where they need not be kept.
     """
 
     group: int
     rewards: Any
     first: int = 0
     of: int | None = None
-    uncertainty: Any = None
+    perplexity: Any = None
+    entropy: Any = None
+    completions: Sequence[str] | None = None
 
 
 @dataclass(slots=True)
@@ -46,7 +53,8 @@ class Flight:
     version: int
     of: int | None = None
     rewards: dict[int, float] = field(default_factory=dict)
-    uncertainty: dict[int, float] = field(default_factory=dict)
+    perplexity: dict[int, float] = field(default_factory=dict)
+    entropy: dict[int, float] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:
@@ -56,11 +64,14 @@ class Flight:
     def finished(self) -> Group:
         """What came back, in the order of the rollouts."""
         numbers = sorted(self.rewards)
-        uncertainty = None
-        if self.uncertainty.keys() >= self.rewards.keys():
-            uncertainty = tuple(self.uncertainty[number] for number in numbers)
-        rewards = tuple(self.rewards[number] for number in numbers)
-        return Group(self.prompt, rewards, self.group, uncertainty, self.version)
+        rewards, perplexity, entropy = (
+            tuple(known[number] for number in numbers)
+            if known.keys() >= self.rewards.keys()
+            else None
+            for known in (self.rewards, self.perplexity, self.entropy)
+        )
+        assert rewards is not None
+        return Group(self.prompt, rewards, self.group, perplexity, self.version, entropy)
 
 
 class InFlight(Stateful):
@@ -78,10 +89,11 @@ class InFlight(Stateful):
         >>> flights = InFlight()
         >>> flights.add(prompt=40, step=0, version=0), flights.add(prompt=17, step=0, version=0)
         (0, 1)
-        >>> flights.receive([GroupResult(1, [1.0, 0.0], first=2, of=4)])  # the second half
-        >>> flights.receive([GroupResult(1, [0.0, 0.0], of=4), GroupResult(1, [0.0, 0.0], of=4)])
-        >>> flights.take(before=0)
-        [Group(prompt=17, rewards=(0.0, 0.0, 1.0, 0.0), id=1, uncertainty=None, version=0)]
+        >>> _ = flights.receive([GroupResult(1, [1.0, 0.0], first=2, of=4)])  # the second half
+        >>> half = GroupResult(1, [0.0, 0.0], of=4)
+        >>> _ = flights.receive([half, half])
+        >>> [(group.prompt, group.rewards, group.id) for group in flights.take(before=0)]
+        [(17, (0.0, 0.0, 1.0, 0.0), 1)]
         >>> flights.duplicates, len(flights), flights.prompts.tolist()
         (2, 1, [40])
         >>> flights.take(before=1), flights.incomplete  # nothing ever came of group 0
@@ -113,6 +125,12 @@ class InFlight(Stateful):
         """Whether a group of this prompt is in flight."""
         return prompt in self._places
 
+    def oldest(self, prompt: int) -> int | None:
+        """The id of the oldest group of this prompt that is not whole, if there is one."""
+        if prompt not in self._places:
+            return None
+        return next((f.group for f in self if f.prompt == prompt and not f.is_whole), None)
+
     @property
     def prompts(self) -> Tensor:
         """The distinct prompts in flight, int64, in no order. A view: use it before the next call.
@@ -120,6 +138,11 @@ class InFlight(Stateful):
         Cost: none.
         """
         return torch.from_numpy(self._prompts[: len(self._places)])
+
+    def prompt_of(self, group: int) -> int | None:
+        """The prompt of a group in flight; None of one that is not."""
+        flight = self._flights.get(group)
+        return None if flight is None else flight.prompt
 
     def add(self, prompt: int, step: int, version: int) -> int:
         """Note that a group of this prompt is dealt; returns its id.
@@ -134,16 +157,16 @@ class InFlight(Stateful):
         self._put(Flight(group, prompt, step, version))
         return group
 
-    def receive(self, results: Iterable[GroupResult]) -> None:
-        """Take in results.
+    def receive(self, results: Iterable[GroupResult]) -> list[GroupResult]:
+        """Take in results; returns them as `checked` does.
 
         Raises:
             ObservationError: a group that was never dealt, a rollout number outside its group, a
                 group size that differs from what was said before, a reward that is no number or
                 infinite, something else than a GroupResult; nothing is taken in.
         """
-        results = self.checked(results)
-        for group, rewards, first, of, uncertainty in results:
+        plain = self.checked(results)
+        for group, rewards, first, of, perplexity, entropy, _ in plain:
             flight = self._flights.get(group)
             if flight is None:
                 self.duplicates += len(rewards)
@@ -155,8 +178,11 @@ class InFlight(Stateful):
                     self.duplicates += 1
                     continue
                 flight.rewards[number] = reward
-                if uncertainty is not None:
-                    flight.uncertainty[number] = uncertainty[at]
+                if perplexity is not None:
+                    flight.perplexity[number] = perplexity[at]
+                if entropy is not None:
+                    flight.entropy[number] = entropy[at]
+        return plain
 
     def take(self, before: int) -> list[Group]:
         """Close the groups that are whole, and those dealt before this step.
@@ -247,30 +273,32 @@ class InFlight(Stateful):
             numbers = isinstance(row, (list, tuple)) and [
                 type(each) in (int, float) for each in row
             ]
-            if numbers != [True] * 4 or not (0 <= row[0] < 2**63 and 0 <= row[1] < 2**31):
+            if numbers != [True] * 5 or not (0 <= row[0] < 2**63 and 0 <= row[1] < 2**31):
                 raise CheckpointError(
-                    "in flight: expected rows of group, rollout, reward and uncertainty, got "
+                    "in flight: expected rows of group, rollout, reward and uncertainties, got "
                     f"{row!r:.80}; the checkpoint is damaged"
                 )
 
     @property
     def received(self) -> list[list[float]]:
-        """What came back, a row each: group, rollout number, reward, uncertainty or NaN."""
+        """What came back, a row each: group, number, reward; perplexity and entropy, or NaN."""
         nan = math.nan
         return [
-            [flight.group, number, reward, flight.uncertainty.get(number, nan)]
-            for flight in self
-            for number, reward in flight.rewards.items()
+            [f.group, number, reward, f.perplexity.get(number, nan), f.entropy.get(number, nan)]
+            for f in self
+            for number, reward in f.rewards.items()
         ]
 
     @received.setter
     def received(self, saved: list[list[float]]) -> None:
-        for group, number, reward, uncertainty in saved:
+        for group, number, reward, perplexity, entropy in saved:
             flight = self._flights.get(int(group))
             if flight is not None:  # else the pool has lost its prompt
                 flight.rewards[int(number)] = reward
-                if uncertainty == uncertainty:
-                    flight.uncertainty[int(number)] = uncertainty
+                if perplexity == perplexity:
+                    flight.perplexity[int(number)] = perplexity
+                if entropy == entropy:
+                    flight.entropy[int(number)] = entropy
 
 
 def _plain(at: int, result: GroupResult) -> GroupResult:
@@ -289,14 +317,34 @@ def _plain(at: int, result: GroupResult) -> GroupResult:
             "nothing was taken in"
         ) from error
     rewards = as_rewards(f"result of group {group}", result.rewards)
-    uncertainty = None
-    if result.uncertainty is not None:
-        uncertainty = as_rewards(f"uncertainty of group {group}", result.uncertainty)
-        if len(uncertainty) != len(rewards) or not all(each > 0 for each in uncertainty):
-            raise ObservationError(
-                f"uncertainty of group {group}: expected a positive number for each of "
-                f"{len(rewards)} rollouts, got {uncertainty!r:.120}; nothing was taken in"
-            )
+    completions = result.completions
+    if completions is not None and len(completions) != len(rewards):
+        raise ObservationError(
+            f"completions of group {group}: expected a text for each of {len(rewards)} rewards, "
+            f"got {len(completions)}; nothing was taken in"
+        )
     return GroupResult(
-        group, rewards, first, first + len(rewards) if of is None else of, uncertainty
+        group,
+        rewards,
+        first,
+        first + len(rewards) if of is None else of,
+        _uncertainty("perplexity", 1.0, result.perplexity, group, len(rewards)),
+        _uncertainty("entropy", 0.0, result.entropy, group, len(rewards)),
+        completions,
     )
+
+
+def _uncertainty(
+    name: str, least: float, values: Any, group: int, rollouts: int
+) -> tuple[float, ...] | None:
+    """What is known of a group's uncertainty, in Python's own numbers."""
+    if values is None:
+        return None
+    numbers = as_rewards(f"{name} of group {group}", values)
+    # The probability of a token may round to a little more than 1.
+    if len(numbers) != rollouts or not all(each >= least - ROUNDING for each in numbers):
+        raise ObservationError(
+            f"{name} of group {group}: expected a number of at least {least:g} for each of "
+            f"{rollouts} rollouts, got {numbers!r:.120}; nothing was taken in"
+        )
+    return numbers

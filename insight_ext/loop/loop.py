@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
@@ -20,9 +22,9 @@ from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
 from insight_ext.filters import Filter, given_filter
 from insight_ext.loop.checkpoint import FORMAT, check_form, read_file, write_file
 from insight_ext.loop.in_flight import GroupResult, InFlight
-from insight_ext.loop.metrics import Totals, group_metrics
+from insight_ext.loop.metrics import Totals, group_metrics, spread
 from insight_ext.plugins import plain, whole
-from insight_ext.runs.layout import Metric
+from insight_ext.runs.layout import Metric, Sample
 from insight_ext.runs.writer import RunWriter
 from insight_ext.selectors import BeliefSelector, Selector, given_selector
 from insight_ext.state import Stateful, carried, equal
@@ -74,14 +76,17 @@ class SelectionLoop(Stateful):
             Needs pyarrow.
         history_every: steps between two looks at the beliefs of the whole pool and two writes of
             the history, at least 1.
+        keep_samples: answers kept of every step whose results have `completions`, of as many
+            groups, from the worst to the best; 0 or more. Of several processes the first keeps its
+            own.
+        answers: whether the history has a row for each answer too, for the curators.
         ranks: this process among those that train together.
 
     Attributes:
         step: number of the present step: steps ended so far.
         in_flight: the groups dealt and not yet taken in.
         threshold: the smallest reward of a success at present.
-        example: a text that shows an answer and what was expected, which a trainer may set for the
-            warning that no answer is ever rewarded.
+        samples: the answers kept of the latest step that ended.
 
     Raises:
         ArgumentError: an argument outside its domain, an unknown strategy or filter, or one that
@@ -123,10 +128,13 @@ class SelectionLoop(Stateful):
         max_staleness: int = 0,
         folder: str | Path | None = None,
         history_every: int = 50,
+        keep_samples: int = 4,
+        answers: bool = False,
         ranks: Ranks | None = None,
     ) -> None:
         rollouts, seed = whole("rollouts", rollouts, 1), whole("seed", seed, 0, 2**64 - 1)
         history_every = whole("history_every", history_every, 1)
+        keep_samples = whole("keep_samples", keep_samples, 0)
         max_staleness = whole("max_staleness", max_staleness, 0)
         success_threshold = check_threshold(success_threshold)
         self.pool = pool
@@ -141,18 +149,20 @@ class SelectionLoop(Stateful):
         take_over("selector", self.selector, "rollouts", rollouts)
         self.max_staleness = max_staleness
         self.folder = None if folder is None else Path(folder)
-        self.history_every = history_every
+        self.history_every, self.answers = history_every, answers
+        self.keep_samples = keep_samples
+        self.samples: list[Sample] = []
+        self._answered: list[Sample] = []  # an answer of each group reported in this step
         self.ranks = Ranks() if ranks is None else ranks
         self.step = 0
         self._flights = InFlight()
         self._again = torch.empty(0, dtype=torch.int64)  # prompts to deal before all others
         self._reported: list[GroupResult] = []
-        self._others: list[Group] = []  # of prompts that were never dealt
+        self._others: list[tuple[int, tuple[float, ...]]] = []  # of prompts that were never dealt
         self._milliseconds = 0.0
         self._writer: RunWriter | None = None
         self._unseen: int | None = None  # the latest step, while its beliefs are not recorded
         self._agreed = False
-        self.example = ""
 
     @property
     def threshold(self) -> float:
@@ -228,7 +238,9 @@ class SelectionLoop(Stateful):
         *,
         first: int = 0,
         of: int | None = None,
-        uncertainty: Any = None,
+        perplexity: Any = None,
+        entropy: Any = None,
+        completions: Sequence[str] | None = None,
     ) -> None:
         """Say what came of a group: all of its rollouts, or some; late, or twice.
 
@@ -238,27 +250,29 @@ class SelectionLoop(Stateful):
                 scored: it leaves no trace in the beliefs.
             first: number of the first of these rollouts within the group.
             of: rollouts of the whole group; None: these are the last.
-            uncertainty: positive numbers like the rewards, for filters that need them.
+            perplexity, entropy: of each of these rollouts, see `Group`; for the log of answers.
+            completions: the answers' texts, to have some of them kept for people to look at.
 
         Raises:
             ObservationError: a group that was never dealt, rollouts outside their group, another
                 group size than said before, rewards that are no numbers or infinite; nothing was
                 taken in.
         """
-        self.report_all([GroupResult(group, rewards, first, of, uncertainty)])
+        self.report_all([GroupResult(group, rewards, first, of, perplexity, entropy, completions)])
 
     def report_all(self, results: Iterable[GroupResult]) -> None:
         """`report` of many groups at once; of several results with one wrong, none is taken in."""
-        if self.ranks.size == 1:
-            self._flights.receive(results)
-        else:
-            self._reported += self._flights.checked(results)
+        alone = self.ranks.size == 1
+        plain = self._flights.receive(results) if alone else self._flights.checked(results)
+        self._answered += filter(None, map(self._sample, plain))
+        if not alone:
+            self._reported += [result._replace(completions=None) for result in plain]
 
     def observe(self, index: int, rewards: Any) -> None:
         """Say what came of a prompt that the loop did not deal, by its position in the pool.
 
         Raises:
-            ObservationError: a position outside the pool, rewards as in `report`.
+            ObservationError: a position outside the pool, no rewards, rewards as in `report`.
         """
         try:
             index = whole("index", index, 0, len(self.pool) - 1)
@@ -266,8 +280,24 @@ class SelectionLoop(Stateful):
             raise ObservationError(
                 f"{error}: not a position in the pool; nothing was taken in"
             ) from error
-        numbers = as_rewards(f"prompt {self.pool[index].id!r}", rewards)
-        self._others.append(Group(index, numbers, version=self.step))
+        where = f"prompt {self.pool[index].id!r}"
+        numbers = as_rewards(where, rewards)
+        if not numbers:
+            raise ObservationError(
+                f"{where}: expected a reward for each rollout, got none; nothing was taken in"
+            )
+        self._others.append((index, numbers))
+        if self.ranks.size == 1:
+            self._take_in_others([self._others])
+
+    def group_of(self, index: int) -> int | None:
+        """The oldest group of this prompt of which rollouts are missing; None if there is none.
+
+        For trainers that know of a result which prompt it belongs to, and not which group.
+
+        Cost: one pass over the groups in flight.
+        """
+        return self._flights.oldest(index)
 
     def exchange(self, work: Callable[[], object] | None = None) -> None:
         """Let every process know what the others reported; `end_step` begins with this.
@@ -278,7 +308,7 @@ class SelectionLoop(Stateful):
             work: reports what is left to report; where it fails on one process, it raises on all.
         """
 
-        def own() -> tuple[list[GroupResult], list[Group]]:
+        def own() -> tuple[list[GroupResult], list[tuple[int, tuple[float, ...]]]]:
             if work is not None:
                 work()
             return self._reported, self._others
@@ -286,7 +316,8 @@ class SelectionLoop(Stateful):
         everyone = self.ranks.all_or_none(own)
         if self.ranks.size > 1:
             self._flights.receive([result for results, _ in everyone for result in results])
-        self._reported, self._others = [], [group for _, groups in everyone for group in groups]
+            self._take_in_others([others for _, others in everyone])
+        self._reported = []
 
     def end_step(self, work: Callable[[], object] | None = None) -> dict[str, float]:
         """Take in what came back, and go on to the next step.
@@ -301,10 +332,10 @@ class SelectionLoop(Stateful):
             What there is to log, by the names of `insight_ext.runs.layout.Metric`.
         """
         self.exchange(work)
-        groups = self._flights.take(before=self.step - self.max_staleness + 1) + self._others
-        self._others = []
+        groups = self._flights.take(before=self.step - self.max_staleness + 1)
         scored = [group for group in groups if group.scored]
-        totals = self._totals.add(groups, self.example)
+        self.samples, self._answered = spread(self._answered, self.keep_samples), []
+        totals = self._totals.add(groups, self.samples)
         start = perf_counter()
         predicted = self._observe(scored)
         observing = 1e3 * (perf_counter() - start)
@@ -329,14 +360,14 @@ class SelectionLoop(Stateful):
         if self._writer is not None:
             self._writer.flush()
 
-    def record(self, folder: str | Path, every: int = 50) -> None:
-        """Write the history there from the present step on, see `folder` and `history_every`.
+    def record(self, folder: str | Path, every: int = 50, *, answers: bool = False) -> None:
+        """Write the history there from the present step on: `folder`, `history_every`, `answers`.
 
         Raises:
             ArgumentError: another loop writes this folder.
         """
         self.close(finished=False)
-        self.folder, self.history_every = Path(folder), every
+        self.folder, self.history_every, self.answers = Path(folder), every, answers
         self._open_folder()
 
     def close(self, *, finished: bool = True) -> None:
@@ -359,10 +390,11 @@ class SelectionLoop(Stateful):
         Raises:
             ArgumentError: something reported is unknown to the other processes (see `exchange`).
         """
-        if self._reported:
+        unknown = len(self._reported) + len(self._others)
+        if unknown:
             raise ArgumentError(
                 "loop: expected `exchange` on all processes before a checkpoint in the middle of a "
-                f"step, got {len(self._reported)} reports that the others do not know of"
+                f"step, got {unknown} reports that the others do not know of"
             )
         self.flush()
         state = super().state_dict()
@@ -522,6 +554,12 @@ class SelectionLoop(Stateful):
         add, pool, version = self._flights.add, self.pool, self.step
         return [Dealt(add(index, step, version), index, pool[index]) for index in chosen]
 
+    def _take_in_others(self, everyone: Sequence[Sequence[tuple[int, tuple[float, ...]]]]) -> None:
+        for index, numbers in chain.from_iterable(everyone):
+            group = self._flights.add(index, self.step, self.step)
+            self._flights.receive([GroupResult(group, numbers)])
+        self._others = []
+
     def _observe(self, groups: Sequence[Group]) -> Tensor:
         """Move the beliefs by these groups; returns what had been predicted of each, or NaN."""
         predicted = torch.full((len(groups),), torch.nan)
@@ -552,6 +590,10 @@ class SelectionLoop(Stateful):
                 torch.tensor([len(group.scored) for group in groups]),
                 predicted,
             )
+            if self.answers:
+                ids = [self.pool[group.prompt].id for group in groups]
+                self._writer.add_answers(self.step, ids, groups, self.threshold)
+        self._writer.add_samples(self.samples)
         self._unseen = self.step
         if self.step % self.history_every == 0:
             self._look(self.step)
@@ -559,7 +601,19 @@ class SelectionLoop(Stateful):
 
     def _open_folder(self) -> None:
         if self._writer is None and self.folder is not None and not self.ranks.rank:
-            self._writer = RunWriter(self.folder, self.step)
+            self._writer = RunWriter(self.folder, self.step, answers=self.answers)
+
+    def _sample(self, result: GroupResult) -> Sample | None:
+        """The first scored answer of a result, if its text is there and its prompt known."""
+        at = self._flights.prompt_of(result.group)
+        if not (self.keep_samples and result.completions) or at is None:
+            return None
+        prompt = self.pool[at]
+        answers = zip(result.completions, result.rewards, strict=True)
+        for text, reward in answers:
+            if not math.isnan(reward):
+                return Sample(self.step, prompt.id, prompt.prompt, text, reward, prompt.answer)
+        return None
 
     def _look(self, step: int) -> None:
         """Record the beliefs after this step."""

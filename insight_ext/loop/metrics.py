@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.beliefs.group import Group, Threshold, threshold_between
-from insight_ext.runs.layout import Metric
+from insight_ext.runs.layout import Metric, Sample
 from insight_ext.state import Stateful
 
 # Groups after which a success threshold that tells nothing apart is warned of.
@@ -69,6 +69,21 @@ def group_metrics(
     return {name.value: value for name, value in metrics.items()}
 
 
+def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
+    """Up to n of the samples, evenly from the worst reward to the best, both among them.
+
+    Example:
+        >>> rewards = {"a": 1.0, "b": 0.0, "c": 3.0, "d": 2.0}
+        >>> samples = [Sample(0, name, "", "", reward) for name, reward in rewards.items()]
+        >>> [sample.id for sample in spread(samples, 3)]
+        ['b', 'd', 'c']
+    """
+    ranked = sorted(samples, key=lambda sample: sample.reward)
+    if n >= len(ranked):
+        return ranked
+    return [ranked[round(at * (len(ranked) - 1) / max(n - 1, 1))] for at in range(n)]
+
+
 class Totals(Stateful):
     """Sums over the run, and a warning where its success threshold tells nothing apart.
 
@@ -96,12 +111,12 @@ class Totals(Stateful):
             return threshold_between(self.low, self.high)
         return self.success_threshold
 
-    def add(self, groups: Sequence[Group], example: str = "") -> dict[str, float]:
+    def add(self, groups: Sequence[Group], samples: Sequence[Sample] = ()) -> dict[str, float]:
         """Add a step's groups.
 
         Args:
             groups: finished.
-            example: an answer and what was expected, for the warning.
+            samples: of the step, the first of which is shown by the warning.
 
         Returns:
             What to log.
@@ -120,19 +135,24 @@ class Totals(Stateful):
                 self.spread += group.has_spread
         if not self.warned and self.groups >= ENOUGH and not self.mixed:
             self.warned = True
-            self._warn(example)
+            self._warn(samples)
         return {
             Metric.ROLLOUTS.value: float(self.rollouts),
             Metric.UNSCORED.value: float(self.unscored),
         }
 
-    def _warn(self, example: str) -> None:
+    def _warn(self, samples: Sequence[Sample]) -> None:
         seen = f"{self.groups} groups had rewards from {self.low:g} to {self.high:g}"
         if self.low == self.high:
             advice = (
                 "no answer differs from another: look at the reward function, the prompts and the "
-                f"length limit{example and '; '}{example}"
+                "length limit"
             )
+            for one in samples[:1]:
+                advice += (
+                    f"; for prompt {one.id!r} the answer is {one.answer!r:.200}, and a completion "
+                    f"was {one.completion!r:.200}"
+                )
         elif self.spread:
             advice = (
                 f"success_threshold {self.threshold:g} tells no answers of a group apart, though "

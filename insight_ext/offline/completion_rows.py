@@ -18,8 +18,8 @@ import hashlib
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -42,11 +42,13 @@ from insight_ext.data.values import (
     whole_numbers,
 )
 from insight_ext.errors import ArgumentError
-from insight_ext.offline.group_rows import Columns
+from insight_ext.offline.group_rows import UNCERTAINTIES, Columns, uncertainty_column
 from insight_ext.offline.prompt_ids import PromptIds
 
 Integers = NDArray[Any]
 
+# Of the answers that a run of this project records: whether one is right, by the run's threshold.
+SUCCESS = "success"
 OF_TRL = ("step", "prompt", "completion")
 # What is no reward though it be a number.
 NO_REWARD = (
@@ -55,6 +57,7 @@ NO_REWARD = (
     *fields.LOGGED_PROMPT,
     *fields.COMPLETION,
     *fields.STEP,
+    *UNCERTAINTIES,
     "epoch",
     "advantage",
 )
@@ -70,6 +73,7 @@ class CompletionColumns:
         prompt, step: None where there are none; without a step all is one moment.
         completion: None where it does not matter: only TRL logs a generation again.
         filter: of lm-eval's answers, if the file has several: the one whose rows count.
+        uncertainty: of each completion; None where it is not asked for.
     """
 
     reward: str
@@ -78,6 +82,7 @@ class CompletionColumns:
     completion: str | None
     step: str | None
     filter: str | None
+    uncertainty: str | None = None
 
     @property
     def of_reward(self) -> list[str]:
@@ -87,7 +92,7 @@ class CompletionColumns:
     @property
     def needed(self) -> list[str]:
         """Those that are read."""
-        names = (self.id, self.prompt, self.step, self.completion)
+        names = (self.id, self.prompt, self.step, self.completion, self.uncertainty)
         return [*self.of_reward, *(name for name in names if name is not None)]
 
 
@@ -96,7 +101,7 @@ def has_completions(file: DataFile, reward: str | None) -> bool:
     if "successes" in file.names:
         return False
     named = reward is not None and file.has(reward.partition(",")[0])
-    return named or fields.find(file, (*fields.COMPLETION, *fields.REWARD)) is not None
+    return named or fields.find(file, (*fields.COMPLETION, SUCCESS, *fields.REWARD)) is not None
 
 
 def read_completions(
@@ -104,8 +109,11 @@ def read_completions(
     prompts: PromptIds,
     reward: str | None = None,
     success_threshold: Threshold = 1.0,
+    uncertainties: Sequence[str] = (),
 ) -> Columns:
     """Count completions into one visit per prompt and step: prompt, step, successes, rollouts.
+
+    With `uncertainties` each completion stays a row of its own, with its uncertainty.
 
     A prompt is known by the log's column `id`. Without one, by its text, of a conversation see
     `insight_ext.data.prompt.conversation_text`; with a pool the text is looked up there.
@@ -118,6 +126,7 @@ def read_completions(
             column of numbers. Of lm-eval's several filters one is named as `exact_match,strict`.
         success_threshold: the smallest reward of a success; "auto": the middle between the lowest
             and the highest reward of the log, 1 where they are equal.
+        uncertainties: columns of which the first that a file has is the completion's uncertainty.
 
     Returns:
         Visits by step, those of one step in the order of the file. Completions without a reward do
@@ -139,7 +148,7 @@ def read_completions(
         for file in files:
             columns = completion_columns(file, prompts, reward)
             for table in file.tables(columns.of_reward):
-                seen.see(_rewards(table, columns)[1])
+                seen.see(_rewards(table, columns).values)
         threshold = threshold_between(seen.low, seen.high)
     lowest = lowest_success(threshold)
     visits: list[Columns] = []
@@ -149,6 +158,8 @@ def read_completions(
         if not file.names:
             continue
         columns = completion_columns(file, prompts, reward)
+        if uncertainties:
+            columns = replace(columns, uncertainty=uncertainty_column(file, uncertainties))
         parts: list[Columns] = []
         for table in file.tables(columns.needed):
             names, name_of_row = _names(table, columns)
@@ -157,15 +168,14 @@ def read_completions(
             step = np.zeros(len(table), dtype=np.int64)
             if columns.step is not None:
                 step = whole_numbers(table, columns.step)
-            rows, rewards = _rewards(table, columns)
-            seen.see(rewards)
-            right = (rewards >= lowest).astype(np.int64)
-            parts.append(_summed(step[rows], prompt[rows], right, np.ones_like(right)))
+            rewards = _rewards(table, columns)
+            seen.see(rewards.values)
+            parts.append(_counted(table, columns, step, prompt, rewards, lowest))
             generations.see(table, columns, step, prompt)
             one_each.see(table, columns, names)
         again = generations.logged_before()
         visits += [{k: v[~np.isin(part["step"], again)] for k, v in part.items()} for part in parts]
-    merged = _merged(visits)
+    merged = _joined(visits) if uncertainties else _merged(visits)
     one_each.warn(merged)
     seen.warn(merged, threshold)
     return merged
@@ -213,7 +223,8 @@ def _reward_column(file: DataFile, reward: str | None) -> tuple[str, str | None]
         named, filter_name = reward, ""
     if reward is not None and not file.has(named):
         raise file.lacks(named)
-    column = named or fields.find(file, fields.REWARD) or _only_numbers(file)
+    known = (SUCCESS, *fields.REWARD)
+    column = named or fields.find(file, known) or _only_numbers(file)
     filters = [] if "filter" not in file.names else _filters(file)
     if filter_name and filter_name not in filters:
         raise file.lacks(f"filter of {filter_name} among {', '.join(filters) or 'none'}")
@@ -269,13 +280,65 @@ def _texts(table: Table, column: str) -> tuple[pa.Array, NDArray[np.int32]]:
     return distinct(text_column(table, column, text))
 
 
-def _rewards(table: Table, columns: CompletionColumns) -> tuple[Integers, NDArray[np.float64]]:
-    """The rewards that count, and the row of each."""
+class Rewards(NamedTuple):
+    """The rewards of a table: those that count, the row of each; which of all, and their rows."""
+
+    values: NDArray[np.float64]
+    rows: Integers
+    counts: NDArray[np.bool_]
+    of: Integers
+
+
+def _rewards(table: Table, columns: CompletionColumns) -> Rewards:
     rows, rewards = number_lists(table, columns.reward)
     counts = ~np.isnan(rewards)
     if columns.filter is not None:
         counts &= np.array([name == columns.filter for name in table.values("filter")])[rows]
-    return rows[counts], rewards[counts]
+    return Rewards(rewards[counts], rows[counts], counts, rows)
+
+
+def _counted(
+    table: Table,
+    columns: CompletionColumns,
+    step: Integers,
+    prompt: Integers,
+    rewards: Rewards,
+    lowest: float,
+) -> Columns:
+    """The groups of a table's completions, by step and prompt, in the order of the table.
+
+    Where their uncertainty is asked for, each of them is a row of its own.
+    """
+    values_of_rewards, rows, counts, of = rewards
+    right = (values_of_rewards >= lowest).astype(np.int64)
+    if columns.uncertainty is None:
+        return _summed(step[rows], prompt[rows], right, np.ones_like(right))
+    among, values = number_lists(table, columns.uncertainty)
+    if not np.array_equal(among, of):
+        raise table.malformed(
+            int((among != of).argmax()) if len(among) == len(of) else 0,
+            f"expected {columns.uncertainty} to have a number for each {columns.reward}",
+        )
+    missing = np.isnan(values[counts])
+    if missing.any():
+        raise table.malformed(
+            int(rows[missing.argmax()]),
+            f"expected {columns.uncertainty} to be a number for each answer with a reward",
+        )
+    return {
+        "step": step[rows],
+        "prompt": prompt[rows],
+        "successes": right,
+        "rollouts": np.ones_like(right),
+        "uncertainty": values[counts],
+    }
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
+    """All rows, one part after another."""
+    names = ("step", "prompt", "successes", "rollouts", "uncertainty")
+    nothing = [np.empty(0, dtype=np.int64)]
+    return {name: np.concatenate([part[name] for part in parts] or nothing) for name in names}
 
 
 def _merged(parts: Sequence[Columns]) -> Columns:
@@ -351,12 +414,13 @@ class OneEach:
 
     def warn(self, visits: Columns) -> None:
         """Warn where that is so."""
-        if len(self._texts) < len(self._names) and (visits["rollouts"] == 1).all():
+        most = np.bincount(visits["prompt"], visits["rollouts"]).max(initial=0)
+        if len(self._texts) < len(self._names) and most == 1:
             warnings.warn(
                 f"each of the {len(self._names)} ids has one rollout, but there are only "
                 f"{len(self._texts)} different prompts: {self._column} seems to count rows; leave "
                 "the column out, so that prompts are known by their texts, or log ids of prompts",
-                stacklevel=4,
+                stacklevel=5,
             )
 
 

@@ -15,9 +15,20 @@ from insight_ext.offline.prompt_ids import PromptIds
 
 Columns = dict[str, NDArray[Any]]
 
+# How the uncertainty of an answer is called; the first that a log has is taken.
+UNCERTAINTIES = ("uncertainty", "perplexity", "entropy")
 
-def read_groups(files: Sequence[DataFile], prompts: PromptIds) -> Iterator[Columns]:
-    """The visits in these files, in parts: prompt, successes, rollouts, step, epoch, uncertainty.
+
+def read_groups(
+    files: Sequence[DataFile], prompts: PromptIds, uncertainties: Sequence[str] = ()
+) -> Iterator[Columns]:
+    """The visits in these files, in parts: prompt, successes, rollouts, step, epoch.
+
+    Args:
+        files: of the log.
+        prompts: gives positions to prompts.
+        uncertainties: of answers: columns of which one has to be there, which becomes
+            `uncertainty`; a step is then not needed.
 
     Raises:
         ObservationError: a missing column or a bad row, see `insight_ext.offline.logs.read_log`.
@@ -25,12 +36,24 @@ def read_groups(files: Sequence[DataFile], prompts: PromptIds) -> Iterator[Colum
     for file in files:
         if not file.names:
             continue
-        columns = group_columns(file)
+        columns = group_columns(file, uncertainties)
         for table in file.tables(list(columns.values())):
             yield checked(table, columns, prompts)
 
 
-def group_columns(file: DataFile) -> dict[str, str]:
+def uncertainty_column(file: DataFile, names: Sequence[str]) -> str:
+    """The first of these columns that a file has.
+
+    Raises:
+        ObservationError: it has none of them.
+    """
+    column = fields.find(file, names)
+    if column is None:
+        raise file.lacks(" or ".join(names))
+    return column
+
+
+def group_columns(file: DataFile, uncertainties: Sequence[str] = ()) -> dict[str, str]:
     """Where a file has the parts of a group."""
     columns = {
         "id": fields.find(file, (*fields.ID, *fields.ROW_NUMBER)),
@@ -40,9 +63,8 @@ def group_columns(file: DataFile) -> dict[str, str]:
     if missing:
         raise file.lacks(*missing)
     columns |= {"step": fields.find(file, fields.STEP), "epoch": fields.find(file, ["epoch"])}
-    if columns["step"] is None and columns["epoch"] is None:
-        raise file.lacks("step or epoch")
-    columns["uncertainty"] = fields.find(file, ["uncertainty"])
+    if uncertainties:
+        columns["uncertainty"] = uncertainty_column(file, uncertainties)
     return {name: column for name, column in columns.items() if column is not None}
 
 
@@ -68,7 +90,9 @@ def checked(table: Table, columns: dict[str, str], prompts: PromptIds) -> Column
                 f"expected {columns[name]} to be {expected}, got {found[name][row]}{of}",
             )
     if "uncertainty" in columns:
-        found["uncertainty"] = numbers(table, "uncertainty", finite=True)
+        found["uncertainty"] = numbers(table, columns["uncertainty"], finite=True)
+    if "step" not in found and "epoch" not in found:
+        found["step"] = np.zeros(len(table), dtype=np.int64)
     found = {name: narrow(values) for name, values in found.items()}
     found["prompt"] = prompts.of_ids(table, *distinct(ids(table, columns["id"])))
     return found

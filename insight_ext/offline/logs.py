@@ -19,8 +19,13 @@ from insight_ext.plugins import need
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-GROUPS = "groups.parquet"
-# What a run's folder holds beside its groups.
+GROUPS, ANSWERS = "groups.parquet", "answers.parquet"
+# When a run writes them.
+WRITTEN = {
+    GROUPS: "a run writes it where PromptSelectionCallback's history_every is above 0",
+    ANSWERS: "a run writes it where its loop or PromptSelectionCallback has answers=True",
+}
+# What a run's folder holds beside them.
 RUN_FILES = ("metrics.csv", "config.yaml", "checkpoints", "experiment.json")
 
 
@@ -49,7 +54,7 @@ class GroupLog:
         prompt: position in `ids`.
         successes, rollouts: `0 <= successes <= rollouts`, `rollouts >= 1`.
         step, epoch: not decreasing; None where not logged. One of them is there.
-        uncertainty: float64, finite; None where not logged.
+        uncertainty: float64, finite, of answers (`read_answers`); None of groups.
     """
 
     ids: tuple[str, ...]
@@ -87,11 +92,11 @@ def read_log(
 ) -> GroupLog:
     """Read a log with a row for each group, or one with a row for each completion.
 
-    A row of groups has `id`, `epoch` or `step` (or both), `successes`, `rollouts`, and may have
-    `uncertainty`; other columns are ignored. A run of this project writes such a log into its
+    A row of groups has `id`, `successes` and `rollouts`, and may have `epoch` and `step`; other
+    columns are ignored. A run of this project writes such a log into its
     folder as `groups.parquet/`. Completions are counted into groups; those that TRL, verl,
     verifiers and lm-eval log are known, see `insight_ext.offline.completion_rows`. Without a step
-    all completions are of one moment.
+    all rows are of one moment.
 
     Args:
         path: files, a pattern or a folder, as for `PromptPool.from_file`, or the folder of a run
@@ -124,6 +129,62 @@ def read_log(
         >>> log.ids, log.successes.tolist()
         (('a', 'b'), [8, 2])
     """
+    return _read(path, pool, GROUPS, reward, success_threshold, ())
+
+
+def read_answers(
+    path: str | Path | Iterable[str | Path],
+    *,
+    pool: PromptPool | None = None,
+    reward: str | None = None,
+    success_threshold: Threshold = 1.0,
+    uncertainty: str | None = None,
+) -> GroupLog:
+    """Read a log with a row for each answer and its uncertainty.
+
+    A row has what `read_log` says of completions (or `successes`, 0 or 1, and `rollouts`, 1), and
+    an uncertainty; a step is not needed. A run of this project that records its answers writes such
+    a log into its folder as `answers.parquet/`, `python -m lightning_integration sample` writes
+    one without any training, and TRL logs a column that a reward function adds to its completions.
+
+    Args:
+        path, pool, reward, success_threshold: see `read_log`.
+        uncertainty: the column of the answers' uncertainty; None: `uncertainty`, `perplexity` or
+            `entropy`, whichever there is first.
+
+    Returns:
+        The answers as groups of one; answers without a reward do not count.
+
+    Raises:
+        ArgumentError, ObservationError, InsightError: see `read_log`; no uncertainty, or an answer
+            without one.
+
+    Example:
+        >>> import tempfile
+        >>> from insight_ext.offline.tables import write_columns
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> rows = {"id": ["a", "a"], "reward": [1.0, 0.0], "perplexity": [1.1, 2.5]}
+        >>> write_columns(f"{folder.name}/answers.csv", rows)
+        >>> log = read_answers(f"{folder.name}/answers.csv")
+        >>> folder.cleanup()
+        >>> log.successes.tolist(), log.uncertainty.tolist()
+        ([1, 0], [1.1, 2.5])
+    """
+    need("reading logs", "pyarrow")
+    from insight_ext.offline.group_rows import UNCERTAINTIES
+
+    names = UNCERTAINTIES if uncertainty is None else (uncertainty,)
+    return _read(path, pool, ANSWERS, reward, success_threshold, names)
+
+
+def _read(
+    path: str | Path | Iterable[str | Path],
+    pool: PromptPool | None,
+    of_run: str,
+    reward: str | None,
+    success_threshold: Threshold,
+    uncertainties: Sequence[str],
+) -> GroupLog:
     need("reading logs", "pyarrow")
     from insight_ext.data.files import LOG
     from insight_ext.data.read import open_data
@@ -132,32 +193,31 @@ def read_log(
     from insight_ext.offline.prompt_ids import PromptIds
 
     success_threshold = check_threshold(success_threshold)
-    paths = _groups_of(Path(path)) if isinstance(path, str | Path) else path
+    paths = _log_of(Path(path), of_run) if isinstance(path, str | Path) else path
     files = [file for file in open_data(paths, LOG) if file.names]
     prompts = PromptIds(pool)
     if files and has_completions(files[0], reward):
-        visits = read_completions(files, prompts, reward, success_threshold)
+        visits = read_completions(files, prompts, reward, success_threshold, uncertainties)
     else:
-        visits = _joined(list(read_groups(files, prompts)))
+        visits = _joined(list(read_groups(files, prompts, uncertainties)))
     if not len(visits["prompt"]):
         raise ObservationError(f"{path}: expected at least one row, found none; log a few steps")
     return _in_order(visits, prompts.names, pool)
 
 
-def _groups_of(path: Path) -> Path:
-    """The log of a run, if this is its folder; else the path itself."""
-    if (path / GROUPS).exists():
-        return path / GROUPS
-    runs = sorted(path.glob(f"*/{GROUPS}"))
+def _log_of(path: Path, name: str) -> Path:
+    """The log of this name of a run, if this is its folder; else the path itself."""
+    if (path / name).exists():
+        return path / name
+    runs = sorted(path.glob(f"*/{name}"))
     if runs:
         raise ArgumentError(
             f"{path}: expected the folder of one run, got one that holds {len(runs)} of them; "
             f"give one, such as {runs[0].parent}"
         )
-    if any((path / name).exists() for name in RUN_FILES):
+    if any((path / each).exists() for each in (GROUPS, *RUN_FILES)):
         raise ArgumentError(
-            f"{path}: expected {GROUPS} in the run's folder, found none; a run writes it where "
-            "PromptSelectionCallback's history_every is above 0"
+            f"{path}: expected {name} in the run's folder, found none; {WRITTEN[name]}"
         )
     return path
 

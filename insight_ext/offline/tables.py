@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from insight_ext.atomic_file import write_atomically
 from insight_ext.beliefs.pool import PromptPool
@@ -73,13 +73,25 @@ def prompt_columns(pool: PromptPool, ids: list[str]) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in rows] for name in (*others, *of_prompt)}
 
 
+def write_csv(file: IO[str], columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write equally long columns as `write_columns` does, to an open file.
+
+    Example:
+        >>> import sys
+        >>> write_csv(sys.stdout, {"id": ["a"], "score": [float("nan")]})
+        id,score
+        a,
+    """
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(map(_cell, columns))
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow(map(_cell, row))
+
+
 def _write_csv(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     def write(beside: Path) -> None:
         with beside.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(map(_cell, columns))
-            for row in zip(*columns.values(), strict=True):
-                writer.writerow(map(_cell, row))
+            write_csv(file, columns)
 
     write_atomically(path, write)
 

@@ -12,7 +12,7 @@ import yaml
 from insight_ext.report.page_text import STYLE
 from insight_ext.report.prompts import Difficult, Visited
 from insight_ext.report.summary import SummaryRow
-from insight_ext.runs.reader import Sample
+from insight_ext.runs.layout import Sample
 
 LENGTH = 400  # characters of a prompt or an answer that are shown
 

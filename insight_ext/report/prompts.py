@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insight_ext.report.measures import is_mixed
-from insight_ext.runs.reader import Run, Sample
+from insight_ext.runs.layout import Sample
+from insight_ext.runs.reader import Run
 
 SHOWN = 10
 

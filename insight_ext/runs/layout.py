@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 METRICS_FILE = "metrics.csv"  # a row per logged step: step, and the metrics that were logged
 GROUPS_FILE = "groups.parquet"  # a folder of parts, see `groups_schema`
+ANSWERS_FILE = "answers.parquet"  # a folder of parts, see `answers_schema`; only where asked for
 BELIEFS_FILE = "beliefs.parquet"  # a folder of parts, see `beliefs_schema`
-SAMPLES_FILE = "samples.jsonl"  # answers, a JSON object with the keys of `SAMPLE` a line
+SAMPLES_FILE = "samples.jsonl"  # answers, a JSON object with the fields of `Sample` a line
 CONFIG_FILE = "config.yaml"  # the run's settings
 FACTS_FILE = "run.json"  # when, where and of which commit, see `insight_ext.runs.facts`
 
 PARTS = "part-*.parquet"  # the parts of a folder; a part's number is its first step
 BELIEF_BINS = 20
-# `answer` is the key that the verifier compares with; it may be missing.
-SAMPLE = ("step", "id", "prompt", "answer", "completion", "reward")
+
+
+class Sample(NamedTuple):
+    """One answer; `answer` is the key that the verifier compares with, where it was logged."""
+
+    step: int
+    id: str
+    prompt: str
+    completion: str
+    reward: float
+    answer: str = ""
 
 
 def groups_schema() -> Any:
@@ -34,6 +44,29 @@ def groups_schema() -> Any:
             "successes": pa.int32(),
             "rollouts": pa.int32(),
             "predicted": pa.float32(),
+        }
+    )
+
+
+def answers_schema() -> Any:
+    """The pyarrow schema of `ANSWERS_FILE`: a row is one answer, those of a group in order.
+
+    `group` is the loop's number of the group, -1 for a prompt that it did not deal. `reward` and
+    `success` are null where the answer could not be scored, `perplexity` and `entropy` (nats, a
+    mean over the answer's tokens) where the trainer did not tell them.
+    """
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            "id": pa.string(),
+            "index": pa.int64(),
+            "step": pa.int64(),
+            "group": pa.int64(),
+            "reward": pa.float64(),
+            "success": pa.bool_(),
+            "perplexity": pa.float64(),
+            "entropy": pa.float64(),
         }
     )
 

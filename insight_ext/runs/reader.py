@@ -25,6 +25,7 @@ from insight_ext.runs.layout import (
     PARTS,
     SAMPLES_FILE,
     Metric,
+    Sample,
 )
 
 Integers = NDArray[np.int64]
@@ -93,17 +94,6 @@ class Beliefs:
     @property
     def pool_size(self) -> int:
         return int(self.unseen[0] + self.means[0].sum())
-
-
-class Sample(NamedTuple):
-    """One answer; `answer` is the key that the verifier compares with, where it was logged."""
-
-    step: int
-    id: str
-    prompt: str
-    completion: str
-    reward: float
-    answer: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Mapping, Sequence
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,14 +14,20 @@ from torch import Tensor
 
 from insight_ext.atomic_file import write_atomically
 from insight_ext.beliefs.beta import BetaPosteriors
+from insight_ext.beliefs.group import Group, is_success
+from insight_ext.data.json_text import json_text
 from insight_ext.errors import ArgumentError
 from insight_ext.plugins import need
 from insight_ext.runs.facts import write_facts
 from insight_ext.runs.layout import (
+    ANSWERS_FILE,
     BELIEF_BINS,
     BELIEFS_FILE,
     GROUPS_FILE,
     PARTS,
+    SAMPLES_FILE,
+    Sample,
+    answers_schema,
     beliefs_schema,
     groups_schema,
 )
@@ -88,27 +96,65 @@ class PartFiles:
                 self.flush()
 
 
+class SampleFile:
+    """The file of sampled answers, which grows with the run, a line for each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fresh: list[Sample] = []
+
+    def append(self, samples: Iterable[Sample]) -> None:
+        """Add samples; they reach the disk with the next flush."""
+        self._fresh += samples
+
+    def flush(self) -> None:
+        """Write what is new."""
+        if self._fresh:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(json_text(sample._asdict()) + "\n" for sample in self._fresh)
+            self._fresh = []
+
+    def rewind(self, step: int) -> None:
+        """Drop every sample of this step and later ones, and a line that a kill cut off."""
+        self._fresh = []
+        if not self.path.exists():
+            return
+        with self.path.open(encoding="utf-8") as file:
+            whole = [line for line in file if line.endswith("\n")]
+        kept = "".join(line for line in whole if json.loads(line)["step"] < step)
+        write_atomically(self.path, lambda beside: beside.write_text(kept, encoding="utf-8"))
+
+
 class RunWriter:
-    """Writes the rolled-out groups of a run and its beliefs; see `insight_ext.runs.layout`.
+    """Writes a run's rolled-out groups, beliefs and samples; see `insight_ext.runs.layout`.
 
     Args:
         folder: the run's folder; locked until `close`, or the end of the process.
         step: rows of this step and later ones are dropped: the run will write them again.
+        answers: whether `add_answers` will be called.
 
     Raises:
         ArgumentError: another loop writes this folder.
         InsightError: pyarrow is missing.
     """
 
-    def __init__(self, folder: str | Path, step: int = 0) -> None:
+    def __init__(self, folder: str | Path, step: int = 0, *, answers: bool = False) -> None:
         need("folder", "pyarrow")
         folder = Path(folder)
         self._lock = lock_folder(folder)
         self._groups = PartFiles(folder / GROUPS_FILE, groups_schema())
         self._beliefs = PartFiles(folder / BELIEFS_FILE, beliefs_schema())
+        self._answers = PartFiles(folder / ANSWERS_FILE, answers_schema())
+        self._samples = SampleFile(folder / SAMPLES_FILE)
+        self._files: list[PartFiles | SampleFile] = [
+            self._groups,
+            self._beliefs,
+            self._samples,
+            *([self._answers] if answers else []),
+        ]
         write_facts(folder, resumed=step > 0)
-        self._groups.rewind(step)
-        self._beliefs.rewind(step)
+        for file in self._files:
+            file.rewind(step)
 
     def add_groups(
         self,
@@ -131,6 +177,27 @@ class RunWriter:
             }
         )
 
+    def add_answers(
+        self, step: int, ids: Sequence[str], groups: Sequence[Group], success_threshold: float
+    ) -> None:
+        """Record every answer of one step's groups, `ids` those of their prompts."""
+        rows: dict[str, list[Any]] = {name: [] for name in answers_schema().names}
+        for name, group in zip(ids, groups, strict=True):
+            size = len(group.rewards)
+            unknown = [None] * size
+            scored = [None if math.isnan(reward) else reward for reward in group.rewards]
+            rows["id"] += [name] * size
+            rows["index"] += [group.prompt] * size
+            rows["step"] += [step] * size
+            rows["group"] += [group.id] * size
+            rows["reward"] += scored
+            rows["success"] += [
+                r if r is None else is_success(r, success_threshold) for r in scored
+            ]
+            rows["perplexity"] += group.perplexity or unknown
+            rows["entropy"] += group.entropy or unknown
+        self._answers.append(rows)
+
     def add_beliefs(self, step: int, posterior: BetaPosteriors) -> None:
         """Record the pool's beliefs after a step. Cost: one pass over the pool."""
         seen = posterior.visits > 0
@@ -138,10 +205,14 @@ class RunWriter:
         unseen = len(posterior) - int(torch.count_nonzero(seen))
         self._beliefs.append({"step": [step], "unseen": [unseen], "means": [means.long().tolist()]})
 
+    def add_samples(self, samples: Iterable[Sample]) -> None:
+        """Record answers."""
+        self._samples.append(samples)
+
     def flush(self) -> None:
         """Write what was recorded since the last flush."""
-        self._groups.flush()
-        self._beliefs.flush()
+        for file in self._files:
+            file.flush()
 
     def close(self) -> None:
         """Write the rest and let others write the folder."""

@@ -19,7 +19,6 @@ from insight_ext.selectors.gps import Gps
 from insight_ext.selectors.greso import Greso
 from insight_ext.selectors.inputs import worked_out
 from insight_ext.selectors.insight import InSight
-from insight_ext.selectors.insight_prior import InSightPrior
 from insight_ext.selectors.inverse_evidence import InverseEvidence
 from insight_ext.selectors.mixed_group import MixedGroup
 from insight_ext.selectors.mopps import Mopps
@@ -31,7 +30,6 @@ SELECTORS: dict[str, type[BeliefSelector]] = {
     "uniform": Uniform,
     "file_order": FileOrder,
     "insight": InSight,
-    "insight_prior": InSightPrior,
     "mopps": Mopps,
     "expected_difficulty": ExpectedDifficulty,
     "inverse_evidence": InverseEvidence,
@@ -57,7 +55,6 @@ __all__ = [
     "Gps",
     "Greso",
     "InSight",
-    "InSightPrior",
     "InverseEvidence",
     "MixedGroup",
     "Mopps",

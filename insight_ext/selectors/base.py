@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from insight_ext.beliefs.beta import BetaPosteriors
+from insight_ext.beliefs.beta import BetaPosteriors, Prior
 from insight_ext.errors import ArgumentError
 from insight_ext.plugins import whole
 from insight_ext.selectors.quota import Quota
@@ -204,7 +204,7 @@ class BeliefSelector(Selector):
         pool_size: int,
         *,
         seed: int = 0,
-        prior: tuple[float, float] | tuple[Tensor, Tensor] | Tensor | Literal["empirical"] = (1, 1),
+        prior: Prior | Tensor = (1, 1),
         prior_strength: float = 8.0,
         decay: float = 1.0,
         half_life: float | None = None,

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import torch
+from torch import Tensor
+
+from insight_ext.beliefs.shared_prior import SharedPrior, kinds_of
+from insight_ext.errors import ArgumentError
 from insight_ext.kernel.scores import WeightedInformation
+from insight_ext.predictors.features import check_features, checksum
 from insight_ext.selectors.kernel_scored import ROLLOUTS, KernelScoredSelector
+from insight_ext.selectors.ranked import RankedSelector
+
+# With features: the power of the information, of which the whole decides more than it should
+# where the pool is larger than the run; and the visits after which a prompt is worth half, about
+# what `calibrate` finds.
+INFORMATION = 0.1
+WEAR = 8.0
 
 
 class InSight(KernelScoredSelector):
@@ -14,25 +27,44 @@ class InSight(KernelScoredSelector):
     Prompts are scored by `w(p) * I_K`, the information that K rollouts give about the success rate,
     weighted towards useful difficulty.
 
+    Where prompts have features, alike ones share a prior that follows what their kind does at
+    present (`SharedPrior`): a kind that is solved or hopeless is left after a few groups, and
+    prompts never seen differ. Information about one prompt is worth less then, and so are repeats:
+
+        E[phi (1 - phi)] exp(-eta (p - mu)^2) I_K^0.1 / (1 + visits / 8)
+
     Args:
         pool_size, seed, candidate_ratio, common: see `KernelScoredSelector`.
+        features: float tensor of shape (pool_size, d), or by name, see `features_of`: prompts with
+            equal rows, or near ones, are a kind, see `kinds_of`. None: the rule of the paper.
         decay: see `BeliefSelector`.
         rollouts: K, answers per prompt; None takes the loop's, 8 without a loop.
         eta, mu, weight, information: of the score, see `WeightedInformation`; the last two are the
             paper's ablations.
 
-    Source: arXiv 2603.01907, eq. 13, 15, 16 and the selection procedure. The paper's runs use
-    `decay=1, candidate_ratio=16`. The defaults are the settings that we recommend: old results
-    fade, since the model improves between two visits; fewer candidates spread the rollouts over
-    more prompts, since a few dozen repeated often are memorised rather than learned from.
+    Raises:
+        ArgumentError: a setting outside its domain, features that tell nothing, or features beside
+            a prior or one of the paper's ablations.
+
+    Source: arXiv 2603.01907, eq. 13, 15, 16 and the selection procedure; the rule with features is
+    ours, and replaces I_K by its bound ln(1 + K / n) / 2 for a belief of strength n. The paper's
+    runs use `decay=1, candidate_ratio=16`. The defaults are the settings that we recommend: old
+    results fade, since the model improves between two visits; fewer candidates spread the rollouts
+    over more prompts, since a few dozen repeated often are memorised rather than learned from.
 
     Example:
         >>> selector = InSight(4, candidate_ratio=None)
         >>> selector.observe([0, 1, 2], [8, 3, 0], 8, step=0)
         >>> selector.select(2, step=1).tolist()   # the unseen one, then that of useful difficulty
         [3, 1]
+        >>> kinds = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> selector = InSight(4, features=kinds)
+        >>> selector.observe([0], [0], 8, step=0)
+        >>> sorted(selector.select(2, step=1).tolist())   # the first kind is hopeless
+        [2, 3]
     """
 
+    of_pool = ("features",)
     settings = ("rollouts", "eta", "mu", "weight", "information")
 
     def __init__(
@@ -40,6 +72,7 @@ class InSight(KernelScoredSelector):
         pool_size: int,
         *,
         seed: int = 0,
+        features: Tensor | None = None,
         decay: float = 0.5,
         rollouts: int | None = None,
         eta: float = 3.0,
@@ -49,6 +82,15 @@ class InSight(KernelScoredSelector):
         candidate_ratio: int | None = 8,
         **common: Any,
     ) -> None:
+        self.features = None if features is None else checksum(features)
+        if features is not None:
+            check_features(features, pool_size)
+            if "prior" in common or weight != "mean" or not information:
+                raise ArgumentError(
+                    "features: expected without prior, weight and information, since alike prompts "
+                    "share a prior and the paper's ablations are of the rule without features"
+                )
+            common["prior"] = SharedPrior(kinds_of(features))
         super().__init__(
             pool_size, seed=seed, decay=decay, candidate_ratio=candidate_ratio, **common
         )
@@ -68,3 +110,28 @@ class InSight(KernelScoredSelector):
             seed=self.seed if self.weight == "draw" else 0,
             draw=self._step if self.weight == "draw" else 0,
         )
+
+    def _best(self, k: int, candidates: Tensor | None, exclude: Tensor) -> Tensor:
+        if self.posterior.shared is None:
+            return super()._best(k, candidates, exclude)
+        return RankedSelector._best(self, k, candidates, exclude)
+
+    def _scores(self, indices: Tensor | None) -> Tensor:
+        if self.posterior.shared is None:
+            return super()._scores(indices)
+        # In float64, so that rounding does not tell alike prompts apart by their place.
+        alpha, beta = (side.double() for side in self.posterior.current(indices))
+        visits = self.posterior.visits if indices is None else self.posterior.visits[indices]
+        strength = alpha + beta
+        mean = alpha / strength
+        scores = mean * (1.0 - mean) * strength / (strength + 1.0)
+        scores *= torch.exp(-self.eta * (mean - self.mu) ** 2)
+        scores *= (0.5 * torch.log1p(self.score.rollouts / strength)) ** INFORMATION
+        scores /= 1.0 + visits / WEAR
+        return scores.float()
+
+    def metrics(self) -> dict[str, float]:
+        """`frac_unseen`, and `feature_gain` once it is known, see `SharedPrior`."""
+        shared = self.posterior.shared
+        known = {} if shared is None or shared.gain is None else {"feature_gain": shared.gain}
+        return {**super().metrics(), **known}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from insight_ext.errors import ArgumentError
 from insight_ext.plugins import parsed_options
 from insight_ext.selectors import SELECTORS, check_selector, make_selector
-from insight_ext.simulate.learners import Learner
+from insight_ext.simulate.learner import Learner
 from insight_ext.simulate.trial import Chooser, Oracle
 
 RANDOM, ORACLE = "random", "oracle"
@@ -19,9 +19,7 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     ORACLE: (ORACLE, {}),
     "insight": ("insight", {}),
     "insight (paper)": ("insight", {"decay": 1.0, "candidate_ratio": 16}),
-    "insight_prior": ("insight_prior", {"features": True}),
-    "insight_prior (novelty 1)": ("insight_prior", {"features": True, "novelty": 1.0}),
-    "insight_prior (no features)": ("insight_prior", {}),
+    "insight (features)": ("insight", {"features": True}),
     "mopps": ("mopps", {}),
     "mopps (threshold)": ("mopps", {"rule": "threshold"}),
     "expected_difficulty": ("expected_difficulty", {"decay": 0.5}),
@@ -54,18 +52,39 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
-    """(selector, options) of an arm: a name in `ARMS`, or `selector:option=value,option=value`."""
+    """(selector, options) of an arm: a name in `ARMS`, or a selector's name or import path, with
+    options if need be: `selector:option=value,option=value`.
+
+    Example:
+        >>> parse_arm("insight_ext.selectors:Uniform"), parse_arm("mopps:decay=1")
+        (('insight_ext.selectors:Uniform', {}), ('mopps', {'decay': 1}))
+    """
     if arm in ARMS:
         return ARMS[arm]
     name, _, text = arm.partition(":")
     if name not in SELECTORS:
-        raise ArgumentError(
-            f"unknown strategy {arm!r}: expected one of {', '.join(ARMS)}, or a selector with "
-            f"options such as 'mopps:decay=1'; the selectors are {', '.join(SELECTORS)}"
-        )
+        if not text:
+            raise ArgumentError(
+                f"unknown strategy {arm!r}: expected one of {', '.join(ARMS)}, a selector with "
+                "options such as 'mopps:decay=1', or an import path such as "
+                f"'package.module:Class'; the selectors are {', '.join(SELECTORS)}"
+            )
+        attribute, _, text = text.partition(":")
+        name = f"{name}:{attribute}"
     options = parsed_options(text.split(",") if text else [], f"strategy {arm!r}")
     check_selector(name, options)
     return name, options
+
+
+def split_arms(text: str) -> list[str]:
+    """The arms of a text, by semicolon, or by comma where no arm has options or a path.
+
+    Example:
+        >>> split_arms("insight, mopps"), split_arms("mopps:decay=1,rule=threshold")
+        (['insight', 'mopps'], ['mopps:decay=1,rule=threshold'])
+    """
+    separator = ";" if ";" in text or ":" in text else ","
+    return [arm.strip() for arm in text.split(separator)]
 
 
 def trainable_arms(arms: Sequence[str], features: str) -> dict[str, dict[str, Any]]:
@@ -100,6 +119,12 @@ def selector_of(arm: str, learner: Learner, seed: int) -> Chooser:
     name, options = parse_arm(arm)
     if name == ORACLE:
         return Oracle(learner)
-    if options.get("features") is True:
-        options = {**options, "features": learner.features}
-    return make_selector(name, learner.settings.prompts, seed=seed, **options)
+    return selector_for(learner, name, options, seed)
+
+
+def selector_for(learner: Learner, selector: str, options: Mapping[str, Any], seed: int) -> Chooser:
+    """A selector on this learner's pool; whatever `features` it is to have are the learner's."""
+    given = dict(options)
+    if given.get("features") is not None:
+        given["features"] = learner.features
+    return make_selector(selector, len(learner.visits), seed=seed, **given)

@@ -1,8 +1,9 @@
-"""The referee: every strategy on the same learners with the same seeds, against random sampling."""
+"""Every strategy on the same learners with the same seeds, against random sampling."""
 
 from __future__ import annotations
 
 import csv
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
@@ -12,9 +13,10 @@ import numpy as np
 import torch
 
 from insight_ext.errors import ArgumentError
-from insight_ext.plugins import named
 from insight_ext.simulate.arms import ORACLE, RANDOM, parse_arm, selector_of
-from insight_ext.simulate.learners import LEARNERS, Learner, make_learner
+from insight_ext.simulate.learner import Learner
+from insight_ext.simulate.learners import learner_settings, make_learner
+from insight_ext.simulate.skill_learner import SkillSettings
 from insight_ext.simulate.statistics import Floats, Interval, interval, paired_p
 from insight_ext.simulate.trial import Trial, run_trial
 
@@ -35,7 +37,7 @@ class Setting:
     rollouts: int = 8
 
     def __post_init__(self) -> None:
-        named("learner", LEARNERS, self.learner)
+        learner_settings(self.learner)
         for name in ("pool", "steps", "rollouts"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name}: expected at least 1, got {getattr(self, name)}")
@@ -47,9 +49,9 @@ class Setting:
 
     def learner_of(self, seed: int) -> Learner:
         """The learner, as this seed draws it."""
-        return make_learner(
-            self.learner, seed=seed, prompts=self.pool, correlation=self.correlation
-        )
+        skilled = isinstance(learner_settings(self.learner), SkillSettings)
+        changes = {"correlation": self.correlation} if skilled else {}
+        return make_learner(self.learner, seed=seed, prompts=self.pool, **changes)
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,13 @@ def _run(jobs: Sequence[tuple[Setting, str, int]], workers: int) -> Iterator[Tri
     if workers == 1:
         yield from map(_trial, jobs)
         return
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_begin_worker) as pool:
         yield from pool.map(_trial, jobs)
+
+
+def _begin_worker() -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the process that deals the trials
 
 
 def _trial(job: tuple[Setting, str, int]) -> Trial:

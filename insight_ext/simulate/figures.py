@@ -1,4 +1,4 @@
-"""The referee's figures. Needs matplotlib."""
+"""The simulator's figures. Needs matplotlib."""
 
 from __future__ import annotations
 

@@ -1,168 +1,97 @@
-"""Learners whose true success rates are known, so that a strategy can be judged without a model.
-
-Each prompt has a difficulty and a topic, each topic a skill, both in logits:
-
-    P(success on prompt i) = logistic(skill[topic[i]] - difficulty[i])
-
-and a batch raises the skills in proportion to the mean of 4 p (1 - p), which is 1 where groups
-are most mixed and 0 where nothing can be learnt.
-"""
+"""The learners of a comparison by name: their settings, and how long they train."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from insight_ext.errors import ArgumentError
 from insight_ext.plugins import check_options, named
+from insight_ext.simulate.kinds_learner import KindsLearner, KindsSettings, read_kinds
+from insight_ext.simulate.learner import Learner
+from insight_ext.simulate.skill_learner import SkillLearner, SkillSettings
 
+# Settings that `calibrate` wrote from the recorded runs of configs/addition.yaml.
+ADDITION = Path(__file__).with_name("addition.json")
+# 1.6 logits in 120 steps at a mean of 4 p (1 - p) of 0.43, and a deviation of 1.25 between prompts:
+# GRPO on MATH, 1,023 prompts, five seeds.
+MEASURED_RATE = 0.03
+MEASURED_LEARNABILITY = 0.78
 
-@dataclass(frozen=True, kw_only=True)
-class LearnerSettings:
-    """What kind of learner.
+_TOPICS = SkillSettings(topics=8, topic_spread=1.5, transfer=0.2)
 
-    Attributes:
-        prompts: pool size.
-        correlation: of the first feature with the difficulty, in [-1, 1].
-        spread: standard deviation of the difficulties, in logits.
-        start: every skill before training.
-        rate: growth of the skills per step when every group of the batch has p = 1/2.
-        novelty: what a further visit of a prompt teaches, as a share of the visit before.
-        topics: number of separate skills. One-hot columns of the topic join the features.
-        topic_spread: standard deviation of the topics' mean difficulties.
-        transfer: share of what a prompt teaches that goes to all topics alike.
-        forgetting: share of what a skill has gained that is lost at each step.
-        drift: standard deviation of each difficulty's random walk, per step.
-        false_positive, false_negative: how often the verifier passes a wrong answer or fails a
-            right one.
-        broken: share of prompts with a wrong answer key: never solved, and they teach nothing.
-    """
-
-    prompts: int = 2000
-    correlation: float = 0.7
-    spread: float = 3.0
-    start: float = -2.0
-    rate: float = 0.08
-    novelty: float = 1.0
-    topics: int = 1
-    topic_spread: float = 0.0
-    transfer: float = 0.0
-    forgetting: float = 0.0
-    drift: float = 0.0
-    false_positive: float = 0.0
-    false_negative: float = 0.0
-    broken: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.prompts < 1 or self.topics < 1:
-            raise ArgumentError(
-                f"learner: expected at least one prompt and one topic, got {self.prompts} and "
-                f"{self.topics}"
-            )
-        if not -1.0 <= self.correlation <= 1.0:
-            raise ArgumentError(f"correlation: expected in [-1, 1], got {self.correlation}")
-        shares = ("novelty", "transfer", "forgetting", "false_positive", "false_negative", "broken")
-        for name in shares:
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ArgumentError(f"{name}: expected in [0, 1], got {getattr(self, name)}")
-
-
-LEARNERS: dict[str, LearnerSettings] = {
-    "logistic": LearnerSettings(),
-    "logistic_novelty": LearnerSettings(novelty=0.7),
-    "topics": LearnerSettings(topics=8, topic_spread=1.5, transfer=0.2),
-    "topics_novelty": LearnerSettings(topics=8, topic_spread=1.5, transfer=0.2, novelty=0.7),
-    "forgetting": LearnerSettings(topics=8, topic_spread=1.5, transfer=0.2, forgetting=0.01),
-    "drift": LearnerSettings(drift=0.15),
-    "noisy_verifier": LearnerSettings(false_positive=0.05, false_negative=0.1, broken=0.2),
+LEARNERS: Mapping[str, SkillSettings | Path] = {
+    "logistic": SkillSettings(),
+    "logistic_novelty": SkillSettings(novelty=0.7),
+    "logistic_novelty_97": SkillSettings(novelty=0.97),
+    "topics": _TOPICS,
+    "topics_novelty": replace(_TOPICS, novelty=0.7),
+    "topics_novelty_97": replace(_TOPICS, novelty=0.97),
+    "forgetting": replace(_TOPICS, forgetting=0.01),
+    "drift": SkillSettings(drift=0.15),
+    "noisy_verifier": SkillSettings(false_positive=0.05, false_negative=0.1, broken=0.2),
+    "deepscaler": SkillSettings(difficulties="deepscaler", start=0.0, rate=MEASURED_RATE),
+    "learnability": SkillSettings(rate=MEASURED_RATE, learnability=MEASURED_LEARNABILITY),
+    "kinds": ADDITION,
 }
 
 
-class Learner:
-    """One learner, drawn from its settings and a seed.
+@dataclass(frozen=True)
+class Length:
+    """How long a learner trains unless told otherwise: `steps` updates of `prompts` groups."""
+
+    steps: int = 100
+    prompts: int = 256
+
+
+def learner_settings(name: str) -> SkillSettings | KindsSettings:
+    """The settings of a learner.
 
     Args:
-        settings: what kind of learner.
-        seed: of its pool and of its answers.
-
-    Attributes:
-        features: float32, shape (prompts, 1) or (prompts, 1 + topics): what a predictor may see.
-        skill: float64, shape (topics,).
-        visits: int32, shape (prompts,): how often each prompt was trained on.
-
-    Determinism: equal settings, seed and calls give equal answers.
-    Cost: O(batch) per step; O(prompts) with drift.
-
-    Example:
-        >>> learner = Learner(LEARNERS["logistic"], seed=0)
-        >>> successes = learner.train(torch.arange(256), rollouts=8)
-        >>> bool(learner.mean_skill > -2.0), successes.shape
-        (True, torch.Size([256]))
-    """
-
-    def __init__(self, settings: LearnerSettings, seed: int = 0) -> None:
-        self.settings = settings
-        self._random = np.random.default_rng((seed, 0))
-        n, r = settings.prompts, settings.correlation
-        own = self._random.standard_normal(n)
-        seen = r * own + math.sqrt(1.0 - r * r) * self._random.standard_normal(n)
-        self.topic: NDArray[np.int64] = self._random.integers(settings.topics, size=n)
-        easier = settings.topic_spread * self._random.standard_normal(settings.topics)
-        self.difficulty: NDArray[np.float64] = settings.spread * own + easier[self.topic]
-        self.difficulty[self._random.random(n) < settings.broken] = np.inf
-        self.skill: NDArray[np.float64] = np.full(settings.topics, settings.start)
-        self.visits: NDArray[np.int32] = np.zeros(n, dtype=np.int32)
-        columns = [seen[:, None]]
-        if settings.topics > 1:
-            columns.append(np.eye(settings.topics)[self.topic])
-        self.features: Tensor = torch.from_numpy(np.hstack(columns).astype(np.float32))
-
-    @property
-    def mean_skill(self) -> float:
-        """The mean of the skills over topics."""
-        return float(self.skill.mean())
-
-    def success_rate(self, indices: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """The true P(right answer) of these prompts, or of all."""
-        chosen = slice(None) if indices is None else indices
-        logit = self.skill[self.topic[chosen]] - self.difficulty[chosen]
-        return 1.0 / (1.0 + np.exp(-logit))
-
-    def pass_rate(self, indices: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """P(the verifier passes an answer) of these prompts, or of all."""
-        p = self.success_rate(indices)
-        s = self.settings
-        return s.false_positive * (1.0 - p) + (1.0 - s.false_negative) * p
-
-    def train(self, indices: Tensor, rollouts: int) -> Tensor:
-        """Answer these prompts, learn from them, and return the verified successes of each."""
-        s, chosen = self.settings, indices.numpy()
-        successes = self._random.binomial(rollouts, self.pass_rate(chosen))
-        p = self.success_rate(chosen)
-        taught = 4.0 * p * (1.0 - p) * s.novelty ** self.visits[chosen]
-        taught *= 1.0 - s.false_positive - s.false_negative
-        by_topic = np.bincount(self.topic[chosen], weights=taught, minlength=s.topics)
-        own, shared = s.topics * by_topic, by_topic.sum()
-        self.skill -= s.forgetting * (self.skill - s.start)
-        self.skill += s.rate * ((1.0 - s.transfer) * own + s.transfer * shared) / len(chosen)
-        self.visits[chosen] += 1
-        if s.drift:
-            self.difficulty += s.drift * self._random.standard_normal(s.prompts)
-        return torch.from_numpy(successes)
-
-
-def make_learner(name: str, *, seed: int = 0, **changes: Any) -> Learner:
-    """The learner of this name in `LEARNERS`, with some of its settings changed.
+        name: one in `LEARNERS`, or a .json file that `insight_ext calibrate` wrote.
 
     Raises:
-        ArgumentError: an unknown name (the known ones listed) or setting.
+        ArgumentError: an unknown name (the known ones listed), or a file that is none.
     """
-    settings = named("learner", LEARNERS, name)
-    check_options(f"learner {name!r}", LearnerSettings, changes)
-    return Learner(replace(settings, **changes), seed)
+    file = ", or a .json file that `insight_ext calibrate` wrote"
+    entry = (
+        Path(name) if name.endswith(".json") else named("learner", LEARNERS, name, otherwise=file)
+    )
+    return read_kinds(entry) if isinstance(entry, Path) else entry
+
+
+def usual_length(name: str) -> Length:
+    """The length of the recorded runs, where a learner stands for some."""
+    settings = learner_settings(name)
+    if isinstance(settings, SkillSettings):
+        return Length()
+    return Length(settings.steps, settings.prompts_per_step)
+
+
+def make_learner(
+    name: str, *, seed: int = 0, prompts: int | None = None, **changes: Any
+) -> Learner:
+    """The learner of this name.
+
+    Args:
+        name: see `learner_settings`.
+        seed: of its pool and of its answers.
+        prompts: pool size; None: 2,000, or that of the recorded runs.
+        changes: other settings, of a `SkillSettings` learner alone.
+
+    Raises:
+        ArgumentError: see `learner_settings`, or an unknown setting.
+
+    Example:
+        >>> make_learner("deepscaler", prompts=500, correlation=0.25).features.shape
+        torch.Size([500, 1])
+    """
+    settings = learner_settings(name)
+    if isinstance(settings, KindsSettings):
+        check_options(f"learner {name!r}", KindsLearner, changes)
+        return KindsLearner(settings, seed, prompts, **changes)
+    if prompts is not None:
+        changes["prompts"] = prompts
+    check_options(f"learner {name!r}", SkillSettings, changes)
+    return SkillLearner(replace(settings, **changes), seed)

@@ -17,14 +17,13 @@ from insight_ext.report.measures import (
     expected_calibration_error,
     reliability,
 )
-from insight_ext.selectors import SELECTORS, BeliefSelector, Uniform
+from insight_ext.selectors import BeliefSelector, Uniform
 from insight_ext.selectors.base import NONE
-from insight_ext.selectors.predicted import PredictedSelector
 from insight_ext.simulate.arms import RANDOM, parse_arm, selector_of
 from insight_ext.simulate.compare import Setting
 from insight_ext.simulate.trial import run_trial
 
-PREDICTORS = ("insight_prior", "gps")
+PREDICTORS = ("insight (features)", "gps")
 OWN = "its own"
 CHOICES = (RANDOM, OWN)
 LEVEL = 0.8
@@ -109,14 +108,14 @@ def beta_binomial(alpha: Floats, beta: Floats, rollouts: int) -> Floats:
 
 
 class Watched:
-    """A predictor whose predictions of first visits are kept, with what came of them.
+    """A selector whose predictions of first visits are kept, with what came of them.
 
     Args:
-        selector: it has the predictor, and observes.
+        selector: it predicts, and observes.
         chooser: it selects.
     """
 
-    def __init__(self, selector: PredictedSelector, chooser: BeliefSelector) -> None:
+    def __init__(self, selector: BeliefSelector, chooser: BeliefSelector) -> None:
         self._selector, self._chooser = selector, chooser
         self._beliefs = torch.empty(0), torch.empty(0)
         self.rows: list[tuple[Floats, Floats, Counts]] = []
@@ -124,8 +123,8 @@ class Watched:
     def select(self, k: int, *, step: int, exclude: Tensor = NONE) -> Tensor:
         """The chooser's selection."""
         chosen = self._chooser.select(k, step=step, exclude=exclude)
-        alpha, beta = self._selector.predictor.beliefs()
-        self._beliefs = alpha[chosen], beta[chosen]
+        terms = self._selector.explain(chosen)
+        self._beliefs = terms["alpha"], terms["beta"]
         return chosen
 
     def observe(self, indices: Tensor, successes: Tensor, rollouts: Tensor, *, step: int) -> None:
@@ -137,9 +136,9 @@ class Watched:
 
 
 def check_predicts(arm: str) -> None:
-    """ArgumentError unless the arm is known and its selector has a predictor."""
-    name, _ = parse_arm(arm)
-    if not issubclass(SELECTORS.get(name, object), PredictedSelector):
+    """ArgumentError unless the arm is known and tells prompts apart before their first visit."""
+    _, options = parse_arm(arm)
+    if "features" not in options:
         raise ArgumentError(
             f"strategy {arm!r}: expected one that predicts, such as {' or '.join(PREDICTORS)}"
         )
@@ -150,7 +149,7 @@ def watch(setting: Setting, arm: str, choice: str, seeds: int) -> Foresight:
 
     Args:
         setting: the learner.
-        arm: see `compare`; its selector has a predictor.
+        arm: see `compare`; its selector has features.
         choice: of the prompts, see `CHOICES`: at random, where predictions of every size come up,
             or by the strategy itself, where they matter.
         seeds: how many, at least 1; all their first visits count together.
@@ -171,7 +170,7 @@ def _first_visits(
 ) -> list[tuple[Floats, Floats, Counts]]:
     learner = setting.learner_of(seed)
     selector = selector_of(arm, learner, seed)
-    assert isinstance(selector, PredictedSelector), "check_predicts has seen to it"
+    assert isinstance(selector, BeliefSelector), "check_predicts has seen to it"
     chooser = Uniform(setting.pool, seed=seed) if choice == RANDOM else selector
     watched = Watched(selector, chooser)
     sizes = {name: getattr(setting, name) for name in ("steps", "prompts", "rollouts")}

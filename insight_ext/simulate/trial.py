@@ -13,7 +13,7 @@ from torch import Tensor
 
 from insight_ext.report.measures import expected_calibration_error, is_mixed, reliability
 from insight_ext.selectors.base import NONE, BeliefSelector
-from insight_ext.simulate.learners import Learner
+from insight_ext.simulate.learner import Learner
 
 
 class Chooser(Protocol):
@@ -45,7 +45,7 @@ class Trial:
     """What one strategy did to one learner.
 
     Attributes:
-        skill: shape (steps + 1,): the mean skill before each step and after the last.
+        skill: shape (steps + 1,): the learner's level before each step and after the last.
         mixed: shape (steps,): share of groups that hold right and wrong answers.
         distinct: number of different prompts trained on.
         milliseconds: shape (steps,): time of selection and observation.
@@ -77,7 +77,7 @@ def run_trial(
         >>> len(trial.skill), bool(trial.mixed.mean() > 0.9)
         (3, True)
     """
-    skill, mixed, milliseconds = [learner.mean_skill], [], []
+    skill, mixed, milliseconds = [learner.level], [], []
     predicted: list[NDArray[np.float64]] = []
     observed: list[NDArray[np.int64]] = []
     answers = torch.full((prompts,), rollouts)
@@ -93,7 +93,7 @@ def run_trial(
         selector.observe(chosen, successes, answers, step=step)
         milliseconds.append(1e3 * (selecting + perf_counter() - start))
         mixed.append(is_mixed(observed[-1], np.full(prompts, rollouts)).mean())
-        skill.append(learner.mean_skill)
+        skill.append(learner.level)
     calibration = float("nan")
     if predicted:
         counts = np.concatenate(observed)

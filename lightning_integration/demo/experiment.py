@@ -26,11 +26,9 @@ from textwrap import wrap
 from typing import Any
 
 import yaml
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as Remaining
 
 from insight_ext import ArgumentError, InsightError
+from insight_ext.progress import Progress
 from insight_ext.report import summary_rows, write_report
 from insight_ext.report.summary import SummaryRow
 from insight_ext.runs.layout import METRICS_FILE
@@ -135,7 +133,7 @@ def read_settings(path: Path) -> Settings:
         raise ArgumentError(f"{path}: expected an experiment's settings, got: {error!r}") from error
 
 
-def run(settings: Settings, folder: Path, models: Path, workers: int, console: Console) -> Path:
+def run(settings: Settings, folder: Path, models: Path, workers: int) -> Path:
     """Make or finish the experiment in `folder`; returns the path of its report.
 
     Args:
@@ -143,7 +141,6 @@ def run(settings: Settings, folder: Path, models: Path, workers: int, console: C
         folder: the experiment's folder.
         models: where warm-started models are kept between experiments.
         workers: runs at once, at least 1.
-        console: where the progress bar goes.
 
     Raises:
         ArgumentError: no worker, or the folder holds an experiment with other settings, or one
@@ -153,23 +150,18 @@ def run(settings: Settings, folder: Path, models: Path, workers: int, console: C
     if workers < 1:
         raise ArgumentError(f"workers: expected at least 1, got {workers}")
     with lock_folder(folder):
-        return _run_all(settings, folder, models, workers, console)
+        return _run_all(settings, folder, models, workers)
 
 
-def _run_all(
-    settings: Settings, folder: Path, models: Path, workers: int, console: Console
-) -> Path:
+def _run_all(settings: Settings, folder: Path, models: Path, workers: int) -> Path:
     _claim(folder, settings)
     jobs = [
         *(_warm_start(settings, folder, seed, models) for seed in settings.seeds),
         *(_run(settings, folder, arm, seed, models) for arm, seed in settings.runs),
     ]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), Remaining(), console=console) as progress:
-        bar = progress.add_task("training", total=sum(job.steps for job in jobs))
-        _do(jobs, workers, lambda steps: progress.update(bar, completed=steps))
-        progress.update(bar, description="report")
-        return write_report(folder)
+    progress = Progress("training", sum(job.steps for job in jobs), before=sum(map(_done, jobs)))
+    _do(jobs, workers, progress.update)
+    return write_report(folder)
 
 
 def _claim(folder: Path, settings: Settings) -> None:
@@ -237,7 +229,7 @@ def _merged(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _do(jobs: list[Job], workers: int, on_steps: Callable[[int], None]) -> None:
+def _do(jobs: list[Job], workers: int, on_steps: Callable[[int, str], None]) -> None:
     """Do the jobs that are not finished, `workers` at a time, in order as far as needs allow."""
     waiting = [job for job in jobs if not (job.folder / "finished").exists()]
     running: list[tuple[Job, subprocess.Popen[bytes]]] = []
@@ -263,7 +255,10 @@ def _do(jobs: list[Job], workers: int, on_steps: Callable[[int], None]) -> None:
                         f"its log is {log}"
                     )
                 (job.folder / "finished").touch()
-            on_steps(sum(_done(job) for job in jobs))
+            arms = [job for job in jobs if job.needs]
+            begun = len(arms) - sum(job in waiting for job in arms)
+            detail = f"arm {begun} of {len(arms)}" if begun else "warm start"
+            on_steps(sum(map(_done, jobs)), detail)
     finally:
         for _, process in running:
             process.terminate()
@@ -334,24 +329,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--features", default="ngrams", help="for those that predict (ngrams)")
     parser.add_argument("--seeds", type=int, help="how many, instead of the configuration's")
     asked = parser.parse_args(arguments)
-    console = Console()
+    folder = asked.folder or Path("runs") / asked.config.stem
     started = time.monotonic()
     HEARD.clear()
     before = {each: signal.signal(each, _stop) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
-        folder = asked.folder or Path("runs") / asked.config.stem
         settings = read_settings(asked.config)
         if asked.strategies:
             arms = trainable_arms(asked.strategies.split(";"), asked.features)
             settings = replace(settings, arms=arms)
         if asked.seeds is not None:
             settings = replace(settings, seeds=list(range(asked.seeds)))
-        report = run(settings, folder, asked.models, asked.workers, console)
+        report = run(settings, folder, asked.models, asked.workers)
     except InsightError as error:
         print(f"experiment: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("experiment: stopped; the same command goes on from here", file=sys.stderr)
+        kept = f"what is finished and the last checkpoints are kept in {folder}"
+        print(f"\nexperiment: stopped; {kept}; the same command goes on", file=sys.stderr)
         return 128 + HEARD[-1]
     finally:
         for each, handler in before.items():

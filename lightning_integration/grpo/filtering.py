@@ -148,6 +148,14 @@ class _Part:
         dealt = [self.dealt[i] for i in at]
         return _Part(dealt, self.rewards[places], self.rollouts.rows(rows))
 
+    def completions(self) -> dict[int, list[str]]:
+        """The texts of each group, by its id."""
+        n = self.rewards.shape[1]
+        return {
+            each.group: self.rollouts.texts[at * n : (at + 1) * n]
+            for at, each in enumerate(self.dealt)
+        }
+
     def groups(self, uncertain: bool) -> list[Group]:
         """What filters judge; with the perplexity of each answer, if that is wanted."""
         uncertainty: list[Any] = [None] * len(self)
@@ -225,14 +233,18 @@ class _Rolling:
         """The groups of these prompts, and those given up; their rollouts are kept here."""
         part = self._call(dealt, self.chosen.screening or self.n)
         given_up: list[Group] = []
+        dropped: dict[int, list[str]] = {}
         if self.chosen.screening is not None:
-            screened = part.groups(uncertain=False)
+            screened, dropped = part.groups(uncertain=False), part.completions()
             passes = [self.chosen.passes(group) for group in screened]
             given_up = [g for g, passed in zip(screened, passes, strict=True) if not passed]
             part = self._complete(part.pick([i for i, passed in enumerate(passes) if passed]))
         self.finished.append(part)
         groups = part.groups(self.chosen.needs_uncertainty is not None)
-        self.results += [GroupResult(g.id, g.rewards) for g in (*groups, *given_up)]
+        texts = {**dropped, **part.completions()}
+        self.results += [
+            GroupResult(g.id, g.rewards, completions=texts[g.id]) for g in (*groups, *given_up)
+        ]
         return groups, given_up
 
     def _complete(self, part: _Part) -> _Part:

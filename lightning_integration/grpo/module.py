@@ -22,6 +22,7 @@ from insight_ext import ArgumentError, Prompt, SelectionLoop
 from insight_ext.beliefs.group import Threshold, check_threshold, is_success
 from insight_ext.filters import Filter, given_filter
 from lightning_integration.demo.model import load_model
+from lightning_integration.export import MODEL_FILES, model_files
 from lightning_integration.grpo.filtering import check_filter, collect, length_metrics
 from lightning_integration.grpo.loss import (
     clipped_policy_loss,
@@ -187,6 +188,7 @@ class GRPOModule(LightningModule):
         self.engine = engine
         self.old_logprobs = old_logprobs
         self._synced = False
+        self._files: dict[str, Tensor] = {}
         self.reward = make_reward(reward) if isinstance(reward, str) else reward
         self.reward_workers, self.reward_seconds = reward_workers, reward_seconds
         self.failure_limit = FailureLimit(max_failed)
@@ -244,6 +246,12 @@ class GRPOModule(LightningModule):
             weight_decay=self.weight_decay,
         )
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add configuration and tokenizer, so that the checkpoint alone can be exported."""
+        if not self._files:
+            self._files = model_files(self.model, self.tokenizer)
+        checkpoint[MODEL_FILES] = self._files
+
     def _trainable(self) -> list[Parameter]:
         """Frozen parameters take no part in a step: not even weight decay may move them."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -252,15 +260,19 @@ class GRPOModule(LightningModule):
         """Roll out, reward, update.
 
         Returns:
-            The last `loss`, and `rewards` of shape (B, K); with a filter `results` instead, see
-            `collect`; NaN where an answer could not be scored: it is in no gradient.
+            The last `loss`, `rewards` of shape (B, K) and the `completions`; with a filter
+            `results` instead, see `collect`; NaN where an answer could not be scored: it is in no
+            gradient.
         """
         roll_out = partial(self._roll_out, int(self.batches_seen))
         self.batches_seen += 1
         outputs: dict[str, Any]
         if self.filter is None:
             rollouts, rewards = roll_out(batch["prompts"], self.rollouts)
-            outputs, metrics = {"rewards": rewards}, length_metrics([rollouts])
+            answers = iter(rollouts.texts)
+            texts = [[next(answers) for _ in range(self.rollouts)] for _ in batch["prompts"]]
+            outputs = {"rewards": rewards, "completions": texts}
+            metrics = length_metrics([rollouts])
         else:
             loader = prompt_loader(self.trainer.train_dataloader)
             if loader is None:
@@ -339,12 +351,6 @@ class GRPOModule(LightningModule):
         sampling = Sampling(self.max_new_tokens, self.temperature, seed=seed)
         rollouts = self._generate(prompts, n, sampling)
         worth = self._worth([prompt for prompt in prompts for _ in range(n)], rollouts.texts)
-        loop = self._loop
-        if loop is not None and not loop.example:
-            loop.example = (
-                f"for prompt {prompts[0].id!r} the answer is {prompts[0].answer!r:.200}, and the "
-                f"first completion was {rollouts.texts[0]!r:.200}"
-            )
         rewards = torch.tensor(worth, dtype=torch.float32, device=self.device)
         return rollouts, rewards.view(len(prompts), n)
 

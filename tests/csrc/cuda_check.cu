@@ -1,17 +1,23 @@
 // Selects on the CPU and on the GPU through every path and compares the bits. A plain program, so
 // that compute-sanitizer sees this project's kernels alone:
 //   compute-sanitizer --tool racecheck cuda_check
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <random>
 #include <vector>
 
-#include "../../csrc/cpu/cpu.h"
-#include "../../csrc/cuda/call.h"
+#include <cuda_runtime.h>
 
-using namespace insight;
-using cuda::check;
+#include "../../csrc/insight.h"
 
 namespace {
+
+void check(cudaError_t error, const char* call) {
+  if (error == cudaSuccess) return;
+  std::printf("%s: %s\n", call, cudaGetErrorString(error));
+  std::exit(1);
+}
 
 template <class T>
 class DeviceArray {
@@ -64,42 +70,51 @@ struct Way {
 
 constexpr int64_t kFirst = 98765432101;  // of the pool, itself a part of a larger one
 
-bool same(const AnyScore& score, const Pool& pool, int64_t k, bool sorted, bool listed,
+bool same(const insight_score& score, const Pool& pool, int64_t k, bool sorted, bool listed,
           const Way& way) {
   const int64_t size = static_cast<int64_t>(pool.alpha.size());
   std::vector<int64_t> candidates, excluded;
   for (int64_t i = 0; i < size; i += 2) candidates.push_back(i);
   for (int64_t i = 0; i < size; i += 6) excluded.push_back(i);
-  const SelectionRequest request{k, 11, sorted};
+  const auto list = [](const int64_t* data, const std::vector<int64_t>& listed) {
+    return insight_subset{INSIGHT_LIST, data, static_cast<int64_t>(listed.size())};
+  };
 
   std::vector<int64_t> indices(k);
   std::vector<float> scores(k);
-  Eligible eligible;
+  insight_request request{sizeof(request), score, {pool.alpha.data(), pool.beta.data(), size, kFirst},
+                          {}, {}, k, 11, sorted};
   if (listed) {
-    eligible = {candidates.data(), static_cast<int64_t>(candidates.size()), nullptr,
-                excluded.data(),   static_cast<int64_t>(excluded.size()),   nullptr};
+    request.candidates = list(candidates.data(), candidates);
+    request.exclude = list(excluded.data(), excluded);
   }
-  const Outcome expected =
-      cpu::select_top_k(score, {pool.alpha.data(), pool.beta.data(), size, kFirst}, eligible, request,
-                        {}, {indices.data(), scores.data()});
+  insight_place place{sizeof(place), "cpu", 0, nullptr, 0, nullptr, nullptr, 0};
+  insight_result result{sizeof(result), indices.data(), scores.data(), nullptr, nullptr, 0};
+  const insight_outcome expected = insight_select_top_k(&request, &place, &result);
 
   const DeviceArray<float> alpha(pool.alpha), beta(pool.beta);
   const DeviceArray<int64_t> device_candidates(candidates), device_excluded(excluded);
+  request.beliefs.alpha = alpha.data();
+  request.beliefs.beta = beta.data();
   if (listed) {
-    eligible.candidates = device_candidates.data();
-    eligible.excluded = device_excluded.data();
+    request.candidates.data = device_candidates.data();
+    request.exclude.data = device_excluded.data();
   }
-  cuda::Tuning tuning;
-  tuning.unsampled = 0;
-  tuning.sample_rank = way.sample_rank;
-  tuning.capacity = way.capacity;
-  const DeviceArray<char> workspace(cuda::workspace_bytes(size, eligible, k, tuning));
-  const DeviceArray<int64_t> outcome(2), device_indices(k);
+  const insight_setting tuning[] = {
+      {"unsampled", 0}, {"sample_rank", way.sample_rank}, {"capacity", way.capacity}};
+  place.device = "cuda";
+  place.tuning = tuning;
+  place.tuning_size = 3;
+  int64_t bytes = 0;
+  insight_workspace_bytes(&request, &place, &bytes);
+  const DeviceArray<char> workspace(bytes);
+  const DeviceArray<int64_t> device_indices(k);
   const DeviceArray<float> device_scores(k);
-  cuda::select_top_k(score, {alpha.data(), beta.data(), size, kFirst}, eligible, request, tuning,
-                     {0, nullptr}, workspace.data(), outcome.data(),
-                     {device_indices.data(), device_scores.data()});
-  const bool equal = outcome.read() == std::vector<int64_t>{expected.code, expected.where} &&
+  result = {sizeof(result), device_indices.data(), device_scores.data(), nullptr, workspace.data(),
+            bytes};
+  const insight_outcome outcome = insight_select_top_k(&request, &place, &result);
+  if (outcome.code != INSIGHT_DONE) std::printf("%s\n", insight_message());
+  const bool equal = outcome.code == expected.code && outcome.where == expected.where &&
                      device_indices.read() == indices && device_scores.read() == scores;
   std::printf("%-7s score %d, %s pool of %lld, k = %lld, %s, %s, %s\n", equal ? "same" : "DIFFERS",
               static_cast<int>(score.kind), pool.name, static_cast<long long>(size),
@@ -113,8 +128,8 @@ bool same(const AnyScore& score, const Pool& pool, int64_t k, bool sorted, bool 
 int main(int argc, char** argv) {
   // The sanitizers slow kernels by orders of magnitude; they take a smaller pool.
   const int64_t size = argc > 1 ? std::atoll(argv[1]) : 1000003;
-  const AnyScore information{ScoreKind::kWeightedInformation, {8, 3, 0.3}, 0, 0};
-  const AnyScore thompson{ScoreKind::kThompson, {0.5}, 3, 1};
+  const insight_score information{INSIGHT_WEIGHTED_INFORMATION, 3, {8, 3, 0.3}, 0, 0};
+  const insight_score thompson{INSIGHT_THOMPSON, 1, {0.5}, 3, 1};
   bool all = true;
   for (const Pool& pool : {make_pool("settled", size, 25), make_pool("unseen", size, 0)}) {
     for (const Way& way : {Way{"usual", 0, 0}, Way{"too few", 1, 0}, Way{"too many", 2000, 1}}) {

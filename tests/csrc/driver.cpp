@@ -27,9 +27,7 @@
 #include <thread>
 #include <vector>
 
-#include "../../csrc/cpu/cpu.h"
-#include "../../csrc/cpu/draw.h"
-#include "../../csrc/cpu/pool_index.h"
+#include "../../csrc/cpu/instruction_set.h"
 
 using namespace insight;
 
@@ -62,11 +60,21 @@ void require(bool holds, const char* fact, uint64_t case_seed) {
   std::exit(1);
 }
 
-AnyScore any_score(int kind, Random& random) {
+insight_score any_score(int kind, Random& random) {
   const double rollouts = 1 + below(random, kind == 7 ? 40 : 20);
-  AnyScore score{static_cast<ScoreKind>(kind), {rollouts, 3.0, 0.3}, random(), random()};
+  insight_score score{kind, parameter_count(kind), {rollouts, 3.0, 0.3}, random(), random()};
   if (kind == 4 || kind == 5) score.parameters[0] = 0.5;
   return score;
+}
+
+Request ask(const insight_score& score, const Beliefs& beliefs, int64_t k = 0, uint64_t seed = 0,
+            bool sorted = true) {
+  return {sizeof(Request), score, beliefs, {}, {}, k, seed, sorted};
+}
+
+template <class Element>
+insight_subset subset(int64_t form, const std::vector<Element>& elements) {
+  return {form, elements.data(), static_cast<int64_t>(elements.size())};
 }
 
 float any_belief(Random& random, int shape) {
@@ -98,17 +106,42 @@ Case any_case(Random& random, int64_t most) {
   return made;
 }
 
+// A place on the CPU.
+struct Settings {
+  insight_place place{};
+  std::vector<insight_setting> tuning;
+
+  Settings() {
+    place.bytes = sizeof(place);
+    place.threads = 1;
+  }
+  const insight_place* get() {
+    place.tuning = tuning.data();
+    place.tuning_size = static_cast<int64_t>(tuning.size());
+    return &place;
+  }
+
+  Outcome score(const Request& request, float* scores) {
+    const Result result{sizeof(Result), nullptr, scores, nullptr, nullptr, 0};
+    return insight_score_all(&request, get(), &result);
+  }
+  Outcome select(const Request& request, int64_t* indices, float* scores) {
+    const Result result{sizeof(Result), indices, scores, nullptr, nullptr, 0};
+    return insight_select_top_k(&request, get(), &result);
+  }
+};
+
 // The specification: score everything, sort everything that is allowed. What is allowed is valid.
-std::vector<Ranked> specification(const AnyScore& score, const Case& pool, uint64_t seed,
+std::vector<Ranked> specification(const insight_score& score, const Case& pool, uint64_t seed,
                                   const std::vector<bool>& allowed) {
   std::vector<float> scores(pool.alpha.size());
-  cpu::Settings plain;
-  plain.instruction_set = cpu::InstructionSet::kPortable;
+  Settings plain;
+  plain.place.instruction_set = "portable";
   Case valid = pool;
   for (size_t i = 0; i < scores.size(); ++i) {
     if (!is_belief(pool.alpha[i], pool.beta[i])) valid.alpha[i] = valid.beta[i] = 1.0f;
   }
-  cpu::score(score, valid.beliefs(), plain, scores.data());
+  plain.score(ask(score, valid.beliefs()), scores.data());
   std::vector<Ranked> order;
   for (size_t i = 0; i < scores.size(); ++i) {
     const int64_t index = pool.first + static_cast<int64_t>(i);
@@ -118,21 +151,44 @@ std::vector<Ranked> specification(const AnyScore& score, const Case& pool, uint6
   return order;
 }
 
-cpu::Settings any_settings(Random& random) {
-  cpu::Settings settings;
-  settings.threads = static_cast<int>(1 + below(random, 4));
+Settings any_settings(Random& random) {
+  Settings settings;
+  settings.place.threads = 1 + below(random, 4);
   threads_left = below(random, 4) ? 1 << 30 : below(random, 3);
-  const int best = static_cast<int>(cpu::best_instruction_set());
-  settings.instruction_set = static_cast<cpu::InstructionSet>(below(random, best + 1));
+  int64_t sets = 0;
+  while (insight_instruction_set(sets)) ++sets;
+  settings.place.instruction_set = insight_instruction_set(below(random, sets));
   if (below(random, 2)) {
-    settings.tuning.block = 1 + below(random, 2000);
-    settings.tuning.least_per_thread = 1;
-    settings.tuning.sample_least = settings.tuning.sample_most = 64;
-    settings.tuning.sample_rank = below(random, 4);
-    settings.tuning.capacity = 1 + below(random, 50);
+    settings.tuning = {{"block", 1 + below(random, 2000)}, {"least_per_thread", 1},
+                       {"sample_least", 64},               {"sample_most", 64},
+                       {"sample_rank", below(random, 4)},  {"capacity", 1 + below(random, 50)}};
   }
   return settings;
 }
+
+// An index over beliefs, and what is asked of it.
+struct Index {
+  insight_index* index = nullptr;
+  Request request;
+
+  Index(const Request& request, Settings settings) : request(request) {
+    insight_index_new(&request, settings.get(), &index);
+  }
+  ~Index() { insight_index_free(index); }
+  Index(const Index&) = delete;
+  Index& operator=(const Index&) = delete;
+
+  Outcome rebuild() { return insight_index_rebuild(index); }
+  Outcome update(const int64_t* indices, int64_t count) {
+    const insight_subset changed{INSIGHT_LIST, indices, count};
+    return insight_index_update(index, &changed);
+  }
+  Outcome select(int64_t k, bool sorted, const insight_subset& exclude, int64_t* indices,
+                 float* scores) {
+    const Result result{sizeof(Result), indices, scores, nullptr, nullptr, 0};
+    return insight_index_select(index, k, sorted, &exclude, &result);
+  }
+};
 
 constexpr float kInvalid[] = {0.0f, -1.0f, std::numeric_limits<float>::infinity(),
                               -std::numeric_limits<float>::infinity(),
@@ -167,42 +223,40 @@ Mask any_mask(Random& random, int64_t size) {
   return mask;
 }
 
-const bool* as_mask(const Mask& mask) { return reinterpret_cast<const bool*>(mask.data()); }
-
-// What a selection must say: the first fault, in the order in which top_k.h lists them.
+// What a selection must say: the first fault, in the order in which insight.h lists them.
 struct Expected {
   Outcome outcome;
   std::vector<Ranked> order;  // of all eligible prompts, if nothing is wrong
 };
 
-Expected specification_of(const AnyScore& score, const Case& pool, const Eligible& eligible,
-                          int64_t k, uint64_t seed) {
+Expected specification_of(const Request& request, const Case& pool) {
+  const Eligible eligible(request);
   const int64_t n = pool.beliefs().size;
   const auto outside = [n](int64_t index) { return index < 0 || index >= n; };
   const auto valid = [&](int64_t i) {
     return is_belief(pool.alpha[static_cast<size_t>(i)], pool.beta[static_cast<size_t>(i)]);
   };
   for (int64_t i = 0; i < eligible.excluded_size; ++i) {
-    if (outside(eligible.excluded[i])) return {{Outcome::kBadExclusion, i}, {}};
+    if (outside(eligible.excluded[i])) return {{INSIGHT_BAD_EXCLUSION, i}, {}};
   }
   std::vector<bool> allowed(static_cast<size_t>(n), !eligible.candidates);
   for (int64_t i = 0; i < eligible.candidates_size; ++i) {
     const int64_t index = eligible.candidates[i];
-    if (outside(index)) return {{Outcome::kBadCandidate, i}, {}};
-    if (!valid(index)) return {{Outcome::kBadBelief, index}, {}};
+    if (outside(index)) return {{INSIGHT_BAD_CANDIDATE, i}, {}};
+    if (!valid(index)) return {{INSIGHT_BAD_BELIEF, index}, {}};
     allowed[static_cast<size_t>(index)] = true;
   }
   for (int64_t i = 0; i < n; ++i) {
-    if (!eligible.candidates && !valid(i)) return {{Outcome::kBadBelief, i}, {}};
+    if (!eligible.candidates && !valid(i)) return {{INSIGHT_BAD_BELIEF, i}, {}};
     if (eligible.candidate_mask && !eligible.candidate_mask[i]) allowed[static_cast<size_t>(i)] = false;
     if (eligible.exclusion_mask && eligible.exclusion_mask[i]) allowed[static_cast<size_t>(i)] = false;
   }
   for (int64_t i = 0; i < eligible.excluded_size; ++i) {
     allowed[static_cast<size_t>(eligible.excluded[i])] = false;
   }
-  Expected expected{{}, specification(score, pool, seed, allowed)};
+  Expected expected{{}, specification(request.score, pool, request.seed, allowed)};
   const int64_t count = static_cast<int64_t>(expected.order.size());
-  if (count < k) expected.outcome = {Outcome::kTooFewEligible, count};
+  if (count < request.k) expected.outcome = {INSIGHT_TOO_FEW_ELIGIBLE, count};
   return expected;
 }
 
@@ -210,44 +264,34 @@ void check_selection(uint64_t case_seed, int64_t most) {
   Random random(case_seed);
   Case pool = any_case(random, most);
   const int64_t n = pool.beliefs().size;
-  const AnyScore score = any_score(static_cast<int>(below(random, 8)), random);
-  const uint64_t seed = random();
   if (below(random, 6) == 0) {
     for (int64_t i = below(random, 4); i >= 0; --i) {
       (i % 2 ? pool.alpha : pool.beta)[static_cast<size_t>(below(random, n))] =
           kInvalid[below(random, 5)];
     }
   }
+  const int64_t k = 1 + below(random, n);
+  Request request = ask(any_score(static_cast<int>(below(random, 8)), random), pool.beliefs(), k,
+                        random());
   const std::vector<int64_t> listed = any_list(random, 1 + below(random, 2 * n), n);
   const std::vector<int64_t> excluded = any_list(random, below(random, n), n);
   const Mask mask = any_mask(random, n), exclusion_mask = any_mask(random, n);
-  Eligible eligible;
   switch (below(random, 5)) {
-    case 0:
-      eligible.candidates = listed.data();
-      eligible.candidates_size = static_cast<int64_t>(listed.size());
-      break;
-    case 1:
-      eligible.candidate_mask = as_mask(mask);
+    case 0: request.candidates = subset(INSIGHT_LIST, listed); break;
+    case 1: request.candidates = subset(INSIGHT_MASK, mask);
   }
   switch (below(random, 5)) {
-    case 0:
-      eligible.excluded = excluded.data();
-      eligible.excluded_size = static_cast<int64_t>(excluded.size());
-      break;
-    case 1:
-      eligible.exclusion_mask = as_mask(exclusion_mask);
+    case 0: request.exclude = subset(INSIGHT_LIST, excluded); break;
+    case 1: request.exclude = subset(INSIGHT_MASK, exclusion_mask);
   }
-  const int64_t k = 1 + below(random, n), asked = below(random, 20) ? k : kLargest - below(random, 2);
-  const Expected expected = specification_of(score, pool, eligible, asked, seed);
+  const Expected expected = specification_of(request, pool);
   std::vector<int64_t> indices(static_cast<size_t>(k), -7);
   std::vector<float> scores(static_cast<size_t>(k));
-  const Outcome outcome = cpu::select_top_k(score, pool.beliefs(), eligible, {asked, seed, true},
-                                            any_settings(random), {indices.data(), scores.data()});
+  const Outcome outcome = any_settings(random).select(request, indices.data(), scores.data());
   ++inputs;
   require(outcome.code == expected.outcome.code, "the outcome is the specification's", case_seed);
   require(outcome.where == expected.outcome.where, "it names the first fault", case_seed);
-  if (outcome.code != Outcome::kDone) {
+  if (outcome.code != INSIGHT_DONE) {
     require(indices[0] == -7, "nothing is written on failure", case_seed);
     return;
   }
@@ -257,15 +301,9 @@ void check_selection(uint64_t case_seed, int64_t most) {
   }
 }
 
-template <class Call>
-bool is_refused(const Call& call) {
+bool is_refused(const Outcome& outcome) {
   ++inputs;
-  try {
-    call();
-  } catch (const ArgumentError& error) {
-    return std::strlen(error.what()) > 0;
-  }
-  return false;
+  return outcome.code == INSIGHT_BAD_ARGUMENT && std::strlen(insight_message()) > 0;
 }
 
 void check_refusals(uint64_t case_seed) {
@@ -273,66 +311,65 @@ void check_refusals(uint64_t case_seed) {
   std::vector<float> values(100, 1.0f);
   std::vector<int64_t> indices(100);
   const int64_t negative = -1 - (below(random, 2) ? 0 : below(random, kLargest));
-  AnyScore score = any_score(static_cast<int>(below(random, 8)), random);
-  Beliefs beliefs{values.data(), values.data(), 100};
-  Eligible eligible;
-  SelectionRequest request{5, 0, true};
-  Selection selection{indices.data(), values.data()};
-  cpu::Settings settings;
+  Request request = ask(any_score(static_cast<int>(below(random, 8)), random),
+                        {values.data(), values.data(), 100, 0}, 5);
+  const Request sound = request;
+  Result result{sizeof(Result), indices.data(), values.data(), nullptr, nullptr, 0};
+  Settings settings;
+  insight_subset& restricted = below(random, 2) ? request.candidates : request.exclude;
   const double not_a_parameter[] = {-1.0, 0.5e7, std::numeric_limits<double>::quiet_NaN(),
                                     std::numeric_limits<double>::infinity(), -1e300};
-  switch (below(random, 14)) {
-    case 0: score.kind = static_cast<ScoreKind>(below(random, 2) ? 8 : negative % (1 << 30)); break;
+  switch (below(random, 17)) {
+    case 0: request.score.kind = below(random, 2) ? 8 : negative; break;
     case 1:
-      score.kind = static_cast<ScoreKind>(below(random, 6));
-      score.parameters[0] = not_a_parameter[below(random, 5)];
+      request.score = any_score(static_cast<int>(below(random, 6)), random);
+      request.score.parameters[0] = not_a_parameter[below(random, 5)];
       break;
     case 2:
-      score.kind = static_cast<ScoreKind>(below(random, 4));
-      score.parameters[0] = 8;
-      score.parameters[1 + below(random, 2)] = not_a_parameter[below(random, 5)];
+      request.score = any_score(static_cast<int>(below(random, 4)), random);
+      request.score.parameters[1 + below(random, 2)] = not_a_parameter[below(random, 5)];
       break;
-    case 3: beliefs.size = negative; break;
-    case 4: beliefs.first = below(random, 2) ? negative : kLargest - 99; break;
-    case 5: (below(random, 2) ? beliefs.alpha : beliefs.beta) = nullptr; break;
-    case 6: request.k = below(random, 2) ? 0 : negative; break;
-    case 7: eligible.candidates_size = below(random, 2) ? negative : 3; break;
-    case 8: eligible.excluded_size = below(random, 2) ? negative : 3; break;
-    case 9: selection.indices = nullptr; break;
-    case 10: selection.scores = nullptr; break;
-    case 11: {
-      const int past = 1 + static_cast<int>(cpu::best_instruction_set());
-      settings.instruction_set = static_cast<cpu::InstructionSet>(below(random, 2) ? past : -1);
-      break;
-    }
+    case 3: request.beliefs.size = negative; break;
+    case 4: request.beliefs.first = below(random, 2) ? negative : kLargest - 99; break;
+    case 5: (below(random, 2) ? request.beliefs.alpha : request.beliefs.beta) = nullptr; break;
+    case 6: request.k = below(random, 2) ? 101 : negative; break;
+    case 7: restricted = {INSIGHT_LIST, indices.data(), negative}; break;
+    case 8: restricted = {1 + below(random, 2), nullptr, 100}; break;
+    case 9: result.indices = nullptr; break;
+    case 10: result.scores = nullptr; break;
+    case 11: settings.place.instruction_set = below(random, 2) ? "avx1024" : ""; break;
     case 12: {
-      int64_t* const numbers[] = {&settings.tuning.block, &settings.tuning.least_per_thread,
-                                  &settings.tuning.sample_least, &settings.tuning.sample_most,
-                                  &settings.tuning.sample_share};
-      *numbers[below(random, 5)] = below(random, 2) ? 0 : kLeast;
+      const char* const names[] = {"block", "least_per_thread", "sample_least", "sample_most",
+                                   "sample_share"};
+      settings.tuning = {{names[below(random, 5)], below(random, 2) ? 0 : kLeast}};
       break;
     }
-    case 13:
-      eligible.candidates = indices.data();
-      eligible.candidate_mask = reinterpret_cast<const bool*>(values.data());
+    case 13: restricted = {below(random, 2) ? 3 : negative, indices.data(), 100}; break;
+    case 14: restricted = {INSIGHT_MASK, values.data(), below(random, 2) ? 99 : 101}; break;
+    case 15: request.score.parameter_count = below(random, 2) ? negative : 4; break;
+    case 16: {  // another version's struct, or another back end's tuning
+      uint64_t* const sizes[] = {&request.bytes, &settings.place.bytes, &result.bytes};
+      *sizes[below(random, 3)] -= 8;
+      if (below(random, 2)) settings.tuning = {{"unsampled", 0}};
+    }
   }
-  require(is_refused([&] {
-            cpu::select_top_k(score, beliefs, eligible, request, settings, selection);
-          }),
+  require(is_refused(insight_select_top_k(&request, settings.get(), &result)),
           "an argument outside its domain is refused", case_seed);
+  require(is_refused(insight_select_top_k(nullptr, settings.get(), &result)) &&
+              is_refused(insight_select_top_k(&sound, nullptr, &result)) &&
+              is_refused(insight_select_top_k(&sound, Settings().get(), nullptr)),
+          "structs that are not there are refused", case_seed);
   const int64_t count = below(random, 2) ? negative : 101;
-  require(is_refused([&] { cpu::draw_distinct(100, count, 0, 0, indices.data()); }),
+  require(is_refused(insight_draw_distinct(100, count, 0, 0, indices.data())),
           "more than there are cannot be drawn", case_seed);
-  require(is_refused([&] { cpu::draw_distinct(negative, 0, 0, 0, indices.data()); }),
+  require(is_refused(insight_draw_distinct(negative, 0, 0, 0, indices.data())),
           "nothing is drawn from fewer than none", case_seed);
-  require(is_refused([&] {
-            cpu::merge_top_k({indices.data(), values.data()}, negative, {1}, selection);
-          }),
+  require(is_refused(insight_merge_top_k(&sound, indices.data(), values.data(), negative, &result)),
           "fewer than no prompts are not merged", case_seed);
-  require(is_refused([&] {
-            cpu::PoolIndex({ScoreKind::kThompson, {0.5}, 0, 0}, {values.data(), values.data(), 100},
-                           0, {});
-          }),
+  Request drawn = sound;
+  drawn.score = any_score(INSIGHT_THOMPSON, random);
+  insight_index* index = nullptr;
+  require(is_refused(insight_index_new(&drawn, Settings().get(), &index)) && !index,
           "no index is built for random scores", case_seed);
 }
 
@@ -341,27 +378,25 @@ void check_parts(uint64_t case_seed) {
   Random random(case_seed);
   const Case pool = any_case(random, 5000);
   const int64_t n = pool.beliefs().size, k = 1 + below(random, n);
-  const AnyScore score = any_score(static_cast<int>(below(random, 8)), random);
-  const uint64_t seed = random();
-  const bool sorted = below(random, 2);
+  const Request whole = ask(any_score(static_cast<int>(below(random, 8)), random), pool.beliefs(), k,
+                            random(), below(random, 2));
   std::vector<int64_t> found, merged(static_cast<size_t>(k)), expected(merged);
   std::vector<float> found_scores, merged_scores(merged.size()), expected_scores(merged.size());
   for (int64_t start = 0, size; start < n; start += size) {
     size = 1 + below(random, n - start);
-    const int64_t best = std::min(k, size);
+    Request request = whole;
+    request.beliefs = pool.part(start, size);
+    request.k = std::min(k, size);
     const size_t before_it = found.size();
-    found.resize(before_it + static_cast<size_t>(best));
+    found.resize(before_it + static_cast<size_t>(request.k));
     found_scores.resize(found.size());
-    const Outcome outcome = cpu::select_top_k(
-        score, pool.part(start, size), {}, {best, seed, sorted}, any_settings(random),
-        {found.data() + before_it, found_scores.data() + before_it});
-    require(outcome.code == Outcome::kDone, "the selection from a part succeeds", case_seed);
+    const Outcome outcome = any_settings(random).select(request, found.data() + before_it,
+                                                        found_scores.data() + before_it);
+    require(outcome.code == INSIGHT_DONE, "the selection from a part succeeds", case_seed);
   }
-  const SelectionRequest request{k, seed, sorted};
-  cpu::merge_top_k({found.data(), found_scores.data()}, static_cast<int64_t>(found.size()), request,
-                   {merged.data(), merged_scores.data()});
-  cpu::select_top_k(score, pool.beliefs(), {}, request, any_settings(random),
-                    {expected.data(), expected_scores.data()});
+  const Result result{sizeof(Result), merged.data(), merged_scores.data(), nullptr, nullptr, 0};
+  insight_merge_top_k(&whole, found.data(), found_scores.data(), int64_t(found.size()), &result);
+  any_settings(random).select(whole, expected.data(), expected_scores.data());
   require(merged == expected, "the parts' best are the whole's", case_seed);
   require(merged_scores == expected_scores, "with the same scores", case_seed);
 }
@@ -378,14 +413,14 @@ void check_bounds(uint64_t case_seed) {
   std::vector<float> bounds(n), scores(n);
   std::vector<int64_t> indices(n);
   for (size_t i = 0; i < n; ++i) indices[i] = static_cast<int64_t>(i);
-  const cpu::Settings settings = any_settings(random);
+  const char* const set = any_settings(random).place.instruction_set;
   for (int kind = 0; kind < 8; ++kind) {
-    AnyScore any = any_score(kind, random);
+    insight_score any = any_score(kind, random);
     if (kind < 4) any.parameters[1] = std::exp2(double(below(random, 40)) - 20.0);
     if (kind < 4) any.parameters[2] = double(below(random, 101)) / 100.0;
-    const auto& kernels = cpu::kernels_for(settings.instruction_set, kind);
+    const auto& kernels = cpu::instruction_set(set).kernels(kind);
     insight_kernels::Prepared score;
-    kernels.prepare(any.parameters, any.key(pool.first), &score);
+    kernels.prepare(any.parameters, key_of(any, pool.first), &score);
     kernels.bounds(&score, padded.alpha.data(), padded.beta.data(), int64_t(n), bounds.data());
     kernels.score(&score, padded.alpha.data(), padded.beta.data(), indices.data(), int64_t(n),
                   scores.data());
@@ -400,13 +435,12 @@ void check_index(uint64_t case_seed) {
   Random random(case_seed);
   Case pool = any_case(random, 20000);
   static constexpr int kinds[] = {0, 1, 2, 5, 6, 7};
-  const AnyScore score = any_score(kinds[below(random, 6)], random);
   const int64_t n = pool.beliefs().size;
-  const uint64_t seed = random();
-  const cpu::Settings settings = any_settings(random);
-  cpu::PoolIndex index(score, pool.beliefs(), seed, settings);
+  Request request = ask(any_score(kinds[below(random, 6)], random), pool.beliefs(), 0, random());
+  Settings settings = any_settings(random);
+  Index index(request, settings);
   if (below(random, 2)) {
-    require(index.rebuild().code == Outcome::kDone, "the index is built", case_seed);
+    require(index.rebuild().code == INSIGHT_DONE, "the index is built", case_seed);
   }
   for (int step = 0; step < 6; ++step) {
     if (below(random, 4) == 0) {  // everything changes, and the rebuild fails
@@ -417,21 +451,21 @@ void check_index(uint64_t case_seed) {
         pool.beta[static_cast<size_t>(i)] = kInvalid[below(random, 5)];
       }
       const Outcome outcome = index.rebuild();
-      require(outcome.code == Outcome::kBadBelief && outcome.where == bad,
+      require(outcome.code == INSIGHT_BAD_BELIEF && outcome.where == bad,
               "a rebuild names the first invalid belief", case_seed);
       std::copy(mended.begin(), mended.end(), pool.beta.begin());
     }
     const int64_t k = 1 + below(random, std::max<int64_t>(1, std::min<int64_t>(n, n / 400 + 1)));
     const std::vector<int64_t> excluded = any_list(random, below(random, 4), n);
-    Eligible eligible;
-    eligible.excluded = excluded.data();
-    eligible.excluded_size = static_cast<int64_t>(excluded.size());
+    request.k = k;
+    request.exclude = subset(INSIGHT_LIST, excluded);
     std::vector<int64_t> got(static_cast<size_t>(k), -7), expected(got);
     std::vector<float> scores(got.size());
-    const Outcome outcome = index.select(k, true, eligible.excluded, eligible.excluded_size,
-                                         {got.data(), scores.data()});
-    const Outcome full = cpu::select_top_k(score, pool.beliefs(), eligible, {k, seed, true}, settings,
-                                           {expected.data(), scores.data()});
+    const Outcome outcome = index.select(k, true, request.exclude, got.data(), scores.data());
+    const std::string message = insight_message();
+    const Outcome full = settings.select(request, expected.data(), scores.data());
+    require(outcome.code == INSIGHT_DONE || message == insight_message(),
+            "the index says what the full pass says", case_seed);
     ++inputs;
     require(outcome.code == full.code && outcome.where == full.where && got == expected,
             "the index answers as the full pass", case_seed);
@@ -439,7 +473,7 @@ void check_index(uint64_t case_seed) {
     for (const int64_t i : changed) {
       if (i >= 0 && i < n) pool.alpha[static_cast<size_t>(i)] += static_cast<float>(below(random, 9));
     }
-    while (index.update(changed.data(), int64_t(changed.size())).code != Outcome::kDone) {
+    while (index.update(changed.data(), int64_t(changed.size())).code != INSIGHT_DONE) {
       changed.erase(std::remove_if(changed.begin(), changed.end(),
                                    [n](int64_t i) { return i < 0 || i >= n; }),
                     changed.end());
@@ -502,7 +536,7 @@ class Disturber {
 void check_answer(const Outcome& outcome, const std::vector<int64_t>& indices,
                   const std::vector<float>& scores, const Beliefs& pool, uint64_t case_seed) {
   ++inputs;
-  if (outcome.code != Outcome::kDone) return;
+  if (outcome.code != INSIGHT_DONE) return;
   for (size_t i = 0; i < indices.size(); ++i) {
     require(indices[i] >= pool.first && indices[i] < pool.first + pool.size,
             "every index is in the pool", case_seed);
@@ -522,8 +556,8 @@ void check_disturbed(uint64_t case_seed) {
   for (size_t i = 0; i < listed.size; ++i) listed.there[i] = below(random, n);
   const int64_t listed_size = static_cast<int64_t>(listed.size);
   const Beliefs pool{alpha.here, beta.here, n, made.first};
-  const AnyScore score = any_score(static_cast<int>(below(random, 8)), random);
-  const AnyScore steady =
+  const insight_score score = any_score(static_cast<int>(below(random, 8)), random);
+  const insight_score steady =
       any_score(static_cast<int>(below(random, 2) ? 0 : 5 + below(random, 3)), random);
   const Disturber disturber([&, own = Random(case_seed),
                              spot = static_cast<size_t>(below(random, n)),
@@ -539,30 +573,23 @@ void check_disturbed(uint64_t case_seed) {
       listed.there[place] = inside;
     }
   });
-  cpu::Settings settings = any_settings(random);
-  cpu::PoolIndex index(steady, pool, 0, settings);
+  Settings settings = any_settings(random);
+  Index index(ask(steady, pool), settings);
   std::vector<float> all(static_cast<size_t>(n));
   for (int turn = 0; turn < 32; ++turn) {
     const int64_t k = 1 + below(random, turn % 2 ? n : std::min<int64_t>(n, 1 + n / 500));
     std::vector<int64_t> got(static_cast<size_t>(k));
     std::vector<float> scores(got.size());
-    const Selection selection{got.data(), scores.data()};
-    const SelectionRequest request{k, random(), below(random, 2) == 0};
-    Eligible eligible;
-    if (below(random, 2)) {
-      eligible.candidates = listed.here;
-      eligible.candidates_size = listed_size;
-    }
+    Request request = ask(score, pool, k, random(), below(random, 2) == 0);
+    if (below(random, 2)) request.candidates = {INSIGHT_LIST, listed.here, listed_size};
     if (below(random, 3) == 0) {
-      eligible.excluded = listed.here;
-      eligible.excluded_size = std::min<int64_t>(listed_size, 9);
+      request.exclude = {INSIGHT_LIST, listed.here, std::min<int64_t>(listed_size, 9)};
     }
-    check_answer(cpu::select_top_k(score, pool, eligible, request, settings, selection), got,
-                 scores, pool, case_seed);
-    check_answer(index.select(k, request.sorted, nullptr, 0, selection), got, scores, pool,
+    check_answer(settings.select(request, got.data(), scores.data()), got, scores, pool, case_seed);
+    check_answer(index.select(k, request.sorted, {}, got.data(), scores.data()), got, scores, pool,
                  case_seed);
     index.update(listed.here, std::min(listed_size, listed_most));
-    cpu::score(score, pool, settings, all.data());
+    settings.score(request, all.data());
     inputs += 2;
   }
 }
@@ -572,19 +599,19 @@ void check_shared_index(uint64_t case_seed) {
   Random random(case_seed);
   const Case pool = any_case(random, 5000);
   const int64_t n = pool.beliefs().size, k = 1 + below(random, std::min<int64_t>(n, 20));
-  const AnyScore score = any_score(0, random);
-  cpu::PoolIndex index(score, pool.beliefs(), 0, {});
+  const Request request = ask(any_score(0, random), pool.beliefs(), k);
+  Index index(request, Settings());
   std::vector<int64_t> expected(static_cast<size_t>(k));
   std::vector<float> scores(expected.size());
-  cpu::select_top_k(score, pool.beliefs(), {}, {k, 0, true}, {}, {expected.data(), scores.data()});
+  Settings().select(request, expected.data(), scores.data());
   const auto use = [&](Random& own) {
     std::vector<int64_t> got(expected.size());
     std::vector<float> got_scores(expected.size());
     const int64_t changed = below(own, n);
     if (below(own, 4) == 0) index.rebuild();
     index.update(&changed, 1);
-    index.select(k, true, nullptr, 0, {got.data(), got_scores.data()});
-    require(got == expected && index.visited() <= n, "threads share an index", case_seed);
+    index.select(k, true, {}, got.data(), got_scores.data());
+    require(got == expected && insight_index_visited(index.index) <= n, "threads share an index", case_seed);
     ++inputs;
   };
   const Disturber other([&, own = Random(case_seed)]() mutable {
@@ -612,21 +639,19 @@ void check_arithmetic(uint64_t case_seed) {
   for (float& value : pool.alpha) {
     if (below(random, 3) == 0) value = std::numeric_limits<float>::denorm_min();
   }
-  const AnyScore score = any_score(static_cast<int>(below(random, 8)), random);
   const int64_t k = 1 + below(random, pool.beliefs().size);
   std::vector<int64_t> expected(static_cast<size_t>(k)), got(expected);
   std::vector<float> expected_scores(expected.size()), scores(expected.size());
-  const SelectionRequest request{k, random(), true};
-  const cpu::Settings settings = any_settings(random);
-  cpu::select_top_k(score, pool.beliefs(), {}, request, settings,
-                    {expected.data(), expected_scores.data()});
+  const Request request =
+      ask(any_score(static_cast<int>(below(random, 8)), random), pool.beliefs(), k, random());
+  Settings settings = any_settings(random);
+  settings.select(request, expected.data(), expected_scores.data());
   std::fesetround(FE_UPWARD);
 #ifdef __x86_64__
   const unsigned flush = 0x8040, before = __builtin_ia32_stmxcsr();
   __builtin_ia32_ldmxcsr(before | flush);
 #endif
-  const Outcome outcome =
-      cpu::select_top_k(score, pool.beliefs(), {}, request, settings, {got.data(), scores.data()});
+  const Outcome outcome = settings.select(request, got.data(), scores.data());
 #ifdef __x86_64__
   const bool kept = (__builtin_ia32_stmxcsr() & flush) == flush;
   __builtin_ia32_ldmxcsr(before);
@@ -635,7 +660,7 @@ void check_arithmetic(uint64_t case_seed) {
   require(std::fegetround() == FE_UPWARD, "the caller's rounding is left as it was", case_seed);
   std::fesetround(FE_TONEAREST);
   ++inputs;
-  require(outcome.code == Outcome::kDone && got == expected && scores == expected_scores,
+  require(outcome.code == INSIGHT_DONE && got == expected && scores == expected_scores,
           "the caller's arithmetic plays no part", case_seed);
 }
 
@@ -643,7 +668,7 @@ void check_draw(uint64_t case_seed) {
   Random random(case_seed);
   const int64_t size = below(random, 5000), count = below(random, size + 1);
   std::vector<int64_t> drawn(static_cast<size_t>(count));
-  cpu::draw_distinct(size, count, random(), random(), drawn.data());
+  insight_draw_distinct(size, count, random(), random(), drawn.data());
   std::sort(drawn.begin(), drawn.end());
   const bool distinct = std::adjacent_find(drawn.begin(), drawn.end()) == drawn.end();
   require(distinct, "drawn places are distinct", case_seed);
@@ -671,12 +696,11 @@ void check_past_two_to_the_31() {
   std::vector<int64_t> indices(static_cast<size_t>(k));
   std::vector<float> scores(static_cast<size_t>(k));
   Random random(0);
-  cpu::Settings settings;
-  settings.threads = 2;
-  const Outcome outcome = cpu::select_top_k(any_score(6, random), {values, values, n}, {},
-                                            {k, 0, false}, settings,
-                                            {indices.data(), scores.data()});
-  require(outcome.code == Outcome::kDone, "2^31 beliefs are ranged over", 0);
+  Settings settings;
+  settings.place.threads = 2;
+  const Request request = ask(any_score(6, random), {values, values, n, 0}, k, 0, false);
+  const Outcome outcome = settings.select(request, indices.data(), scores.data());
+  require(outcome.code == INSIGHT_DONE, "2^31 beliefs are ranged over", 0);
   for (int64_t i = 0; i < k; ++i) {
     require(indices[static_cast<size_t>(i)] == 77 + i * kValues, "indices are 64-bit", 0);
   }

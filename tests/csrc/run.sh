@@ -30,5 +30,6 @@ if [ "$(uname -m)" = x86_64 ]; then
     if [ -n "$strangers" ]; then echo "$object.o defines: $strangers" >&2; exit 1; fi
   done
 fi
-g++ $flags tests/csrc/driver.cpp csrc/cpu/{draw,pool_index,score,select}.cpp $objects -pthread -o "$build/driver"
+g++ $flags "-DINSIGHT_BACK_ENDS=BACK_END(cpu)" tests/csrc/driver.cpp csrc/insight.cpp \
+  csrc/cpu/{back_end,draw,pool_index,score,select}.cpp $objects -pthread -o "$build/driver"
 exec "$build/driver" "${@:-brief}"

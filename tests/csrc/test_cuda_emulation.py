@@ -27,14 +27,13 @@ from insight_ext.kernel.scores import Score, WeightedInformation
 
 HERE = Path(__file__).resolve().parent
 DONE, BAD_BELIEF, BAD_CANDIDATE, BAD_EXCLUSION, TOO_FEW_ELIGIBLE = range(5)
-CHANGED = 6
+CHANGED, BAD_ARGUMENT = 6, 7
 
-# Tuning: unsampled, sample_rank, capacity (csrc/cuda/cuda.h). Pools of more than 2,048 start from
-# a sample here; rank 1 asks for a threshold that too few pass, rank 1,500 for one that overflows
-# the small capacity. A rank or capacity of 0 is not forced.
-USUAL = (0, 0, 0)
-TOO_FEW = (0, 1, 0)
-TOO_MANY = (0, 1500, 1)
+# Tuning (csrc/cuda/cuda.h). Pools of more than 2,048 start from a sample here; rank 1 asks for a
+# threshold that too few pass, rank 1,500 for one that overflows the small capacity.
+USUAL = {"unsampled": 0}
+TOO_FEW = {"unsampled": 0, "sample_rank": 1}
+TOO_MANY = {"unsampled": 0, "sample_rank": 1500, "capacity": 1}
 
 SCORES = [
     WeightedInformation(),
@@ -69,14 +68,119 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return ctypes.CDLL(str(library))
 
 
-def address(values: np.ndarray | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(0 if values is None else values.ctypes.data)
+INT64, WORD, POINTER = ctypes.c_int64, ctypes.c_uint64, ctypes.c_void_p
 
 
-def words(score: Score) -> tuple[int, ctypes.Array, ctypes.c_uint64, ctypes.c_uint64]:
-    seed, draw = score.stream()
-    parameters = (ctypes.c_double * 6)(*score.parameters())
-    return score.kind, parameters, ctypes.c_uint64(seed), ctypes.c_uint64(draw)
+class Fields(ctypes.Structure):
+    """A struct of csrc/insight.h, written down a second time: C has no other way to say it."""
+
+    @classmethod
+    def made(cls, *values: object) -> ctypes.Structure:
+        return cls(ctypes.sizeof(cls), *values)
+
+
+class CScore(Fields):
+    _fields_ = (
+        ("kind", INT64),
+        ("parameter_count", INT64),
+        ("parameters", ctypes.c_double * 6),
+        ("seed", WORD),
+        ("draw", WORD),
+    )
+
+
+class CBeliefs(Fields):
+    _fields_ = (("alpha", POINTER), ("beta", POINTER), ("size", INT64), ("first", INT64))
+
+
+class CSubset(Fields):
+    _fields_ = (("form", INT64), ("data", POINTER), ("size", INT64))
+
+
+class CRequest(Fields):
+    _fields_ = (
+        ("bytes", WORD),
+        ("score", CScore),
+        ("beliefs", CBeliefs),
+        ("candidates", CSubset),
+        ("exclude", CSubset),
+        ("k", INT64),
+        ("seed", WORD),
+        ("sorted", ctypes.c_bool),
+    )
+
+
+class CSetting(Fields):
+    _fields_ = (("name", ctypes.c_char_p), ("value", INT64))
+
+
+class CPlace(Fields):
+    _fields_ = (
+        ("bytes", WORD),
+        ("device", ctypes.c_char_p),
+        ("index", INT64),
+        ("stream", POINTER),
+        ("threads", INT64),
+        ("instruction_set", ctypes.c_char_p),
+        ("tuning", ctypes.POINTER(CSetting)),
+        ("tuning_size", INT64),
+    )
+
+
+class COutcome(Fields):
+    _fields_ = (("code", INT64), ("where", INT64))
+
+
+class CResult(Fields):
+    _fields_ = (
+        ("bytes", WORD),
+        ("indices", POINTER),
+        ("scores", POINTER),
+        ("outcome", POINTER),
+        ("workspace", POINTER),
+        ("workspace_bytes", INT64),
+    )
+
+
+def c_score(score: Score) -> CScore:
+    parameters = score.parameters()
+    return CScore(score.kind, len(parameters), tuple(parameters), *score.stream())
+
+
+def c_subset(subset: np.ndarray | None) -> CSubset:
+    if subset is None:
+        return CSubset()
+    return CSubset(2 if subset.dtype == bool else 1, subset.ctypes.data, len(subset))
+
+
+def c_place(tuning: dict[str, int]) -> CPlace:
+    settings = (CSetting * len(tuning))(*((name.encode(), tuning[name]) for name in tuning))
+    return CPlace.made(b"cuda", 0, None, 0, None, settings, len(settings))
+
+
+def called(
+    device: ctypes.CDLL, name: str, request: CRequest, place: CPlace, **result: np.ndarray
+) -> tuple[int, int, str]:
+    """How the call ended. Its workspace is as large as asked for and full of garbage, so that the
+    answers and the sanitizers notice what is read before it was written."""
+    bytes_needed = INT64()
+    parts = ctypes.byref(request), ctypes.byref(place)
+    device.insight_message.restype = ctypes.c_char_p
+    device.insight_workspace_bytes.restype = COutcome
+    ended = device.insight_workspace_bytes(*parts, ctypes.byref(bytes_needed))
+    if ended.code != DONE:
+        return ended.code, ended.where, device.insight_message().decode()
+    memory = np.full(bytes_needed.value + 48, 0xA5, np.uint8)
+    start = -memory.ctypes.data % 16 + 16
+    arrays = [values.ctypes.data for values in result.values()]
+    c_result = CResult.made(*arrays, None, memory[start:].ctypes.data, bytes_needed.value)
+    function = getattr(device, name)
+    function.restype = COutcome
+    ended = function(*parts, ctypes.byref(c_result))
+    assert (memory[:start] == 0xA5).all()
+    assert (memory[start + bytes_needed.value :] == 0xA5).all()
+    message = device.insight_message().decode() if ended.code else ""
+    return ended.code, ended.where, message
 
 
 def emulate(
@@ -91,41 +195,28 @@ def emulate(
     first: int = 0,
     candidates: np.ndarray | None = None,
     exclude: np.ndarray | None = None,
-    tuning: tuple[int, int, int] = USUAL,
+    tuning: dict[str, int] = USUAL,
     multiprocessors: int = 1,
     order: int = 0,
 ) -> tuple[int, int, np.ndarray, np.ndarray]:
     """Outcome code and place, indices and scores of the emulated kernel."""
-    device.emulate(multiprocessors, ctypes.c_uint64(order))
-    outcome = np.full(2, -7, np.int64)
-    indices, values = np.full(k, -9, np.int64), np.zeros(k, np.float32)
-
-    def forms(subset: np.ndarray | None) -> tuple[ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]:
-        if subset is None or subset.dtype == bool:
-            return address(None), ctypes.c_int64(0), address(subset)
-        return address(subset), ctypes.c_int64(len(subset)), address(None)
-
-    forced = np.array(tuning, np.int64)
-    device.emulated_select_top_k.restype = ctypes.c_bool
-    accepted = device.emulated_select_top_k(
-        *words(score),
-        address(alpha),
-        address(beta),
-        ctypes.c_int64(len(alpha)),
-        ctypes.c_int64(first),
-        ctypes.c_int64(k),
-        ctypes.c_uint64(seed),
-        ctypes.c_bool(sorted),
-        *forms(candidates),
-        *forms(exclude),
-        address(forced),
-        address(outcome),
-        address(indices),
-        address(values),
+    device.emulate(multiprocessors, WORD(order))
+    request = CRequest.made(
+        c_score(score),
+        CBeliefs(alpha.ctypes.data, beta.ctypes.data, len(alpha), first),
+        c_subset(candidates),
+        c_subset(exclude),
+        k,
+        seed,
+        sorted,
     )
-    if not accepted:
-        raise ArgumentError("refused")
-    return int(outcome[0]), int(outcome[1]), indices, values
+    indices, values = np.full(max(k, 1), -9, np.int64), np.zeros(max(k, 1), np.float32)
+    code, where, message = called(
+        device, "insight_select_top_k", request, c_place(tuning), indices=indices, scores=values
+    )
+    if code == BAD_ARGUMENT:
+        raise ArgumentError(message)
+    return code, where, indices, values
 
 
 def assert_same(device: ctypes.CDLL, alpha: np.ndarray, beta: np.ndarray, k: int, **how) -> None:
@@ -179,21 +270,16 @@ def test_every_score_selects_what_the_cpu_selects(device: ctypes.CDLL, score) ->
 @pytest.mark.parametrize("score", SCORES, ids=lambda score: type(score).__name__)
 def test_every_score_has_the_bits_of_the_cpu(device: ctypes.CDLL, score, first) -> None:
     alpha, beta = varied(3_001)
-    outcome, values = np.full(2, -7, np.int64), np.zeros(len(alpha), np.float32)
-    device.emulate(1, ctypes.c_uint64(0))
-    device.emulated_score(
-        *words(score),
-        address(alpha),
-        address(beta),
-        ctypes.c_int64(len(alpha)),
-        ctypes.c_int64(first),
-        address(outcome),
-        address(values),
+    values, beliefs = np.zeros(len(alpha), np.float32), (alpha.ctypes.data, beta.ctypes.data)
+    device.emulate(1, WORD(0))
+    request = CRequest.made(c_score(score), CBeliefs(*beliefs, len(alpha), first))
+    ended = called(
+        device, "insight_score_all", request, c_place({}), indices=values[:0], scores=values
     )
     expected = cpu_score(
         torch.from_numpy(alpha), torch.from_numpy(beta), score, first=first
     ).numpy()
-    assert outcome.tolist() == [DONE, 0]
+    assert ended == (DONE, 0, "")
     np.testing.assert_array_equal(values.view(np.int32), expected.view(np.int32))
 
 
@@ -318,28 +404,22 @@ def test_an_invalid_belief_is_found_beside_an_exclusion_list(
 
 def test_more_than_the_pool_holds_cannot_be_selected(device: ctypes.CDLL) -> None:
     for n in (1, 100, 3_000):
-        alpha, beta = settled(n)
-        for tuning in (USUAL, TOO_FEW):
-            code, place, indices, _ = emulate(device, alpha, beta, 2 * n, tuning=tuning)
-            assert (code, place) == (TOO_FEW_ELIGIBLE, n)
-            assert (indices == -1).all()
-    nothing = np.zeros(0, np.float32)
-    assert emulate(device, nothing, nothing, 1)[:2] == (TOO_FEW_ELIGIBLE, 0)
-    assert emulate(device, nothing, nothing, 1, candidates=np.array([0]))[:2] == (BAD_CANDIDATE, 0)
+        with pytest.raises(ArgumentError, match=f"k: expected 1 to the pool's {n} prompts"):
+            emulate(device, *settled(n), 2 * n)
 
 
 class Unknown(Score):
     kind = 8
 
     def parameters(self) -> list[float]:
-        return [8.0, 3.0, 0.3, 0.0, 0.0, 0.0]
+        return [8.0, 3.0, 0.3]
 
 
 class NoRollouts(Unknown):
     kind = 0
 
     def parameters(self) -> list[float]:
-        return [0.0, 3.0, 0.3, 0.0, 0.0, 0.0]
+        return [0.0, 3.0, 0.3]
 
 
 @pytest.mark.parametrize(
@@ -349,8 +429,10 @@ class NoRollouts(Unknown):
         {"score": Unknown()},
         {"score": NoRollouts()},
         {"first": -1},
-        {"tuning": (0, -1, 0)},
-        {"tuning": (0, 0, 2**40)},
+        {"k": 101},
+        {"tuning": {"sample_rank": -1}},
+        {"tuning": {"capacity": 2**40}},
+        {"tuning": {"least_per_thread": 1}},
     ],
     ids=lambda wrong: "-".join(wrong),
 )
@@ -376,7 +458,7 @@ def test_the_first_fault_is_named_whatever_is_wrong(device: ctypes.CDLL, data) -
         st.integers(0, 9).map(lambda seed: np.random.default_rng(seed).random(n) < 0.5),
     )
     candidates, exclude = data.draw(subset, "candidates"), data.draw(subset, "exclude")
-    k = data.draw(st.integers(1, n + 1), "k")
+    k = data.draw(st.integers(1, n), "k")
     how = {"candidates": candidates, "exclude": exclude}
     code, place, indices, _ = emulate(
         device,
@@ -393,10 +475,6 @@ def test_the_first_fault_is_named_whatever_is_wrong(device: ctypes.CDLL, data) -
         np.testing.assert_array_equal(indices, expected.indices.numpy())
         return
     assert (indices == -1).all()
-    outcome = (code, place)
-    if k > n:
-        assert outcome[0] in (BAD_BELIEF, BAD_CANDIDATE, BAD_EXCLUSION, TOO_FEW_ELIGIBLE)
-        return
     with pytest.raises((ArgumentError, BeliefError)) as caught:
         select_top_k(alpha, beta, k, **how)
     named = {

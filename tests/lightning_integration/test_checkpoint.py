@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import resource
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -100,3 +101,13 @@ def test_a_checkpoint_tells_what_is_known_about_the_pool(folder, capsys):
     assert "InSight, seed 0" in said
     assert "steps       24" in said
     assert "of 60 prompts visited" in said
+
+
+def test_ctrl_c_says_what_is_kept(tmp_path, capsys):
+    trainer = SimpleNamespace(is_global_zero=True, global_step=7)
+    saving = LastCheckpoint(tmp_path / "last.ckpt")
+    saving.on_exception(trainer, None, KeyboardInterrupt())
+    assert "stopped in step 7; no checkpoint was written yet" in capsys.readouterr().err
+    saving.path.touch()
+    saving.on_exception(trainer, None, KeyboardInterrupt())
+    assert "is kept; resume with --ckpt_path last" in capsys.readouterr().err

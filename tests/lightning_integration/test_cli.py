@@ -5,11 +5,13 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lightning_integration.cli import main
 
@@ -151,7 +153,7 @@ def test_a_filter_comes_from_the_configuration_and_its_run_goes_on(here, chosen,
     assert main(["validate", "--config", "own.yaml", "--ckpt_path", "last"]) == 0
 
 
-@pytest.mark.parametrize("selector", ["insight_prior", "gps"])
+@pytest.mark.parametrize("selector", ["insight", "gps"])
 def test_a_strategy_learns_from_fields_of_the_prompts(here, capsys, selector):
     rows = [json.loads(line) for line in (here / "prompts.jsonl").read_text().splitlines()]
     kinds = [row | {"kind": ["one digit", "two digits"][int(row["id"][1:]) > 9]} for row in rows]
@@ -249,3 +251,53 @@ def test_the_program_ends_with_status_2_and_without_a_traceback(here):
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def lines_of(path):
+    return Path(path).read_text().splitlines()
+
+
+def test_samples_of_completions_lie_in_the_runs_folder(here):
+    assert fit() == 0
+    samples = [json.loads(line) for line in lines_of("runs/own/samples.jsonl")]
+    assert [sample["step"] for sample in samples] == [step for step in range(12) for _ in range(4)]
+    prompts = {row["id"]: row for row in map(json.loads, lines_of("prompts.jsonl"))}
+    for sample in samples:
+        assert sample["prompt"] == prompts[sample["id"]]["prompt"]
+        assert sample["answer"] == prompts[sample["id"]]["answer"]
+        assert sample["reward"] == (sample["completion"].strip() == sample["answer"])
+
+
+def test_a_resumed_run_writes_each_sample_once(here):
+    assert fit("--trainer.max_epochs", "1") == 0
+    with Path("runs/own/samples.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 6, "id": "q1"}) + '\n{"step": 7')
+    assert fit("--ckpt_path", "last") == 0
+    steps_of = [json.loads(line)["step"] for line in lines_of("runs/own/samples.jsonl")]
+    assert steps_of == [step for step in range(12) for _ in range(4)]
+
+
+def test_a_checkpoint_is_exported_as_a_folder_that_transformers_loads(here, capsys):
+    assert fit("--trainer.max_epochs", "1", "--model.learning_rate", "0.01") == 0
+    last = "runs/own/checkpoints/last.ckpt"
+    assert main(["export", last, "exported"]) == 0
+    model = AutoModelForCausalLM.from_pretrained("exported")
+    trained = torch.load(last, weights_only=True)["state_dict"]
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, trained[f"model.{name}"], rtol=0, atol=0)
+    tokenizer = AutoTokenizer.from_pretrained("exported")
+    assert tokenizer.decode(tokenizer("12+1=").input_ids) == "12+1="
+    capsys.readouterr()
+    assert main(["export", last, "exported"]) == 2
+    assert "exported: expected a new or an empty folder" in capsys.readouterr().err
+
+
+def test_a_checkpoint_without_a_model_of_grpo_is_not_exported(here, capsys):
+    assert fit("--trainer.max_epochs", "1") == 0
+    last = Path("runs/own/checkpoints/last.ckpt")
+    content = torch.load(last, weights_only=True)
+    del content["model_files"]
+    torch.save(content, last)
+    assert main(["export", str(last), "exported"]) == 2
+    assert "expected a checkpoint of GRPOModule" in capsys.readouterr().err
+    assert not Path("exported").exists()

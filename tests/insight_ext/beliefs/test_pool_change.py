@@ -87,7 +87,7 @@ def test_every_strategy_goes_on_with_a_changed_pool(name):
 
 
 def features(name):
-    return {"features": "ngrams:8"} if name in ("gps", "insight_prior") else {}
+    return {"features": "ngrams:8"} if name == "gps" else {}
 
 
 def test_an_epoch_keeps_its_prompts():

@@ -110,7 +110,9 @@ def test_an_option_of_another_curator_is_named(log, capsys):
     arguments = ["curate", "point_biserial", "--log", str(log), "--steps-per-epoch", "3"]
     assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert "'point_biserial': expected options among keep, count, got 'steps_per_epoch'" in error
+    assert (
+        "'point_biserial': expected options among keep, count, of, got 'steps_per_epoch'" in error
+    )
 
 
 def test_the_command_names_a_bad_row(tmp_path, capsys):

@@ -101,12 +101,33 @@ def test_without_epochs_visits_are_counted():
 
 
 def test_steps_may_be_given_their_epochs():
-    steps = log(("a", 10, 1), ("b", 11, 2), ("a", 12, 3), by="step")
-    assert epochs(steps, steps_per_epoch=2)[0].tolist() == [0, 0, 1]
+    steps = log(("a", 10, 1), ("b", 11, 2), ("a", 12, 3), ("b", 13, 4), by="step")
+    assert epochs(steps, steps_per_epoch=2)[0].tolist() == [0, 0, 1, 1]
     with pytest.raises(ArgumentError, match="expected at least 1, got 0"):
         epochs(steps, steps_per_epoch=0)
     with pytest.raises(ArgumentError, match="a log with steps"):
         epochs(log(("a", 0, 1)), steps_per_epoch=2)
+
+
+def test_steps_that_make_no_whole_epoch_are_left_out():
+    visits = [("a", 0, 1), ("b", 1, 2), ("a", 2, 3), ("b", 3, 4)]
+    longer = log(*visits, ("a", 4, 8), by="step")
+    epoch, unused = epochs(longer, steps_per_epoch=2)
+    assert epoch.tolist() == [0, 0, 1, 1, -1]
+    assert unused == 1
+    both = (lim(each, keep=-9, steps_per_epoch=2) for each in (longer, log(*visits, by="step")))
+    np.testing.assert_array_equal(*(result.scores for result in both))
+    with pytest.raises(ObservationError, match="a whole epoch of 6 steps, got a log of 5"):
+        lim(longer, steps_per_epoch=6)
+
+
+def test_later_epochs_may_be_left_out():
+    visits = [(name, epoch, wins) for epoch in range(3) for name, wins in (("a", epoch), ("b", 8))]
+    few = lim(log(*visits), keep=-9, max_epochs=2)
+    np.testing.assert_array_equal(few.scores, lim(log(*visits[:4]), keep=-9).scores)
+    assert "2 epochs" in few.notes
+    with pytest.raises(ArgumentError, match="max_epochs: expected at least 1, got 0"):
+        lim(log(*visits), max_epochs=0)
 
 
 def test_an_epoch_without_number_zero_is_the_first_one():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -52,14 +54,29 @@ def test_every_prompt_gets_its_own_correlation():
         assert -result.scores[prompt] == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_smallest_thirty_percent_are_kept_and_the_undefined_listed():
+def test_the_smallest_correlations_are_kept_thirty_percent_of_all_prompts():
     result = point_biserial(log())
     assert result.dropped["always or never solved"].tolist() == [0, 19]
     assert np.isnan(result.scores[[0, 19]]).all()
-    assert len(result.kept) == round(0.3 * 18)
-    assert result.scores[result.kept].min() >= np.sort(result.scores[1:19])[-5]
-    assert len(point_biserial(log(), keep=0.5).kept) == 9
+    assert sorted(result.kept) == sorted(1 + np.argsort(-result.scores[1:19])[:6])
+    assert len(point_biserial(log(), keep=0.5).kept) == 10
     assert len(point_biserial(log(), count=3).kept) == 3
+
+
+def test_the_share_may_be_one_of_the_scored_prompts():
+    assert len(point_biserial(log(), of="scored").kept) == round(0.3 * 18)
+    assert len(point_biserial(log(), keep=1.0, of="scored").kept) == 18
+    assert len(point_biserial(log(), keep=1.0).kept) == 18
+
+
+def test_prompts_never_rolled_out_are_listed_as_such():
+    rows = log()
+    more = replace(rows, ids=(*rows.ids, "later", "never"))
+    result = point_biserial(more, keep=0.5)
+    assert result.dropped["never rolled out"].tolist() == [20, 21]
+    assert result.dropped["always or never solved"].tolist() == [0, 19]
+    assert len(result.kept) == 11
+    assert "never rolled out" not in point_biserial(rows).dropped
 
 
 def test_equal_uncertainties_are_listed():
@@ -89,7 +106,9 @@ def test_several_answers_in_a_row_are_refused():
         point_biserial(rows)
 
 
-@pytest.mark.parametrize("options", [{"keep": 0.5, "count": 3}, {"count": -1}, {"keep": 1.5}])
+@pytest.mark.parametrize(
+    "options", [{"keep": 0.5, "count": 3}, {"count": -1}, {"keep": 1.5}, {"of": "some"}]
+)
 def test_options_that_make_no_sense_are_refused(options):
-    with pytest.raises(ArgumentError, match=r"count|keep"):
+    with pytest.raises(ArgumentError, match=r"count|keep|of:"):
         point_biserial(log(), **options)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from insight_ext import InsightError, PromptPool
 from insight_ext.cli.main import main
-from insight_ext.offline.logs import read_log
+from insight_ext.offline.logs import read_answers, read_log
 
 POOL = '{"id": "a", "prompt": "1+1=", "answer": "2"}\n'
 LOG = '{"id": "a", "step": 0, "successes": 1, "rollouts": 8}\n'
@@ -158,7 +158,7 @@ NAMES = st.sampled_from(
 def test_any_json_is_read_or_refused_in_one_sentence(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("any") / "any.jsonl"
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    for read in (PromptPool.from_file, read_log):
+    for read in (PromptPool.from_file, read_log, read_answers):
         attempt(read, path)
 
 

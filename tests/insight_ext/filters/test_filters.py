@@ -33,7 +33,7 @@ def groups(
     rewards = (random.random((g, k)) < rate).astype(float).tolist()
     uncertainty = (1.0 + random.random((g, k))).tolist()
     return [
-        Group(prompt, tuple(given), uncertainty=tuple(each))
+        Group(prompt, tuple(given), perplexity=tuple(each))
         for prompt, given, each in zip(prompts, rewards, uncertainty, strict=True)
     ]
 
@@ -114,7 +114,7 @@ def test_a_prompt_that_comes_twice_is_trained_on_once(name):
 def test_answers_that_could_not_be_scored_change_nothing_but_the_cost(name, seed):
     scored = groups(seed)
     unscored = [
-        replace(g, rewards=(*g.rewards, math.nan), uncertainty=(*(g.uncertainty or ()), 1.0))
+        replace(g, rewards=(*g.rewards, math.nan), perplexity=(*(g.perplexity or ()), 1.0))
         for g in scored
     ]
     with warnings.catch_warnings():
@@ -127,7 +127,7 @@ def test_answers_that_could_not_be_scored_change_nothing_but_the_cost(name, seed
 
 @NAMES
 def test_a_group_without_scored_answers_is_never_trained_on(name):
-    lost = [Group(40 + i, (math.nan,) * 8, uncertainty=(1.0,) * 8) for i in range(8)]
+    lost = [Group(40 + i, (math.nan,) * 8, perplexity=(1.0,) * 8) for i in range(8)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         verdict = made(name).judge([[*lost, *groups(0, chance=0.5)]], 16, refillable=False)
@@ -217,16 +217,16 @@ def test_nothing_changes_before_the_verdict_is_settled():
 @pytest.mark.parametrize(
     ("uncertainty", "message"),
     [
-        ((1.0,) * 3, "prompt 7: expected an uncertainty for each of 2 answers, got 3"),
-        ((1.0, 0.0), "prompt 7, answer 1: expected a positive finite uncertainty, got 0.0"),
-        ((math.nan, 1.0), "prompt 7, answer 0: expected a positive finite uncertainty, got nan"),
-        ((math.inf, 1.0), "prompt 7, answer 0: expected a positive finite uncertainty, got inf"),
+        ((1.0,) * 3, "prompt 7: expected the perplexity of each of 2 answers, got 3"),
+        ((1.0, 0.0), "prompt 7, answer 1: expected a positive finite perplexity, got 0.0"),
+        ((math.nan, 1.0), "prompt 7, answer 0: expected a positive finite perplexity, got nan"),
+        ((math.inf, 1.0), "prompt 7, answer 0: expected a positive finite perplexity, got inf"),
     ],
 )
 def test_uncertainties_that_are_none_are_refused_and_change_nothing(uncertainty, message):
     chosen = made("uncertainty_consistency")
     with pytest.raises(ObservationError, match=message):
-        chosen.judge([[*groups(0), Group(7, (0.0, 1.0), uncertainty=uncertainty)]], 2)
+        chosen.judge([[*groups(0), Group(7, (0.0, 1.0), perplexity=uncertainty)]], 2)
     assert (chosen.steps, chosen.rollouts_spent) == (0, 0)
 
 

@@ -51,17 +51,17 @@ def test_a_group_without_spread_scores_zero_exactly(reward):
 
 
 def test_three_of_ten_groups_are_kept_and_none_without_spread():
-    alike = [Group(i, (1.0, 1.0), uncertainty=(9.0, 9.0)) for i in range(5)]
+    alike = [Group(i, (1.0, 1.0), perplexity=(9.0, 9.0)) for i in range(5)]
     mixed = [
-        Group(5 + i, (1.0, 0.0), uncertainty=(1.0 + u, 9.0)) for i, u in enumerate((3, 1, 4, 0, 2))
+        Group(5 + i, (1.0, 0.0), perplexity=(1.0 + u, 9.0)) for i, u in enumerate((3, 1, 4, 0, 2))
     ]
     verdict = UncertaintyConsistency().judge([alike + mixed], 10)
     assert verdict.train == [6, 8, 9]
 
 
 def test_answers_that_could_not_be_scored_are_left_out_with_their_uncertainty():
-    scored = Group(0, (1.0, 0.0, 1.0), uncertainty=(2.0, 5.0, 4.0))
-    more = Group(0, (1.0, math.nan, 0.0, 1.0), uncertainty=(2.0, 0.1, 5.0, 4.0))
+    scored = Group(0, (1.0, 0.0, 1.0), perplexity=(2.0, 5.0, 4.0))
+    more = Group(0, (1.0, math.nan, 0.0, 1.0), perplexity=(2.0, 0.1, 5.0, 4.0))
     chosen = UncertaintyConsistency()
     assert chosen.value(more) == chosen.value(scored) == consistency([1, 0, 1], [2, 5, 4])
 

@@ -6,19 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from insight_ext import _C, select_top_k
+from insight_ext import _C, build_info, select_top_k
 from insight_ext.errors import ArgumentError, BeliefError, DeviceError
 from insight_ext.kernel import dispatch, scores
 from insight_ext.kernel.ops import score
 from insight_ext.kernel.scores import WeightedInformation
 
-built = pytest.mark.skipif(not hasattr(_C, "cuda"), reason="built without CUDA")
+built = pytest.mark.skipif("cuda" not in _C.back_ends, reason="built without CUDA")
 gpu = pytest.mark.skipif(
-    not (torch.cuda.is_available() and hasattr(_C, "cuda")), reason="no CUDA device, or no build"
+    not (torch.cuda.is_available() and "cuda" in _C.back_ends), reason="no CUDA device, or no build"
 )
 
-# unsampled, sample_rank, capacity, see csrc/cuda/cuda.h
-WAYS = {"usual": [], "too few": [0, 1, 0], "too many": [0, 2000, 1]}
+# see csrc/cuda/cuda.h
+WAYS = {
+    "usual": {},
+    "too few": {"unsampled": 0, "sample_rank": 1},
+    "too many": {"unsampled": 0, "sample_rank": 2000, "capacity": 1},
+}
 SCORES = [
     WeightedInformation(),
     WeightedInformation(rollouts=1),
@@ -38,9 +42,9 @@ def settled(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.fixture(params=WAYS.values(), ids=WAYS.keys())
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The path that the kernel is made to take; the CPU ignores it."""
-    monkeypatch.setattr(dispatch.execution, "tuning", request.param)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """The path that the kernel is made to take."""
+    monkeypatch.setattr(dispatch.execution, "tuning", {"cuda": request.param})
     return request.param
 
 
@@ -57,12 +61,13 @@ def assert_same(alpha: torch.Tensor, beta: torch.Tensor, k: int, *how: object, *
 @built
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_a_device_the_error_says_what_is_missing_and_the_cpu_works() -> None:
-    assert _C.cuda.device_name() is None
-    held = torch.ones(4)
-    at = held.data_ptr()
+    assert build_info()["device"] is None
+    at = torch.ones(8).data_ptr() // 16 * 16
+    request = _C.Request((0, [8.0, 3.0, 0.3], 0, 0), (at, at, 1, 0))
+    there = _C.Place("cuda")
     for call in (
-        _C.cuda.check_device,
-        lambda: _C.cuda.score(0, [8.0, 3.0, 0.3], 0, 0, at, at, 1, 0, at, at, 0, 0),
+        lambda: _C.device_name(there),
+        lambda: _C.score_all(request, there, _C.Result(0, at, 0, at, 16)),
     ):
         with pytest.raises(DeviceError, match="cudaGetDeviceCount: .*tensors on the CPU"):
             call()
@@ -71,16 +76,20 @@ def test_without_a_device_the_error_says_what_is_missing_and_the_cpu_works() -> 
 
 @built
 def test_the_workspace_does_not_grow_with_the_pool() -> None:
-    small = _C.cuda.workspace_bytes(10**7, 4096, False, False, [])
-    assert _C.cuda.workspace_bytes(10**8, 4096, False, False, []) < small + (4 << 20)
-    assert _C.cuda.workspace_bytes(10**8, 4096, False, False, []) < 32 << 20
-    listed = _C.cuda.workspace_bytes(10**8, 4096, True, False, [])
-    assert listed - _C.cuda.workspace_bytes(10**8, 4096, False, False, []) < 10**8 // 8 + 64
+    def needed(n: int, candidates: tuple[int, int, bool] | None = None) -> int:
+        request = _C.Request(beliefs=(0, 0, n, 0), k=4096, candidates=candidates)
+        return _C.workspace_bytes(request, _C.Place("cuda"))
+
+    assert needed(10**8) < needed(10**7) + (4 << 20)
+    assert needed(10**8) < 32 << 20
+    assert needed(10**8, (0, 9, False)) - needed(10**8) < 10**8 // 8 + 64
+    assert needed(10**8, (0, 10**8, True)) == needed(10**8)
+    assert _C.workspace_bytes(_C.Request(beliefs=(0, 0, 10**8, 0), k=4096), _C.Place()) == 0
 
 
 @gpu
 @pytest.mark.parametrize("chosen", SCORES, ids=lambda chosen: type(chosen).__name__)
-def test_a_part_of_a_pool_is_ordered_as_in_the_whole(way: list[int], chosen) -> None:
+def test_a_part_of_a_pool_is_ordered_as_in_the_whole(way: dict[str, int], chosen) -> None:
     alpha, beta = settled(200_003)
     first = 99_000_000_000
     assert_same(alpha, beta, 5_000, chosen, first=first)
@@ -97,7 +106,7 @@ def in_two(alpha: torch.Tensor, beta: torch.Tensor) -> list[tuple[torch.Tensor, 
 
 @gpu
 @pytest.mark.parametrize("k", [1, 256, 5_000, 65_536])
-def test_the_selection_is_the_cpus(way: list[int], k: int) -> None:
+def test_the_selection_is_the_cpus(way: dict[str, int], k: int) -> None:
     for n in (200_003, 1_000_000):
         assert_same(*settled(n), k)
 
@@ -112,7 +121,7 @@ def test_every_score_has_the_cpus_bits(kind: scores.Score) -> None:
 
 
 @gpu
-def test_ties_follow_the_seeded_hash(way: list[int]) -> None:
+def test_ties_follow_the_seeded_hash(way: dict[str, int]) -> None:
     ones = torch.ones(700_001)
     assert_same(ones, ones, 300, seed=2**63 + 1)
 
@@ -132,7 +141,7 @@ def test_any_size(n: int) -> None:
 
 
 @gpu
-def test_an_unaligned_start(way: list[int]) -> None:
+def test_an_unaligned_start(way: dict[str, int]) -> None:
     alpha, beta = (values.cuda() for values in settled(150_000))
     found = select_top_k(alpha[1:], beta[1:], 64)
     expected = select_top_k(alpha[1:].cpu(), beta[1:].cpu(), 64)
@@ -140,7 +149,7 @@ def test_an_unaligned_start(way: list[int]) -> None:
 
 
 @gpu
-def test_restricted_pools(way: list[int]) -> None:
+def test_restricted_pools(way: dict[str, int]) -> None:
     n = 150_001
     alpha, beta = settled(n)
     random = torch.Generator().manual_seed(0)

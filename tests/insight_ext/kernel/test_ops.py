@@ -111,11 +111,12 @@ def test_threads_instruction_sets_and_tuning_change_nothing(kind, chosen, restor
     expected = select_top_k(alpha, beta, k, chosen, seed=2)
     best = torch.topk(score(alpha, beta, chosen), k).values
     assert torch.equal(expected.scores, best)
-    # block, least per thread, forced sample rank, forced capacity
-    many, scarce, hopeless = [256, 1, 0, 0], [512, 1, 100, 101], [512, 1, 1, 101]
-    for instruction_set in range(_C.cpu.best_instruction_set() + 1):
-        for threads, tuning in ((1, []), (5, many), (3, scarce), (2, hopeless)):
-            execution.threads, execution.tuning = threads, tuning
+    many = {"block": 256, "least_per_thread": 1}
+    scarce = {"block": 512, "least_per_thread": 1, "sample_rank": 100, "capacity": 101}
+    hopeless = scarce | {"sample_rank": 1}
+    for instruction_set in _C.instruction_sets:
+        for threads, tuning in ((1, {}), (5, many), (3, scarce), (2, hopeless)):
+            execution.threads, execution.tuning = threads, {"cpu": tuning}
             execution.instruction_set = instruction_set
             got = select_top_k(alpha, beta, k, chosen, seed=2)
             assert torch.equal(got.indices, expected.indices)
@@ -354,7 +355,7 @@ def test_candidates_of_another_pool_are_named_and_not_read(masked):
 
 def test_loops_that_the_processor_cannot_run_are_refused(restored):
     alpha = torch.ones(100)
-    for instruction_set in (_C.cpu.best_instruction_set() + 1, 99, -2):
+    for instruction_set in ("avx1024", "AVX2", ""):
         execution.instruction_set = instruction_set
         for call in (lambda: score(alpha, alpha), lambda: select_top_k(alpha, alpha, 3)):
             with pytest.raises(ArgumentError, match=f"instruction_set.* got {instruction_set}"):

@@ -12,6 +12,7 @@ from scipy import stats
 
 from insight_ext import _C, reference
 from insight_ext.errors import ArgumentError
+from insight_ext.kernel.dispatch import execution
 from insight_ext.kernel.ops import score
 from insight_ext.kernel.scores import (
     ExpectedDifficulty,
@@ -69,17 +70,12 @@ def test_the_test_values_of_the_method():
 @pytest.mark.parametrize(
     "chosen", [*FIXED, Thompson(), WeightedInformation(weight="draw")], ids=str
 )
-def test_scores_are_the_same_bits_on_every_instruction_set(chosen):
+def test_scores_are_the_same_bits_on_every_instruction_set(chosen, monkeypatch):
     alpha, beta = ordinary_beliefs(1003, seed=2)
     results = []
-    for instruction_set in range(_C.cpu.best_instruction_set() + 1):
-        out = torch.empty_like(alpha)
-        seed, draw = chosen.stream()
-        _C.cpu.score(
-            chosen.kind, chosen.parameters(), seed, draw, alpha.data_ptr(), beta.data_ptr(),
-            alpha.numel(), 0, out.data_ptr(), 1, instruction_set,
-        )  # fmt: skip
-        results.append(out.view(torch.int32))
+    for instruction_set in _C.instruction_sets:
+        monkeypatch.setattr(execution, "instruction_set", instruction_set)
+        results.append(score(alpha, beta, chosen).view(torch.int32))
     for other in results[1:]:
         assert torch.equal(results[0], other)
 

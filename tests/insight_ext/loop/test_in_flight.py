@@ -97,7 +97,8 @@ def test_a_result_without_a_size_is_the_last_of_its_group():
         (GroupResult(0, []), r"group 0: expected rollouts among"),
         (GroupResult(1, [1.0], of=9), r"group 1: expected a group of 4 rollouts as before"),
         (GroupResult(0, [0.0, math.inf], of=K), r"group 0, rollout 1: expected a finite"),
-        (GroupResult(0, [0.0], of=K, uncertainty=[0.0]), r"uncertainty of group 0: expected a pos"),
+        (GroupResult(0, [0.0], of=K, perplexity=[0.0]), r"perplexity of group 0: expected a numb"),
+        (GroupResult(0, [0.0], of=K, entropy=[0.0, 1.0]), r"entropy of group 0: .* each of 1 roll"),
     ],
 )
 def test_a_bad_result_is_refused_and_nothing_is_taken_in(bad, message):

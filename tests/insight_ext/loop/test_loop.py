@@ -149,6 +149,7 @@ def test_what_cannot_be_is_refused_and_nothing_changes():
         lambda: loop.report(dealt.group, [float("inf")]),
         lambda: loop.report(dealt.group, []),
         lambda: loop.observe(40, [1.0]),
+        lambda: loop.observe(0, []),
     ):
         with pytest.raises(ObservationError, match="nothing was taken in"):
             call()
@@ -325,14 +326,13 @@ def test_a_threshold_that_tells_nothing_apart_is_warned_of():
 
 def test_an_answer_is_shown_where_none_is_ever_rewarded():
     loop = loop_of()
-    loop.example = "for prompt 'p0' the answer is '#### 1'"
     for _ in range(63):
         for group, *_ in loop.deal(4):
             loop.report(group, [0.0] * K)
         loop.end_step()
     for group, *_ in loop.deal(4):
-        loop.report(group, [0.0] * K)
-    with pytest.warns(UserWarning, match=r"no answer differs .*; for prompt 'p0' the answer is"):
+        loop.report(group, [0.0] * K, completions=["#### 1"] * K)
+    with pytest.warns(UserWarning, match=r"no answer differs .* and a completion was '#### 1'"):
         loop.end_step()
 
 
@@ -484,3 +484,25 @@ def test_settings_of_numpy_are_saved_as_plain_numbers(tmp_path):
     second = loop_of(selector_options=plain, seed=3, success_threshold=0.5)
     second.load(tmp_path / "loop.pt")
     assert one_step(second) == one_step(first)
+
+
+def test_what_was_observed_before_a_checkpoint_is_in_it():
+    first, second = loop_of(), loop_of()
+    one_step(first)
+    first.observe(7, [1.0, 0.0])
+    second.load_state_dict(first.state_dict())
+    for loop in (first, second):
+        loop.end_step()
+        assert loop.selector.posterior.alpha[7] > loop_of().selector.posterior.alpha[7]
+    assert digest(second.state_dict()) == digest(first.state_dict())
+
+
+def test_a_result_of_which_the_prompt_alone_is_known_belongs_to_the_oldest_group():
+    loop = loop_of(max_staleness=9)
+    older, newer = (loop.deal_these([5])[0].group for _ in range(2))
+    assert loop.group_of(5) == older
+    loop.report(older, [1.0] * K)
+    assert loop.group_of(5) == newer
+    loop.report(newer, [1.0] * K)
+    assert loop.group_of(5) is None
+    assert loop.group_of(6) is None

@@ -25,7 +25,7 @@ POOL = PromptPool(Prompt(name, f"{name}?", "x") for name in "cba")
 
 @ENDINGS
 def test_every_format_reads_alike(tmp_path, ending):
-    write_columns(tmp_path / f"log.{ending}", {**ROWS, "uncertainty": [1.5, 2.0, 3.0]})
+    write_columns(tmp_path / f"log.{ending}", ROWS)
     log = read_log(tmp_path / f"log.{ending}")
     assert log.ids == ("a", "b")
     assert log.prompt.tolist() == [0, 1, 0]
@@ -33,7 +33,7 @@ def test_every_format_reads_alike(tmp_path, ending):
     assert log.rollouts.tolist() == ROWS["rollouts"]
     assert log.step.tolist() == ROWS["step"]
     assert log.epoch is None
-    assert log.uncertainty.tolist() == [1.5, 2.0, 3.0]
+    assert log.uncertainty is None
 
 
 @settings(deadline=None, max_examples=40)
@@ -102,6 +102,14 @@ def test_epochs_do_for_steps(tmp_path):
     assert log.ids == ("b", "a")
 
 
+def test_without_step_and_epoch_all_rows_are_of_one_moment(tmp_path):
+    columns = {name: values for name, values in ROWS.items() if name != "step"}
+    write_columns(tmp_path / "log.csv", columns)
+    log = read_log(tmp_path / "log.csv")
+    assert len(list(log.moments())) == 1
+    assert len(log) == 3
+
+
 def test_positions_are_those_of_the_pool(tmp_path):
     write_columns(tmp_path / "log.csv", ROWS)
     log = read_log(tmp_path / "log.csv", pool=POOL)
@@ -129,7 +137,6 @@ PLACES = {"csv": "log.csv:3", "jsonl": "log.jsonl:2", "parquet": "log.parquet, r
         ("step", ["0", "one", "1"], "expected step to be a whole number, got 'one'"),
         ("id", ["a", "z", "a"], "expected an id of the pool's 3 prompts, got 'z'"),
         ("id", ["a", "", "a"], "expected an id, got ''"),
-        ("uncertainty", [1.0, float("nan"), 1.0], "expected uncertainty to be a finite number"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path, ending, name, values, message):
@@ -138,13 +145,12 @@ def test_a_bad_row_is_named(tmp_path, ending, name, values, message):
         read_log(tmp_path / f"log.{ending}", pool=POOL)
 
 
-@pytest.mark.parametrize("missing", ["id", "step", "successes", "rollouts"])
+@pytest.mark.parametrize("missing", ["id", "successes", "rollouts"])
 def test_a_missing_column_is_named(tmp_path, missing):
     columns = {name: values for name, values in ROWS.items() if name != missing}
     write_columns(tmp_path / "log.csv", columns)
-    expected = "step or epoch" if missing == "step" else missing
     there = ", ".join(columns)
-    message = rf"log\.csv: expected a column {expected}, its columns are {there}$"
+    message = rf"log\.csv: expected a column {missing}, its columns are {there}$"
     with pytest.raises(ObservationError, match=message):
         read_log(tmp_path / "log.csv")
 

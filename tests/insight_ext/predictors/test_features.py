@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,6 +12,7 @@ import torch
 
 from insight_ext import ArgumentError, Prompt, PromptPool
 from insight_ext.predictors import features_of, hashed_ngrams
+from insight_ext.predictors.features import static_embeddings
 from insight_ext.selectors import make_selector
 
 POOL = PromptPool(
@@ -69,7 +74,38 @@ def test_ngrams_are_the_same_everywhere():
 
 
 def test_a_selector_takes_its_features_by_name():
-    selector = make_selector("insight_prior", 3, pool=POOL, features="meta:digits")
+    selector = make_selector("gps", 3, pool=POOL, features="meta:digits")
     assert len(selector.select(2, step=0)) == 2
     with pytest.raises(ArgumentError, match="only be worked out from a pool"):
-        make_selector("insight_prior", 3, features="meta:digits")
+        make_selector("gps", 3, features="meta:digits")
+
+
+def test_an_instruction_stands_before_each_prompt(tmp_path, monkeypatch):
+    class Model:
+        def __init__(self, folder, local_files_only):
+            assert local_files_only
+
+        def encode(self, texts, prompt):
+            return np.array([[len(f"{prompt or ''}{text}")] for text in texts], dtype=np.float32)
+
+    package = ModuleType("sentence_transformers")
+    package.SentenceTransformer = Model
+    package.__spec__ = ModuleSpec("sentence_transformers", None)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", package)
+    plain = features_of(POOL, f"model:{tmp_path}")
+    asked = features_of(POOL, f"model:{tmp_path}:How hard is this: ")
+    assert (asked - plain).unique().tolist() == [len("How hard is this: ")]
+
+
+def test_word_vectors_come_with_their_package():
+    pytest.importorskip("wordllama")
+    rows = static_embeddings(["Find the sum of 3 and 4", "Prove that", "find the sum of 3 and 5"])
+    assert rows.shape == (3, 256)
+    near = torch.cosine_similarity(rows[0], rows[2], dim=0)
+    assert near > torch.cosine_similarity(rows[0], rows[1], dim=0)
+
+
+def test_columns_of_ngrams_that_no_text_falls_into_are_left_out():
+    rows = features_of(POOL, "ngrams:512")
+    assert rows.shape[1] < 30
+    assert bool(rows.any(0).all())

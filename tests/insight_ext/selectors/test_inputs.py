@@ -23,7 +23,7 @@ POOL = PromptPool(Prompt(name, "?", "x", dict(f)) for name, f in zip("abc", FIEL
 def made(name: str, *texts: str):
     """A selector with options as they are written on the command line."""
     options = parsed_options(texts)
-    if name in ("gps", "insight_prior"):
+    if name == "gps":
         options["features"] = "ngrams:8"
     return make_selector(name, len(POOL), pool=POOL, **options)
 
@@ -49,7 +49,7 @@ def test_every_strategy_takes_a_prior_from_a_log(name, tmp_path):
 @pytest.mark.parametrize("name", SELECTORS)
 def test_every_strategy_fits_a_prior_to_first_visits(name):
     n = 300
-    options = {"features": torch.randn(n, 2)} if name in ("gps", "insight_prior") else {}
+    options = {"features": torch.randn(n, 2)} if name == "gps" else {}
     selector = make_selector(name, n, prior="empirical", **options)
     for step in range(4):
         chosen = selector.select(40, step=step)
@@ -145,7 +145,7 @@ def test_every_step_holds_the_shares_however_it_is_dealt(name, exploration):
     pool = domain_pool({"math": 90, "code": 20, "logic": 40})
     shares = {"math": 0.25, "code": 0.5, "logic": 0.25}
     options = {"quota": {"meta": "domain", "shares": shares}, "exploration": exploration}
-    if name in ("gps", "insight_prior"):
+    if name == "gps":
         options["features"] = "ngrams:8"
     selector = make_selector(name, len(pool), pool=pool, **options)
     for step, sizes in enumerate(([16], [1] * 16, [10, 6], [13, 3])):

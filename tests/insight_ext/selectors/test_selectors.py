@@ -17,7 +17,7 @@ from insight_ext.selectors import SELECTORS, BeliefSelector, Selector, make_sele
 from insight_ext.selectors.base import NONE, next_of, without
 
 NAMES = pytest.mark.parametrize("name", SELECTORS)
-PREDICTIVE = ("gps", "insight_prior")
+PREDICTIVE = ("gps",)
 
 
 def make(name: str, pool_size: int, **options) -> BeliefSelector:
@@ -87,7 +87,7 @@ def test_what_is_excluded_is_not_selected_and_the_rest_can_be(name, data):
 
 
 WHOLE_POOL = ("insight", "mopps", "expected_difficulty", "inverse_evidence", "mixed_group", "bots",
-              "dps", "adarft", "prioritized", "insight_prior")  # fmt: skip
+              "dps", "adarft", "prioritized")  # fmt: skip
 
 
 @pytest.mark.parametrize("exploration", [0.0, 0.1, 0.5])

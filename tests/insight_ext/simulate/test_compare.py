@@ -46,7 +46,7 @@ def test_arms_take_options():
     [
         ("magic", "unknown strategy 'magic': expected one of random, oracle"),
         ("mopps:decay", "strategy 'mopps:decay': expected NAME=VALUE, got 'decay'"),
-        ("insight_prior:novlety=1", "got 'novlety'; did you mean 'novelty'?"),
+        ("insight:dekay=1", "got 'dekay'; did you mean 'decay'?"),
     ],
 )
 def test_a_bad_arm_is_refused(arm, message):
@@ -89,7 +89,7 @@ def test_the_table_is_written(tmp_path):
 def test_the_command_writes_tables_and_figures(tmp_path, capsys):
     arguments = ["compare", "--learner", "logistic", "--strategies", "insight", "--pool", "100"]
     arguments += ["--seeds", "2", "--steps", "3", "--prompts", "8", "--output", str(tmp_path)]
-    assert main(arguments) == 0
+    assert main([*arguments, "--markdown"]) == 0
     assert "| insight |" in capsys.readouterr().out
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {

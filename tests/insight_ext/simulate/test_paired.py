@@ -31,7 +31,7 @@ def test_differences_are_of_the_same_seed():
 def test_the_command_adds_the_table(tmp_path, capsys):
     arguments = ["compare", "--learner", "logistic", "--strategies", "mopps", "--pool", "100"]
     arguments += ["--seeds", "2", "--steps", "3", "--prompts", "8", "--output", str(tmp_path)]
-    assert main([*arguments, "--against", "insight"]) == 0
+    assert main([*arguments, "--markdown", "--against", "insight"]) == 0
     printed = capsys.readouterr().out
     assert "### Beside insight" in printed
     assert "| logistic 100 | mopps | " in printed

@@ -41,12 +41,13 @@ def experiment(tmp_path_factory):
     config.write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
     arguments = ["--config", str(config), "--folder", str(place / "run")]
     arguments += ["--models", str(place / "models"), "--workers", "2"]
-    assert main(arguments) == 0
-    return place, arguments
+    command = [sys.executable, "-m", "lightning_integration.demo.experiment", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return place, arguments, done.stderr
 
 
 def test_one_command_leaves_runs_and_a_report(experiment):
-    place, _ = experiment
+    place, *_ = experiment
     for arm in SETTINGS["arms"]:
         run = place / "run" / f"{arm}-seed0"
         for name in ("config.yaml", "metrics.csv", "checkpoints/last.ckpt", "groups.parquet"):
@@ -56,8 +57,34 @@ def test_one_command_leaves_runs_and_a_report(experiment):
     assert list(written["arms"]) == list(SETTINGS["arms"])
 
 
+def test_without_a_terminal_it_tells_stage_arm_and_step_in_plain_lines(experiment):
+    *_, told = experiment
+    last = told.splitlines()[-1]
+    assert last == "training: arm 2 of 2, 12 of 12 steps"
+    assert all(line.startswith("training: ") for line in told.splitlines())
+
+
+def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(tmp_path):
+    config = tmp_path / "tiny.yaml"
+    settings = {**SETTINGS, "warm_start": {**SETTINGS["warm_start"], "steps": 2000}}
+    config.write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "lightning_integration.demo.experiment"]
+    command += ["--config", str(config), "--folder", str(tmp_path / "run")]
+    command += ["--models", str(tmp_path / "models")]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("training: warm start, ")
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    assert rest.splitlines()[-1].endswith("the same command goes on")
+
+
 def test_the_same_command_again_trains_nothing_again(experiment, capsys):
-    place, arguments = experiment
+    place, arguments, _ = experiment
     metrics = place / "run/insight-seed0/metrics.csv"
     before = metrics.stat().st_mtime_ns
     assert main(arguments) == 0
@@ -66,7 +93,7 @@ def test_the_same_command_again_trains_nothing_again(experiment, capsys):
 
 
 def test_other_settings_do_not_overwrite_the_experiment(experiment, capsys):
-    place, arguments = experiment
+    place, arguments, _ = experiment
     other = place / "other.yaml"
     other.write_text(yaml.safe_dump({**SETTINGS, "seeds": [1]}))
     assert main(["--config", str(other), *arguments[2:]]) == 2

@@ -1,0 +1,1 @@
+"""Evidence on a pretrained model: `make evidence`."""

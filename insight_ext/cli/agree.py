@@ -1,0 +1,24 @@
+"""`insight-ext agree`: does a simulated learner rank strategies as recorded runs do."""
+
+from __future__ import annotations
+
+import argparse
+
+from insight_ext.cli.tables import aligned
+from insight_ext.progress import counter
+from insight_ext.simulate.agreement import agreement, markdown
+from insight_ext.simulate.arms import split_arms
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print how a learner ranks the recorded strategies."""
+    text = markdown(
+        agreement(
+            options.folder,
+            options.learner,
+            arms=None if options.strategies is None else split_arms(options.strategies),
+            simulations=options.seeds,
+            on_trial=counter("agree", "trials"),
+        )
+    )
+    print(text if options.markdown else aligned(text))

@@ -1,0 +1,66 @@
+"""Where a command's table goes: to a reader, to a program, into a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from insight_ext.data.json_text import json_text
+from insight_ext.offline.tables import checked_ending, write_columns, write_csv
+
+Columns = Mapping[str, Sequence[Any]]
+STANDARD_OUTPUT = Path("-")
+
+
+def check_output(options: argparse.Namespace) -> None:
+    """ArgumentError, before the work begins, if the file cannot be of this kind."""
+    if options.output and options.output != STANDARD_OUTPUT:
+        checked_ending(options.output)
+
+
+def hand_over(options: argparse.Namespace, columns: Columns, show: Callable[[], None]) -> None:
+    """Write the table where `--output` says, and print it: for a reader unless asked otherwise."""
+    if options.output and options.output != STANDARD_OUTPUT:
+        write_columns(options.output, columns)
+    if not printed(options, columns):
+        show()
+
+
+def printed(options: argparse.Namespace, columns: Columns) -> bool:
+    """Print the table for a program, if one was asked for: `--json`, or `--output -`, as CSV."""
+    if options.json:
+        rows = zip(*columns.values(), strict=True)
+        print(json_text([dict(zip(columns, row, strict=True)) for row in rows]))
+    elif options.output == STANDARD_OUTPUT:
+        write_csv(sys.stdout, columns)
+    return bool(options.json or options.output == STANDARD_OUTPUT)
+
+
+def aligned(markdown: str) -> str:
+    """The tables of a Markdown text with aligned columns and without bars, for a terminal.
+
+    Example:
+        >>> print(aligned("### Title\\n\\n| name | n |\\n| --- | --- |\\n| a | 10 |\\n"))
+        Title
+        <BLANKLINE>
+        name  n
+        a     10
+    """
+    lines: list[str] = []
+    table: list[list[str]] = []
+    for line in [*markdown.splitlines(), ""]:
+        if line.startswith("|"):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if set("".join(cells)) != {"-"}:
+                table.append(cells)
+            continue
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for row in table:
+            cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
+            lines.append("  ".join(cells).rstrip())
+        table = []
+        lines.append(line.lstrip("#").lstrip())
+    return "\n".join(lines[:-1])

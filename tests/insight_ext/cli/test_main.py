@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import insight_ext
+from insight_ext.cli.main import main
+from insight_ext.cli.parser import COMMANDS
+from insight_ext.selectors import Uniform
+
+ROWS = "id,successes,rollouts\n" + "".join(f"p{i},{i % 3},8\n" for i in range(6))
+TINY = ["--learner", "logistic", "--pool", "40", "--seeds", "2", "--steps", "3", "--prompts", "8"]
+
+
+class Mine(Uniform):
+    """A strategy that only its import path names."""
+
+
+MINE = f"{__name__}:Mine"
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text(ROWS)
+    return path
+
+
+def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "insight_ext", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_help_and_names_come_without_torch():
+    program = "import sys, insight_ext.cli.parser as p; p.make_parser().format_help(); "
+    program += "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_every_public_name_is_there_when_it_is_asked_for():
+    assert all(hasattr(insight_ext, name) for name in insight_ext.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        insight_ext.nothing  # noqa: B018
+
+
+def test_bare_it_shows_the_help(capsys):
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in COMMANDS)
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"insight-ext {insight_ext.__version__}\n"
+
+
+def test_a_table_is_printed_as_json(log, capsys):
+    assert main(["rank", "--log", str(log), "--top", "2", "--json"]) == 0
+    assert [row["rank"] for row in json.loads(capsys.readouterr().out)] == [1, 2]
+
+
+def test_a_table_is_printed_as_csv(log, capsys):
+    assert main(["rank", "--log", str(log), "--top", "2", "--output", "-"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.startswith("rank,id,")
+    assert len(rows) == 2
+
+
+def test_a_log_without_steps_is_of_one_moment(log, capsys):
+    assert main(["rank", "--log", str(log), "--json"]) == 0
+    assert {row["visits"] for row in json.loads(capsys.readouterr().out)} == {1}
+
+
+def test_unseen_prompts_are_marked_and_expected_at_the_known_mean(tmp_path, capsys):
+    (tmp_path / "log.csv").write_text("id,successes,rollouts\np0,8,8\np1,0,24\n")
+    rows = [json.dumps({"id": f"p{i}", "prompt": f"{i}", "answer": ""}) for i in range(4)]
+    (tmp_path / "pool.jsonl").write_text("\n".join(rows))
+    files = ["--log", str(tmp_path / "log.csv"), "--pool", str(tmp_path / "pool.jsonl")]
+    assert main(["rank", *files, "--top", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "the log has none of them" in shown
+    assert "unseen" in shown
+    assert main(["rank", *files, "--top", "2", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)[0]
+    assert row["predicted"] == pytest.approx(9 / 34)
+
+
+def test_compare_prints_plain_tables_unless_markdown_is_asked_for(tmp_path, capsys):
+    asked = ["compare", *TINY, "--strategies", "random", "--output", str(tmp_path)]
+    assert main(asked) == 0
+    assert "|" not in capsys.readouterr().out
+    assert main([*asked, "--markdown"]) == 0
+    assert "| strategy |" in capsys.readouterr().out
+
+
+def test_compare_without_a_folder_prints_csv_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", *TINY, "--strategies", "random", "--output", "-"]) == 0
+    assert capsys.readouterr().out.startswith("learner,pool,arm,")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("options", ["", ":decay=0.5"])
+def test_compare_takes_a_strategy_of_your_own_by_its_import_path(options, capsys):
+    asked = ["compare", *TINY, "--strategies", MINE + options, "--json", "--output", "-"]
+    assert main(asked) == 0
+    assert MINE + options in {row["arm"] for row in json.loads(capsys.readouterr().out)}
+
+
+def test_compare_names_the_strategies_beside_an_unknown_one(capsys):
+    assert main(["compare", *TINY, "--strategies", "insigth"]) == 2
+    assert "package.module:Class" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_shell_gets_its_completion(shell, capsys):
+    assert main(["completion", shell]) == 0
+    program = capsys.readouterr().out
+    assert all(name in program for name in ("point_biserial", "expected_difficulty", "compare"))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_ends_a_command_with_a_line_that_says_what_is_kept(tmp_path, workers):
+    command = [sys.executable, "-m", "insight_ext", "compare", "--output", str(tmp_path / "out")]
+    command += ["--learner", "logistic", "--pool", "500", "--steps", "20", "--workers", workers]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()  # of the progress: the trials are under way
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.stderr.read()
+    assert "trials" in first
+    assert process.returncode == 130
+    assert rest.splitlines()[-1].startswith("insight_ext compare: stopped; the tables come at")
+    assert "Traceback" not in rest
+    assert not Path(tmp_path / "out").exists()
+
+
+def test_no_color_is_heeded(log, monkeypatch):
+    shown = run("rank", "--log", str(log), env={**os.environ, "NO_COLOR": "1", "FORCE_COLOR": "1"})
+    assert "the next 6 prompts" in shown.stdout
+    assert not re.search(r"\x1b\[[34]\d", shown.stdout)
