@@ -33,4 +33,5 @@ trainer.fit(Policy(), datamodule=data)
 
 visits = data.selector.posterior.visits
 print(f"{int((visits > 0).sum())} of {len(pool)} prompts were visited")
-print(f"share of mixed groups in the last step: {trainer.callback_metrics['frac_mixed']:.2f}")
+mixed = trainer.callback_metrics["selection/frac_mixed"]
+print(f"share of mixed groups in the last step: {mixed:.2f}")

@@ -9,11 +9,12 @@ from typing import Any, Literal
 from insight_ext import ArgumentError, SelectionLoop
 from insight_ext.beliefs.group import Threshold
 from insight_ext.filters import Filter
-from insight_ext.runs.layout import Metric
+from insight_ext.runs.layout import Metric, logged
 from lightning_integration.datamodule import PromptDataModule
 from lightning_integration.loaders import PromptBatch, prompt_loader, with_prompts
 from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.outputs import report
+from lightning_integration.tables import log_tables
 from lightning_integration.trainer import (
     PACKAGE,
     Callback,
@@ -25,7 +26,7 @@ from lightning_integration.trainer import (
     will_log,
 )
 
-SHOWN = (Metric.REWARD.value, Metric.MIXED.value)  # in the progress bar
+SHOWN = (logged(Metric.REWARD), logged(Metric.MIXED))  # in the progress bar
 
 
 class PromptSelectionCallback(Callback):
@@ -142,6 +143,9 @@ class PromptSelectionCallback(Callback):
         if is_rehearsal(trainer):
             return
         self._fitted.agree()
+        batches, epochs = trainer.num_training_batches, trainer.max_epochs or -1
+        if epochs > 0 and isinstance(batches, int):
+            self._fitted.expect(epochs * batches * trainer.datamodule.prompts_per_step)
         if self.history_every and trainer.loggers:
             folder = trainer.log_dir  # asked of all processes at once
             self._fitted.record(Path(folder or trainer.default_root_dir), self.history_every)
@@ -176,9 +180,13 @@ class PromptSelectionCallback(Callback):
         if will_log(trainer):
             metrics[Metric.STEP_MS.value] = 1e3 * seconds
             metrics[Metric.TRAIN_SECONDS.value] = self._seconds
+            metrics = {logged(name): value for name, value in metrics.items()}
             shown = {name: metrics.pop(name) for name in SHOWN if name in metrics}
             pl_module.log_dict(shown, prog_bar=True, batch_size=len(batch["prompts"]))
             pl_module.log_dict(metrics, batch_size=len(batch["prompts"]))
+        if self.history_every and loop.step % self.history_every == 0:
+            loop.flush()
+            log_tables(trainer.loggers, loop)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The kernel as PyTorch operators: one implementation for every device, and shapes for the compiler.
+"""The kernel as PyTorch operators: one for every device, and shapes for the compiler.
 
 csrc/insight.h checks the arguments and says what is wrong with them. Here tensors become addresses.
 """

@@ -12,7 +12,7 @@ from torch import Tensor
 from insight_ext.atomic_file import write_atomically
 from insight_ext.errors import CheckpointError
 
-FORMAT = 5
+FORMAT = 7
 """Of `SelectionLoop.state_dict`: `Stateful`'s sections, and format, pool, told and digest."""
 NAMES = {"format", "pool", "parts"}
 

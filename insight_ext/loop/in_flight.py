@@ -84,6 +84,7 @@ class InFlight(Stateful):
         dealt: groups dealt so far; the id of the next one.
         duplicates: rollouts that came again or after their group was closed.
         incomplete: groups closed with rollouts missing.
+        lost: the prompts of those that the latest `take` closed so.
 
     Example:
         >>> flights = InFlight()
@@ -108,6 +109,7 @@ class InFlight(Stateful):
         self.dealt = 0
         self.duplicates = 0
         self.incomplete = 0
+        self.lost: list[int] = []
         self._flights: dict[int, Flight] = {}
         # The prompts as one list that grows and shrinks in place: [place, groups] of each.
         self._places: dict[int, list[int]] = {}
@@ -191,7 +193,8 @@ class InFlight(Stateful):
             Those of which anything came back, in the order of their ids.
         """
         closed = [f for f in self._flights.values() if f.is_whole or f.step < before]
-        self.incomplete += sum(not flight.is_whole for flight in closed)
+        self.lost = [flight.prompt for flight in closed if not flight.is_whole]
+        self.incomplete += len(self.lost)
         for flight in closed:
             self.remove(flight)
         finished = [flight.finished() for flight in closed if flight.rewards]

@@ -22,12 +22,20 @@ from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
 from insight_ext.filters import Filter, given_filter
 from insight_ext.loop.checkpoint import FORMAT, check_form, read_file, write_file
 from insight_ext.loop.in_flight import GroupResult, InFlight
-from insight_ext.loop.metrics import Totals, group_metrics, spread
+from insight_ext.loop.metrics import Totals, group_metrics, occupancy, spread
 from insight_ext.plugins import plain, whole
 from insight_ext.runs.layout import Metric, Sample
 from insight_ext.runs.writer import RunWriter
-from insight_ext.selectors import BeliefSelector, Selector, given_selector
+from insight_ext.selectors import (
+    BeliefSelector,
+    FileOrder,
+    Selector,
+    Uniform,
+    given_selector,
+)
 from insight_ext.state import Stateful, carried, equal
+
+BLIND = 2  # visits of a prompt below which its belief has told the strategy nothing
 
 
 class Dealt(NamedTuple):
@@ -110,7 +118,7 @@ class SelectionLoop(Stateful):
     what = "loop"
     settings = ("rollouts", "success_threshold", "partial_credit")
     positions = ("_again",)
-    values = ("step",)
+    values = ("step", "_occupancy")
     parts = ("selector", "filter", "_flights", "_totals")
 
     def __init__(
@@ -156,6 +164,7 @@ class SelectionLoop(Stateful):
         self.ranks = Ranks() if ranks is None else ranks
         self.step = 0
         self._flights = InFlight()
+        self._occupancy: dict[str, float] = {}
         self._again = torch.empty(0, dtype=torch.int64)  # prompts to deal before all others
         self._reported: list[GroupResult] = []
         self._others: list[tuple[int, tuple[float, ...]]] = []  # of prompts that were never dealt
@@ -299,6 +308,22 @@ class SelectionLoop(Stateful):
         """
         return self._flights.oldest(index)
 
+    def expect(self, groups: int) -> None:
+        """Say how many groups the whole run will deal; warns where that is too few to learn from.
+
+        A belief about one prompt helps from the prompt's second visit on. A strategy that has
+        features or a prior knows more than that, and one that keeps an order needs no beliefs.
+        """
+        visits = groups / len(self.pool)
+        if visits < BLIND and relies_on_visits(self.selector):
+            warnings.warn(
+                f"a run of {groups:,} groups visits each of {len(self.pool):,} prompts "
+                f"{visits:.2g} times: per-prompt beliefs are blind here; give features or a prior, "
+                "such as selector_options={'prior': 'meta:FIELD'}, train longer, or on fewer "
+                "prompts",
+                stacklevel=2,
+            )
+
     def exchange(self, work: Callable[[], object] | None = None) -> None:
         """Let every process know what the others reported; `end_step` begins with this.
 
@@ -336,6 +361,7 @@ class SelectionLoop(Stateful):
         scored = [group for group in groups if group.scored]
         self.samples, self._answered = spread(self._answered, self.keep_samples), []
         totals = self._totals.add(groups, self.samples)
+        lost = self._totals.lose(self._predicted(self._flights.lost).tolist())
         start = perf_counter()
         predicted = self._observe(scored)
         observing = 1e3 * (perf_counter() - start)
@@ -346,6 +372,9 @@ class SelectionLoop(Stateful):
             Metric.SELECTION_MS.value: self._milliseconds,
             Metric.OBSERVATION_MS.value: observing,
             **totals,
+            Metric.VISITS.value: self._totals.groups / len(self.pool),
+            **self._occupied(),
+            **lost,
             Metric.IN_FLIGHT.value: float(len(self._flights)),
             Metric.INCOMPLETE.value: float(self._flights.incomplete),
             Metric.DUPLICATE.value: float(self._flights.duplicates),
@@ -560,13 +589,23 @@ class SelectionLoop(Stateful):
             self._flights.receive([GroupResult(group, numbers)])
         self._others = []
 
+    def _predicted(self, prompts: Sequence[int]) -> Tensor:
+        """The success rate that is believed of each, or NaN where the selector believes none."""
+        if prompts and isinstance(self.selector, BeliefSelector):
+            return self.selector.predict(torch.tensor(prompts))
+        return torch.full((len(prompts),), torch.nan)
+
+    def _occupied(self) -> dict[str, float]:
+        """The pool's occupancy at the latest look at it."""
+        if isinstance(self.selector, BeliefSelector) and self.step % self.history_every == 0:
+            self._occupancy = occupancy(self.selector.posterior, self.rollouts)
+        return self._occupancy
+
     def _observe(self, groups: Sequence[Group]) -> Tensor:
         """Move the beliefs by these groups; returns what had been predicted of each, or NaN."""
-        predicted = torch.full((len(groups),), torch.nan)
+        predicted = self._predicted([group.prompt for group in groups])
         if not groups:
             return predicted
-        if isinstance(self.selector, BeliefSelector):
-            predicted = self.selector.predict(torch.tensor([group.prompt for group in groups]))
         counted = Group.credit if self.partial_credit else Group.successes
         sums: dict[int, tuple[float, int]] = {}
         for group in groups:
@@ -667,6 +706,17 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
     return isinstance(value, (str, int, float, type(None)))
+
+
+def relies_on_visits(selector: Selector) -> bool:
+    """Whether a strategy knows of a prompt only what its own visits said."""
+    if isinstance(selector, Uniform | FileOrder) or not isinstance(selector, BeliefSelector):
+        return False
+    if hasattr(selector, "predictor") or getattr(selector, "features", None) is not None:
+        return False
+    beliefs = selector.posterior
+    alpha, beta = beliefs.prior
+    return not (beliefs.is_empirical or isinstance(alpha, Tensor)) and alpha == beta == 1.0
 
 
 def take_over(what: str, part: Any, name: str, value: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.beliefs.group import Group, Threshold, threshold_between
 from insight_ext.runs.layout import Metric, Sample
 from insight_ext.state import Stateful
@@ -84,6 +85,32 @@ def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
     return [ranked[round(at * (len(ranked) - 1) / max(n - 1, 1))] for at in range(n)]
 
 
+def occupancy(beliefs: BetaPosteriors, rollouts: int) -> dict[str, float]:
+    """How much of a pool is learnable, saturated, hopeless and never visited; they add up to 1.
+
+    A visited prompt is saturated where K answers at its expected success rate p are all right more
+    often than not, p^K > 1/2; hopeless where they are all wrong, (1 - p)^K > 1/2; else learnable.
+
+    Cost: one pass over the pool.
+
+    Example:
+        >>> beliefs = BetaPosteriors(4)
+        >>> beliefs.observe([0, 1, 2], successes=[0, 32, 64], rollouts=64)
+        >>> occupancy(beliefs, rollouts=8)
+        {'learnable': 0.25, 'saturated': 0.25, 'hopeless': 0.25, 'unvisited': 0.25}
+    """
+    means = beliefs.mean[beliefs.visits > 0]
+    edge = 0.5 ** (1 / rollouts)
+    n = len(beliefs)
+    saturated, hopeless = int((means > edge).sum()), int((means < 1 - edge).sum())
+    return {
+        Metric.LEARNABLE.value: (len(means) - saturated - hopeless) / n,
+        Metric.SATURATED.value: saturated / n,
+        Metric.HOPELESS.value: hopeless / n,
+        Metric.UNVISITED.value: 1 - len(means) / n,
+    }
+
+
 class Totals(Stateful):
     """Sums over the run, and a warning where its success threshold tells nothing apart.
 
@@ -92,12 +119,25 @@ class Totals(Stateful):
     """
 
     what = "totals"
-    values = ("rollouts", "unscored", "groups", "mixed", "spread", "low", "high", "warned")
+    values = (
+        "rollouts",
+        "unscored",
+        "wasted",
+        "groups",
+        "mixed",
+        "spread",
+        "low",
+        "high",
+        "lost",
+        "warned",
+    )
 
     def __init__(self, success_threshold: Threshold) -> None:
         self.success_threshold = success_threshold
         self.rollouts = 0  # answers that came back,
         self.unscored = 0  # and those of them that could not be scored
+        self.wasted = 0  # and those in groups without a gradient
+        self.lost = [0, 0, 0]  # groups closed early: hard, middle, easy
         self.groups = 0
         self.mixed = 0
         self.spread = 0  # groups whose rewards vary
@@ -131,6 +171,7 @@ class Totals(Stateful):
             self.unscored += len(group.rewards) - len(scored)
             if scored:
                 self.groups += 1
+                self.wasted += 0 if group.has_spread else len(group.rewards)
                 self.mixed += group.is_mixed(self.threshold)
                 self.spread += group.has_spread
         if not self.warned and self.groups >= ENOUGH and not self.mixed:
@@ -139,7 +180,16 @@ class Totals(Stateful):
         return {
             Metric.ROLLOUTS.value: float(self.rollouts),
             Metric.UNSCORED.value: float(self.unscored),
+            Metric.WASTED.value: float(self.wasted),
         }
+
+    def lose(self, believed: Sequence[float]) -> dict[str, float]:
+        """Add groups that were closed with answers missing, by the success rates believed of them;
+        returns what to log."""
+        for rate in believed:
+            self.lost[(rate >= 1 / 3) + (rate > 2 / 3)] += 1
+        names = (Metric.LOST_HARD, Metric.LOST_MIDDLE, Metric.LOST_EASY)
+        return {name.value: float(n) for name, n in zip(names, self.lost, strict=True)}
 
     def _warn(self, samples: Sequence[Sample]) -> None:
         seen = f"{self.groups} groups had rewards from {self.low:g} to {self.high:g}"

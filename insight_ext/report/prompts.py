@@ -15,12 +15,18 @@ SHOWN = 10
 
 
 class Visited(NamedTuple):
-    """What a run knows of a prompt; `sample` is its latest answer, if one was kept."""
+    """What a run knows of a prompt.
+
+    `first` and `latest` are the shares of right answers at its first and its latest visit;
+    `sample` is its latest answer, if one was kept.
+    """
 
     id: str
     visits: int
     successes: int
     rollouts: int
+    first: float
+    latest: float
     sample: Sample | None
 
 
@@ -31,12 +37,14 @@ class Difficult(NamedTuple):
         visited, unsolved: how many prompts were visited, and how many of them never solved.
         never: of those never solved the `SHOWN` with the most answers.
         hardest: of the others the `SHOWN` with the smallest share of right answers.
+        improved: the `SHOWN` whose latest visit was the most above their first.
     """
 
     visited: int
     unsolved: int
     never: list[Visited]
     hardest: list[Visited]
+    improved: list[Visited]
 
 
 def difficult(run: Run) -> Difficult | None:
@@ -50,6 +58,10 @@ def difficult(run: Run) -> Difficult | None:
 
     visits, successes, rollouts = total(), total(groups.successes), total(groups.rollouts)
 
+    shares = groups.successes / groups.rollouts
+    first, latest = np.zeros(len(groups.ids)), np.zeros(len(groups.ids))
+    first[groups.prompt[::-1]], latest[groups.prompt] = shares[::-1], shares
+
     def listed(places: NDArray[np.int64], order: NDArray[np.float64]) -> list[Visited]:
         best = places[np.argsort(order[places], kind="stable")][:SHOWN]
         return [
@@ -58,6 +70,8 @@ def difficult(run: Run) -> Difficult | None:
                 int(visits[at]),
                 int(successes[at]),
                 int(rollouts[at]),
+                float(first[at]),
+                float(latest[at]),
                 run.samples.get(groups.ids[at]),
             )
             for at in best
@@ -70,4 +84,5 @@ def difficult(run: Run) -> Difficult | None:
         len(never),
         listed(never, -rollouts.astype(np.float64)),
         listed(partly, successes / rollouts),
+        listed(np.flatnonzero(latest > first), first - latest),
     )

@@ -85,55 +85,229 @@ def beliefs_schema() -> Any:
 
 
 class Metric(StrEnum):
-    """Every metric of a selection: the name that it is logged by, and what it means.
+    """Every metric of a selection: what it is, what is good, and what to do where it is not.
+
+    A loop returns them by these names; trainers log them as `logged(name)`. docs/metrics.md is
+    written from here by `python -m insight_ext.runs.glossary`.
 
     Example:
         >>> Metric.MIXED == "frac_mixed", Metric.MIXED.meaning
         (True, 'share of groups with right and wrong answers: only these have a gradient')
+        >>> logged(Metric.MIXED)
+        'selection/frac_mixed'
     """
 
     meaning: str
+    good: str
+    advice: str
 
-    def __new__(cls, name: str, meaning: str) -> Metric:
+    def __new__(cls, name: str, meaning: str, good: str, advice: str = "") -> Metric:
         member = str.__new__(cls, name)
         member._value_ = name
-        member.meaning = meaning
+        member.meaning, member.good, member.advice = meaning, good, advice
         return member
 
-    REWARD = "reward_mean", "mean reward of the step's answers"
+    REWARD = (
+        "reward_mean",
+        "mean reward of the step's answers",
+        "near the middle of the rewards: a strategy that keeps it there chooses well; it says "
+        "nothing about progress",
+        "look at val_accuracy for progress",
+    )
     MIXED = (
         "frac_mixed",
         "share of groups with right and wrong answers: only these have a gradient",
+        "high, and above that of random sampling",
+        "more data of a fitting difficulty; see learnable",
     )
-    SOLVED = "frac_all_solved", "share of groups with right answers only"
-    FAILED = "frac_all_failed", "share of groups with wrong answers only"
-    FLAT = "frac_reward_zero_std", "share of groups whose rewards are all equal"
-    UNSEEN = "frac_unseen", "share of the chosen prompts that were never visited before"
-    TIED = "frac_tied_at_cut", "share of the chosen prompts that tie with one left out"
-    CALIBRATION = "calibration", "mean distance of the predicted from the observed success rate"
-    PREDICTED = "success_predicted", "mean success rate that was predicted for the chosen prompts"
-    OBSERVED = "success_observed", "mean success rate that was observed"
-    ROLLOUTS = "rollouts_generated", "answers generated, of the whole run"
-    UNSCORED = "rollouts_unscored", "answers that could not be scored, of the whole run"
-    IN_FLIGHT = "groups_out", "groups that were dealt and are not back yet"
-    INCOMPLETE = "groups_incomplete", "groups closed with answers missing, of the whole run"
-    DUPLICATE = "rollouts_duplicate", "answers that came twice and were ignored, of the whole run"
-    STALENESS_MEAN = "staleness_mean", "steps between a group's choice and its result, mean"
-    STALENESS_MAX = "staleness_max", "steps between a group's choice and its result, largest"
-    SELECTION_MS = "selection_ms", "milliseconds of choosing the step's prompts"
-    OBSERVATION_MS = "observation_ms", "milliseconds of taking in the step's results"
-    STEP_MS = "step_ms", "milliseconds of the whole step, evaluation not counted"
-    TRAIN_SECONDS = "train_seconds", "seconds of all steps, of the whole run"
+    SOLVED = (
+        "frac_all_solved",
+        "share of groups with right answers only",
+        "low",
+        "harder prompts",
+    )
+    FAILED = (
+        "frac_all_failed",
+        "share of groups with wrong answers only",
+        "low",
+        "easier prompts, a longer limit, a look at never solved prompts: keys may be wrong",
+    )
+    FLAT = (
+        "frac_reward_zero_std",
+        "share of groups whose rewards are all equal",
+        "low",
+        "as for the two above; with graded rewards also success_threshold",
+    )
+    WASTED = (
+        "wasted_rollouts",
+        "answers in groups whose rewards are all equal, of the whole run: they taught nothing",
+        "a small share of rollouts_generated",
+        "another strategy, or a filter that stops early",
+    )
+    WASTED_TOKENS = (
+        "wasted_tokens",
+        "tokens of the step's answers in groups whose rewards are all equal (GRPOModule)",
+        "a small share of the step's tokens",
+        "as for wasted_rollouts",
+    )
+    LEARNABLE = (
+        "learnable",
+        "share of the pool that is expected to give mixed groups more often than not",
+        "high",
+        "where it shrinks, add prompts",
+    )
+    SATURATED = (
+        "saturated",
+        "share of the pool that is expected to be all solved more often than not",
+        "grows as the model learns",
+        "when most of the pool is, the data is used up: add harder prompts",
+    )
+    HOPELESS = (
+        "hopeless",
+        "share of the pool that is expected to be all failed more often than not",
+        "shrinks as the model learns",
+        "when it stays, add easier prompts, and look for wrong keys among the never solved",
+    )
+    UNVISITED = (
+        "unvisited",
+        "share of the pool that was never visited",
+        "shrinks",
+        "see visits_per_prompt",
+    )
+    VISITS = (
+        "visits_per_prompt",
+        "groups so far for each prompt of the pool, mean",
+        "2 or more by the end of the run",
+        "below 2 per-prompt beliefs are blind: give features or a prior",
+    )
+    UNSEEN = (
+        "frac_unseen",
+        "share of the chosen prompts that were never visited before",
+        "falls from 1 within the first pass",
+        "as for visits_per_prompt",
+    )
+    TIED = (
+        "frac_tied_at_cut",
+        "share of the chosen prompts that tie with one left out",
+        "low: where all tie, the choice is random",
+        "as for visits_per_prompt",
+    )
+    CALIBRATION = (
+        "calibration",
+        "mean distance of the predicted from the observed success rate",
+        "below 0.2 with 8 answers, of which chance alone makes about 0.1",
+        "a smaller decay or a half_life, where the model learns faster than beliefs move",
+    )
+    PREDICTED = (
+        "success_predicted",
+        "mean success rate that was predicted for the chosen prompts",
+        "close to success_observed",
+        "as for calibration",
+    )
+    OBSERVED = (
+        "success_observed",
+        "mean success rate that was observed",
+        "near 0.5, where most groups are mixed",
+    )
+    ROLLOUTS = (
+        "rollouts_generated",
+        "answers generated, of the whole run",
+        "what progress is to be held against",
+    )
+    UNSCORED = (
+        "rollouts_unscored",
+        "answers that could not be scored, of the whole run",
+        "0",
+        "look at the reward function's errors in the log",
+    )
+    IN_FLIGHT = (
+        "groups_out",
+        "groups that were dealt and are not back yet",
+        "0 where rollouts end within the step; steady where they come late",
+        "when it grows, rollouts are too slow for the training",
+    )
+    INCOMPLETE = (
+        "groups_incomplete",
+        "groups closed with answers missing, of the whole run",
+        "0",
+        "a larger max_staleness, or fewer prompts at once",
+    )
+    LOST_HARD = (
+        "lost_hard",
+        "groups closed with answers missing that were believed to be solved in less than 1/3 of "
+        "the tries, of the whole run",
+        "the three lost_ alike: losing the hard ones alone tilts the training to easy ones",
+        "hard prompts have long answers: a larger max_staleness",
+    )
+    LOST_MIDDLE = "lost_middle", "the same of those believed to be in between", "see lost_hard"
+    LOST_EASY = "lost_easy", "the same of those believed above 2/3", "see lost_hard"
+    DUPLICATE = (
+        "rollouts_duplicate",
+        "answers that came twice and were ignored, of the whole run",
+        "0",
+        "look for results that are sent again",
+    )
+    STALENESS_MEAN = (
+        "staleness_mean",
+        "steps between a group's choice and its result, mean",
+        "small",
+        "a half_life, so that old evidence fades",
+    )
+    STALENESS_MAX = (
+        "staleness_max",
+        "steps between a group's choice and its result, largest",
+        "at most max_staleness",
+    )
+    SELECTION_MS = (
+        "selection_ms",
+        "milliseconds of choosing the step's prompts",
+        "a small share of step_ms",
+        "see docs/kernel.md",
+    )
+    OBSERVATION_MS = (
+        "observation_ms",
+        "milliseconds of taking in the step's results",
+        "a small share of step_ms",
+    )
+    STEP_MS = (
+        "step_ms",
+        "milliseconds of the whole step, evaluation not counted",
+        "steady",
+    )
+    TRAIN_SECONDS = (
+        "train_seconds",
+        "seconds of all steps, of the whole run",
+        "what progress is to be held against",
+    )
     ACCURACY = (
         "val_accuracy",
         "share of held-out prompts answered correctly; val_accuracy/KIND of one kind",
+        "grows: this is the progress",
+        "compare with a run of uniform at the same rollouts",
     )
+
+
+PREFIX = "selection/"
+
+
+def logged(name: str) -> str:
+    """The name that a metric of the loop is logged by; the held-out accuracy keeps its own."""
+    return name if name.startswith(Metric.ACCURACY) else f"{PREFIX}{name}"
+
+
+def as_returned(name: str) -> str:
+    """A logged metric's own name again; logs of earlier versions have it without the prefix."""
+    return name.removeprefix(PREFIX)
 
 
 TOTALS = frozenset(
     {
         Metric.ROLLOUTS,
         Metric.UNSCORED,
+        Metric.WASTED,
+        Metric.LOST_HARD,
+        Metric.LOST_MIDDLE,
+        Metric.LOST_EASY,
         Metric.INCOMPLETE,
         Metric.DUPLICATE,
         Metric.TRAIN_SECONDS,

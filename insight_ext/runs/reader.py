@@ -26,6 +26,7 @@ from insight_ext.runs.layout import (
     SAMPLES_FILE,
     Metric,
     Sample,
+    as_returned,
 )
 
 Integers = NDArray[np.int64]
@@ -284,7 +285,7 @@ class MetricsReader:
         row = {name: text for name, text in zip(self._columns, texts, strict=False) if text}
         try:
             step = int(row.pop("step"))
-            values = {name: float(text) for name, text in row.items() if name != "epoch"}
+            values = {as_returned(name): float(row[name]) for name in row.keys() - {"epoch"}}
         except (KeyError, ValueError) as error:
             raise ArgumentError(
                 f"{self.path}:{self._lines}: expected numbers and an integer step, got "

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from insight_ext import ArgumentError, Prompt, SelectionLoop
 from insight_ext.beliefs.group import Threshold, check_threshold, is_success
 from insight_ext.filters import Filter, given_filter
+from insight_ext.runs.layout import Metric, logged
 from lightning_integration.demo.model import load_model
 from lightning_integration.export import MODEL_FILES, model_files
 from lightning_integration.grpo.filtering import check_filter, collect, length_metrics
@@ -287,6 +288,7 @@ class GRPOModule(LightningModule):
             rollouts, rewards = collected.rollouts, collected.rewards
             outputs, metrics = {"results": collected.results}, collected.metrics
         advantages = group_advantages(rewards, self.standardize)
+        metrics[logged(Metric.WASTED_TOKENS)] = wasted_tokens(rollouts, advantages)
         scored = ~rewards.flatten().isnan().to(rollouts.completion_mask.device)
         rollouts = replace(rollouts, completion_mask=rollouts.completion_mask & scored[:, None])
         self._rest()
@@ -465,6 +467,12 @@ class GRPOModule(LightningModule):
             if kind:
                 self.log(f"val_accuracy/{kind}", sum(solved) / len(solved), sync_dist=several)
         self._solved.clear()
+
+
+def wasted_tokens(rollouts: Rollouts, advantages: Tensor) -> Tensor:
+    """Tokens of the groups without a gradient; `advantages` has shape (B, K)."""
+    lengths = rollouts.completion_mask.sum(dim=1).to(advantages.device).view_as(advantages)
+    return lengths[(advantages == 0).all(dim=1)].sum().float()
 
 
 def _mix(seed: int, step: int, call: int = 0, rank: int = 0) -> int:

@@ -72,7 +72,7 @@ class Measure(callbacks.Callback):
             "resident_bytes": resident * os.sysconf("SC_PAGE_SIZE"),
             "in_flight": len(loop._flights.prompts),
             "objects": len(gc.get_objects()),
-            "groups_out": len(loop._flights),
+            "selection/groups_out": len(loop._flights),
         }
         print(json.dumps(row), flush=True)
 

@@ -40,20 +40,20 @@ pytestmark = [
 
 ONE_EPOCH = {"max_epochs": 1}
 LOGGED = {
-    "frac_all_solved",
-    "frac_all_failed",
-    "frac_mixed",
-    "frac_reward_zero_std",
-    "frac_unseen",
-    "frac_tied_at_cut",
-    "staleness_max",
-    "selection_ms",
-    "observation_ms",
-    "calibration",
-    "rollouts_generated",
-    "reward_mean",
-    "step_ms",
-    "train_seconds",
+    "selection/frac_all_solved",
+    "selection/frac_all_failed",
+    "selection/frac_mixed",
+    "selection/frac_reward_zero_std",
+    "selection/frac_unseen",
+    "selection/frac_tied_at_cut",
+    "selection/staleness_max",
+    "selection/selection_ms",
+    "selection/observation_ms",
+    "selection/calibration",
+    "selection/rollouts_generated",
+    "selection/reward_mean",
+    "selection/step_ms",
+    "selection/train_seconds",
     "val_accuracy",
 }
 
@@ -124,22 +124,24 @@ def test_metrics_are_logged_on_the_steps_that_the_trainer_records(tiny, tmp_path
     trainer = tiny.train(tmp_path, datamodule=data, max_epochs=2, log_every_n_steps=every)
     expected = list(range(every - 1, 2 * tiny.STEPS, every))
     assert column(tmp_path, "step") == expected
-    assert column(tmp_path, "rollouts_generated") == [32.0 * (step + 1) for step in expected]
-    assert trainer.callback_metrics["rollouts_generated"] == 32.0 * (expected[-1] + 1)
+    assert column(tmp_path, "selection/rollouts_generated") == [
+        32.0 * (step + 1) for step in expected
+    ]
+    assert trainer.callback_metrics["selection/rollouts_generated"] == 32.0 * (expected[-1] + 1)
 
 
 def test_gradient_accumulation_does_not_hide_metrics(tiny, tmp_path):
     tiny.train(tmp_path, accumulate_grad_batches=3, max_epochs=1, log_every_n_steps=2)
-    assert column(tmp_path, "rollouts_generated") == [32.0 * 6, 32.0 * 12]
+    assert column(tmp_path, "selection/rollouts_generated") == [32.0 * 6, 32.0 * 12]
 
 
 def test_selections_rest_on_the_latest_beliefs(run):
-    assert set(column(run[0], "staleness_max")) == {0.0}
+    assert set(column(run[0], "selection/staleness_max")) == {0.0}
 
 
 def test_rollouts_add_up(run, tiny):
     steps = tiny.STEPS * tiny.EPOCHS
-    assert column(run[0], "rollouts_generated") == [32.0 * (i + 1) for i in range(steps)]
+    assert column(run[0], "selection/rollouts_generated") == [32.0 * (i + 1) for i in range(steps)]
 
 
 def test_predictions_are_those_before_the_visit(run):
@@ -193,7 +195,7 @@ def test_a_selector_without_beliefs_works(tiny, tmp_path):
     selector = OutOfOrder(60)
     tiny.train(tmp_path, datamodule=tiny.data(selector), **ONE_EPOCH)
     assert selector.seen[1] == [4, 5, 6, 7]
-    assert set(column(tmp_path, "own")) == {1.0}
+    assert set(column(tmp_path, "selection/own")) == {1.0}
     assert all(row["predicted"] != row["predicted"] for row in groups(tmp_path))
 
 
@@ -220,7 +222,7 @@ def test_a_loader_that_runs_ahead_shows_as_lag(tiny, tmp_path):
 
     data = Ahead(tiny.pool(), prompts_per_step=4, steps_per_epoch=6)
     tiny.train(tmp_path, datamodule=data, **ONE_EPOCH)
-    assert column(tmp_path, "staleness_max") == [0.0, 1.0, 1.0, 1.0, 1.0]
+    assert column(tmp_path, "selection/staleness_max") == [0.0, 1.0, 1.0, 1.0, 1.0]
 
 
 # Rehearsals
@@ -307,7 +309,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(whole, tiny, tmp_path, selector,
     assert torch.equal(beliefs(data), beliefs(through))
     assert torch.equal(module.skill, learner.skill)
     assert groups(folder) == groups(finished)
-    for name in ("step", "reward_mean", "rollouts_generated", "val_accuracy"):
+    for name in ("step", "selection/reward_mean", "selection/rollouts_generated", "val_accuracy"):
         assert column(folder, name) == column(finished, name)
 
 
@@ -466,7 +468,7 @@ def test_another_format_is_refused(run, tiny, tmp_path):
     content = torch.load(checkpoint(run[0], 20), weights_only=True)
     content["callbacks"]["PromptSelectionCallback"]["loop"]["format"] = 99
     torch.save(content, tmp_path / "future.ckpt")
-    with pytest.raises(CheckpointError, match="format 99: expected 5"):
+    with pytest.raises(CheckpointError, match="format 99: expected 7"):
         tiny.train(tmp_path, tmp_path / "future.ckpt")
 
 

@@ -145,10 +145,10 @@ def test_a_filter_comes_from_the_configuration_and_its_run_goes_on(here, chosen,
     assert set(steps()) == set(range(12))
     with (here / "runs/own/metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    trained = [row for row in rows if row["rollouts_generated"]]
+    trained = [row for row in rows if row["selection/rollouts_generated"]]
     assert {row["filter_rollouts"] != "" for row in trained} == {True}
     rolled_out = sum(pq.read_table("runs/own/groups.parquet")["rollouts"].to_pylist())
-    assert float(trained[-1]["rollouts_generated"]) == rolled_out
+    assert float(trained[-1]["selection/rollouts_generated"]) == rolled_out
     assert fit("--ckpt_path", "last", "--model.filter", "null", "--model.filter_options", "null")
     assert main(["validate", "--config", "own.yaml", "--ckpt_path", "last"]) == 0
 

@@ -131,11 +131,13 @@ def test_staleness_and_what_is_out_are_logged(run):
     folder, _, data = run
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    stale = [float(row["staleness_max"]) for row in rows if row["staleness_max"]]
+    stale = [
+        float(row["selection/staleness_max"]) for row in rows if row["selection/staleness_max"]
+    ]
     assert 1 <= max(stale) <= STALENESS
-    assert float(rows[-1]["rollouts_duplicate"]) == data.loop._flights.duplicates
-    assert float(rows[-1]["groups_out"]) == len(data.loop._flights)
-    assert float(rows[-1]["groups_incomplete"]) == data.loop._flights.incomplete
+    assert float(rows[-1]["selection/rollouts_duplicate"]) == data.loop._flights.duplicates
+    assert float(rows[-1]["selection/groups_out"]) == len(data.loop._flights)
+    assert float(rows[-1]["selection/groups_incomplete"]) == data.loop._flights.incomplete
 
 
 def test_a_resumed_run_waits_for_what_was_out(run, tiny, tmp_path):

@@ -17,9 +17,10 @@ LEARNED = {"staleness_max", "observation_ms", "calibration"}
 LEARNED |= {"success_predicted", "success_observed"}
 TIMES = {"selection_ms", "step_ms", "train_seconds", "rollouts_generated"}
 WAITED = {"groups_out", "groups_incomplete", "rollouts_duplicate", "rollouts_unscored"}
-WAITED |= {"staleness_mean", "staleness_max"}
+WAITED |= {"staleness_mean", "staleness_max", "lost_hard", "lost_middle", "lost_easy"}
 SELECTOR = {"frac_unseen", "frac_tied_at_cut"}
-METRICS = SHARES | LEARNED | TIMES | WAITED | SELECTOR
+POOL = {"learnable", "saturated", "hopeless", "unvisited", "visits_per_prompt", "wasted_rollouts"}
+METRICS = {f"selection/{name}" for name in SHARES | LEARNED | TIMES | WAITED | SELECTOR | POOL}
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*treespec"),
@@ -83,7 +84,7 @@ def from_wandb(folder):
         record = Record.FromString(data)
         row = {"/".join(i.nested_key): json.loads(i.value_json) for i in record.history.item}
         for name in row.keys() - {"epoch", "trainer/global_step"}:
-            if not name.startswith("_"):
+            if not name.startswith("_") and "/prompts/" not in name:  # a table, see below
                 kept.setdefault(name, {})[row["trainer/global_step"]] = row[name]
     return kept
 
@@ -94,9 +95,19 @@ READERS = {"csv": from_csv, "tensorboard": from_tensorboard, "wandb": from_wandb
 def test_the_run_logs_every_metric(run):
     kept = from_csv(run / "own")
     assert set(kept) == METRICS
-    assert sorted(kept["frac_mixed"]) == list(range(STEPS))
+    assert sorted(kept["selection/frac_mixed"]) == list(range(STEPS))
 
 
 @pytest.mark.parametrize("logger", READERS)
 def test_a_logger_keeps_what_the_run_logs(run, logger):
     assert READERS[logger](run / logger) == from_csv(run / "own")
+
+
+def test_tensorboard_and_wandb_show_the_prompts_to_look_at(run):
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    (tag,) = (name for name in events.Tags()["tensors"] if name.startswith("selection/prompts"))
+    text = events.Tensors(tag)[-1].tensor_proto.string_val[0].decode()
+    assert text.startswith("| why | id | prompt | visits | solved | first | latest |")
+    (*_, table) = sorted(run.glob("wandb/offline-run-*/files/media/table/selection/prompts*.json"))
+    assert json.loads(table.read_text())["columns"][:3] == ["why", "id", "prompt"]

@@ -50,7 +50,7 @@ def test_memory_is_flat(run, measure):
 
 def test_what_is_out_is_bounded(run):
     _, staleness, told = run
-    out = [row["groups_out"] for row in told]
+    out = [row["selection/groups_out"] for row in told]
     assert max(row["in_flight"] for row in told) <= PROMPTS * (staleness + 1)
     assert max(out) <= PROMPTS * staleness
     assert (min(out) > 0) == (staleness > 0)

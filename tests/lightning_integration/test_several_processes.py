@@ -90,7 +90,12 @@ def test_several_processes_choose_and_believe_what_one_would(
         assert pq.read_table(tmp_path / "several" / name).equals(
             pq.read_table(tmp_path / "one" / name)
         )
-    for name in ("frac_mixed", "reward_mean", "rollouts_generated", "calibration"):
+    for name in (
+        "selection/frac_mixed",
+        "selection/reward_mean",
+        "selection/rollouts_generated",
+        "selection/calibration",
+    ):
         assert column(tmp_path / "several", name) == column(tmp_path / "one", name)
 
 
@@ -148,7 +153,7 @@ def test_grpo_on_several_processes_learns_what_one_would(several, tmp_path, filt
     for one, other, expected in zip(*(p["parameters"] for p in (*parts, whole)), strict=True):
         assert torch.equal(one, other)
         torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-5)
-    for name in ("val_accuracy", "val_accuracy/ends in 1", "frac_mixed"):
+    for name in ("val_accuracy", "val_accuracy/ends in 1", "selection/frac_mixed"):
         assert column(tmp_path / "several", name) == column(tmp_path / "one", name)
     for name in ("loss", "gradient_norm"):
         pairs = zip(*(column(tmp_path / f, name) for f in ("several", "one")), strict=True)

@@ -153,7 +153,11 @@ def test_every_rollout_is_counted_and_every_group_observed_once(tiny, tmp_path, 
     trained = filtered(name, engine)
     run(tiny, tmp_path, trained, datamodule)
     rows, spent = groups(tmp_path), sum(n for _, n in engine.asked)
-    assert column(tmp_path, "rollouts_generated")[-1] == trained.filter.rollouts_spent == spent
+    assert (
+        column(tmp_path, "selection/rollouts_generated")[-1]
+        == trained.filter.rollouts_spent
+        == spent
+    )
     assert len({(row["step"], row["index"]) for row in rows}) == len(rows)
 
     asked, seen = torch.zeros(2, PROMPTS, dtype=torch.int64)
@@ -219,7 +223,7 @@ def test_speed_gives_up_prompts_whose_screening_agrees(tiny, tmp_path):
     total = len(groups(tmp_path))
     assert column(tmp_path, "frac_groups_kept") == [pytest.approx(BATCH / total)]
     mixed = sum(0 < row["successes"] < row["rollouts"] for row in groups(tmp_path))
-    assert column(tmp_path, "frac_mixed") == [pytest.approx(mixed / total)]
+    assert column(tmp_path, "selection/frac_mixed") == [pytest.approx(mixed / total)]
 
 
 def test_vcrl_rolls_remembered_prompts_out_again(tiny, tmp_path):
@@ -316,7 +320,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(tiny, tmp_path, name, selector):
     assert torch.equal(weights(resumed), weights(whole))
     assert str(resumed.filter.state_dict()) == str(whole.filter.state_dict())
     assert str(datamodule.selector.state_dict()) == str(through.selector.state_dict())
-    for metric in ("rollouts_generated", "groups_trained", "refills"):
+    for metric in ("selection/rollouts_generated", "groups_trained", "refills"):
         assert column(tmp_path / "again", metric) == column(tmp_path / "whole", metric)
 
 
@@ -414,5 +418,5 @@ def test_your_own_module_may_return_groups_of_several_sizes(tiny, tmp_path):
     tiny.train(tmp_path, module=learner, max_steps=1)
     counted = [(row["index"], row["successes"], row["rollouts"]) for row in groups(tmp_path)]
     assert counted == [(3, 1, 2), (1, 1, 2), (7, 3, 3)]
-    assert column(tmp_path, "rollouts_generated") == [7.0]
-    assert column(tmp_path, "frac_mixed") == [pytest.approx(2 / 3)]
+    assert column(tmp_path, "selection/rollouts_generated") == [7.0]
+    assert column(tmp_path, "selection/frac_mixed") == [pytest.approx(2 / 3)]

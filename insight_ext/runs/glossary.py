@@ -1,0 +1,37 @@
+"""docs/metrics.md, from the one source of names: `python -m insight_ext.runs.glossary`."""
+
+from __future__ import annotations
+
+from insight_ext.runs.layout import Metric, logged
+
+HEAD = """# Metrics
+
+What a run logs about its selection: W&B, TensorBoard and `metrics.csv` have the same names. A
+`SelectionLoop` returns them without the prefix. Shares are in [0, 1]; what is "of the whole run" is
+a sum so far, everything else is of the latest step, or of the latest look at the pool
+(`history_every`). This page is written by `python -m insight_ext.runs.glossary > docs/metrics.md`.
+
+| name | what it is | what is good | what to do |
+| --- | --- | --- | --- |
+"""
+TAIL = """
+Two tables are logged beside them, to W&B and TensorBoard, every `history_every` steps:
+`selection/samples`, answers of the latest step from the worst to the best, and `selection/prompts`,
+the prompts never solved, the hardest of the others, and the most improved, with ids and texts.
+`samples.jsonl` in the run's folder has the answers of every step.
+
+`GRPOModule` also logs its own training (`loss`, `gradient_norm`, `clip_fraction`,
+`completion_length`, `frac_truncated`); its docstring says what they are.
+"""
+
+
+def glossary() -> str:
+    """The page."""
+    rows = (
+        f"| `{logged(each)}` | {each.meaning} | {each.good} | {each.advice} |\n" for each in Metric
+    )
+    return f"{HEAD}{''.join(rows)}{TAIL}"
+
+
+if __name__ == "__main__":
+    print(glossary(), end="")

@@ -1,0 +1,108 @@
+"""What the pool looks like, and what was lost or wasted."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from insight_ext import BetaPosteriors, Prompt, PromptPool, SelectionLoop
+from insight_ext.loop.metrics import occupancy
+from insight_ext.runs.layout import Metric
+
+POOL = PromptPool(Prompt(f"p{i}", f"{i}?", str(i), {"rate": 0.5}) for i in range(8))
+
+
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=8), st.integers(1, 16))
+def test_the_shares_of_a_pool_add_up(successes, rollouts):
+    beliefs = BetaPosteriors(8)
+    beliefs.observe(list(range(len(successes))), successes=successes, rollouts=8)
+    shares = occupancy(beliefs, rollouts)
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert all(share >= 0 for share in shares.values())
+
+
+def test_a_prompt_is_learnable_where_a_mixed_group_is_more_likely_than_not():
+    beliefs = BetaPosteriors(2, prior=(torch.tensor([9.1, 9.2]), torch.tensor([0.9, 0.8])))
+    beliefs.visits += 1  # at K = 8 the edge is 0.917
+    assert occupancy(beliefs, 8)["learnable"] == occupancy(beliefs, 8)["saturated"] == 0.5
+
+
+def test_answers_of_groups_without_a_gradient_are_wasted():
+    loop = SelectionLoop(POOL, rollouts=2)
+    for group, position, _ in loop.deal(4):
+        loop.report(group, [1.0, float(position % 2)])
+    metrics = loop.end_step()
+    assert metrics["wasted_rollouts"] == 2 * 4 * (1 - metrics["frac_mixed"])
+    assert metrics["visits_per_prompt"] == 0.5
+    assert metrics["unvisited"] == 0.5
+
+
+def test_groups_lost_as_stale_are_told_by_their_believed_difficulty():
+    rates = torch.tensor([0.0] * 3 + [0.5] * 3 + [1.0] * 2)
+    options = {"prior": rates, "prior_strength": 100.0}
+    loop = SelectionLoop(POOL, rollouts=2, selector_options=options)
+    loop.deal(8)
+    metrics = loop.end_step()
+    lost = [
+        metrics[each.value] for each in (Metric.LOST_HARD, Metric.LOST_MIDDLE, Metric.LOST_EASY)
+    ]
+    assert lost == [3, 3, 2]
+    assert metrics["groups_incomplete"] == 8
+
+
+def test_a_resumed_loop_tells_the_same():
+    one, other = (SelectionLoop(POOL, rollouts=2, history_every=100) for _ in range(2))
+    for loop in (one, other):
+        for group, *_ in loop.deal(3):
+            loop.report(group, [1.0, 0.0])
+        loop.end_step()
+    resumed = SelectionLoop(POOL, rollouts=2, history_every=100)
+    resumed.load_state_dict(other.state_dict())
+    names = ("learnable", "unvisited", "wasted_rollouts", "visits_per_prompt")
+    ends = [loop.end_step() for loop in (one, resumed)]
+    assert [ends[0][name] for name in names] == [ends[1][name] for name in names]
+
+
+def test_a_run_too_short_for_beliefs_is_warned_of():
+    with pytest.warns(UserWarning, match=r"visits each of 8 prompts 1.9 times: per-prompt"):
+        SelectionLoop(POOL).expect(15)
+
+
+@pytest.mark.parametrize(
+    ("selector", "options", "groups"),
+    [
+        ("insight", {}, 16),
+        ("insight", {"prior": "meta:rate"}, 8),
+        ("insight", {"prior": "empirical"}, 8),
+        ("insight", {"features": "ngrams"}, 8),
+        ("gps", {"features": "ngrams"}, 8),
+        ("uniform", {}, 8),
+        ("file_order", {}, 8),
+    ],
+)
+def test_a_run_that_does_not_rest_on_visits_alone_is_not(selector, options, groups):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SelectionLoop(POOL, selector, selector_options=options).expect(groups)
+
+
+def test_samples_are_kept_from_the_worst_to_the_best():
+    loop = SelectionLoop(POOL, "file_order", rollouts=2, keep_samples=2)
+    for group, position, _ in loop.deal(4):
+        loop.report(group, [None, position / 4], completions=["?", f"answer {position}"])
+    loop.end_step()
+    assert [(s.id, s.completion, s.reward) for s in loop.samples] == [
+        ("p0", "answer 0", 0.0),
+        ("p3", "answer 3", 0.75),
+    ]
+
+
+def test_other_numbers_of_texts_than_of_rewards_are_refused():
+    loop = SelectionLoop(POOL, rollouts=2)
+    (dealt,) = loop.deal(1)
+    with pytest.raises(ValueError, match="expected a text for each of 2 rewards, got 1"):
+        loop.report(dealt.group, [1.0, 0.0], completions=["one"])
