@@ -27,7 +27,16 @@ SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
 FUZZ   ?= 60
 
-.PHONY: train test lint types tests test-vllm bench-vllm test-trl bench-trl test-verl bench-verl test-trinity sanitize bench evidence docs lock clean FORCE
+# What is attacked with real processes, by existing tests.
+ATTACKED := tests/insight_ext/kernel/test_hostile.py tests/insight_ext/data/test_malformed.py \
+    tests/lightning_integration/test_kill.py tests/lightning_integration/test_checkpoint.py \
+    tests/lightning_integration/test_yaml_file.py tests/lightning_integration/grpo/test_rewards.py \
+    tests/lightning_integration/grpo/test_scorer_pool.py \
+    tests/lightning_integration/rollouts/test_http_client.py \
+    tests/lightning_integration/rollouts/test_checks.py \
+    tests/lightning_integration/demo/test_experiment.py
+
+.PHONY: train test lint types tests test-vllm bench-vllm test-trl bench-trl test-verl bench-verl test-trinity sanitize attack bench evidence docs lock clean FORCE
 
 train: $(VENV)/.built
 	$(BIN)/python -m lightning_integration.demo.experiment --config $(CONFIG)
@@ -85,6 +94,11 @@ docs: $(DOCS)/.built
 evidence: $(VENV)/.evidence
 	$(BIN)/python -m benchmarks.evidence --task arithmetic
 	$(BIN)/python -m benchmarks.evidence --task sorting
+
+# Hostile input by the thousand, then the tests with real processes, servers and kills.
+attack: $(VENV)/.built
+	$(BIN)/python -m benchmarks.attack
+	$(BIN)/python -m pytest $(ATTACKED)
 
 bench: $(VENV)/.built
 	$(BIN)/python -m benchmarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
@@ -110,10 +111,49 @@ def make(
         6
     """
     found = find(kind, table, base, name, options)
+    options = plain(options)
     try:
         return found(*arguments, **options)
     except TypeError as error:
         raise ArgumentError(f"{kind} {name!r}: {error}") from error
+
+
+def plain(value: Any) -> Any:
+    """A setting in Python's own types: numbers of NumPy, and containers of OmegaConf, are others.
+
+    Example:
+        >>> import numpy as np
+        >>> plain({"seed": np.int64(3), "shares": [np.float32(0.5)]})
+        {'seed': 3, 'shares': [0.5]}
+    """
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    if type(value) is tuple:
+        return tuple(map(plain, value))
+    if type(value) in (dict, list) or type(value).__module__.startswith("omegaconf."):
+        if isinstance(value, Mapping):
+            return {plain(name): plain(each) for name, each in value.items()}
+        return list(map(plain, value))
+    return value
+
+
+def whole(name: str, value: Any, least: int, most: float = math.inf) -> int:
+    """A whole number, also NumPy's or a tensor's of one element; never a truth value or 1.7.
+
+    Raises:
+        ArgumentError: something else, or a number outside [least, most].
+
+    Example:
+        >>> whole("k", 1.7, 1)
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: k: expected a whole number of at least 1, got 1.7
+    """
+    number = plain(value)
+    if type(number) is not int or not least <= number <= most:
+        domain = f"of at least {least}" if most == math.inf else f"in [{least}, {most}]"
+        raise ArgumentError(f"{name}: expected a whole number {domain}, got {value!r:.80}")
+    return number
 
 
 def imported(kind: str, path: str) -> Any:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import CheckpointError
+from insight_ext.plugins import plain
 
 if TYPE_CHECKING:
     from insight_ext.beliefs.pool_change import PoolChange
@@ -160,7 +161,7 @@ with the settings of the run that wrote it
         return [entry if isinstance(entry, tuple) else (entry,) for entry in entries]
 
     def _expect(self, name: str, expected: Any, saved: Any) -> None:
-        if not _equal(saved, expected):
+        if not equal(saved, expected):
             raise CheckpointError(
                 f"{self.what}: expected {name} {_told(expected)}, the checkpoint has "
                 f"{_told(saved)}; resume with the settings of the run that wrote it"
@@ -171,7 +172,10 @@ with the settings of the run that wrote it
         if isinstance(own, Tensor):
             fits = isinstance(saved, Tensor) and saved.dtype == own.dtype
             fits = fits and (saved.ndim == own.ndim if shape is None else saved.shape == shape)
-        elif isinstance(own, (int, float)) and not isinstance(own, bool):
+        elif type(own) is int:
+            most = 2**31 if name == "step" else 2**63
+            fits = type(saved) is int and (0 if name == "step" else -most) <= saved < most
+        elif isinstance(own, float):
             fits = isinstance(saved, (int, float)) and not isinstance(saved, bool)
         elif isinstance(own, (list, tuple)):
             fits = isinstance(saved, (list, tuple))
@@ -290,10 +294,11 @@ def _copy(value: Any) -> Any:
         return {name: _copy(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_copy(each) for each in value]
-    return value
+    return plain(value)
 
 
-def _equal(saved: Any, expected: Any) -> bool:
+def equal(saved: Any, expected: Any) -> bool:
+    """Whether two saved values are the same, tensors by their elements."""
     if isinstance(expected, Tensor) or isinstance(saved, Tensor):
         both = isinstance(saved, Tensor) and isinstance(expected, Tensor)
         return both and torch.equal(saved, expected)
@@ -301,7 +306,7 @@ def _equal(saved: Any, expected: Any) -> bool:
         return (
             isinstance(saved, (list, tuple))
             and len(saved) == len(expected)
-            and all(_equal(*pair) for pair in zip(saved, expected, strict=True))
+            and all(equal(*pair) for pair in zip(saved, expected, strict=True))
         )
     return bool(saved == expected)
 

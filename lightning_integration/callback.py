@@ -7,14 +7,16 @@ from time import perf_counter
 from typing import Any, Literal
 
 from insight_ext import ArgumentError, SelectionLoop
+from insight_ext.beliefs.group import Threshold
 from insight_ext.filters import Filter
 from insight_ext.runs.layout import Metric, logged
 from lightning_integration.datamodule import PromptDataModule
-from lightning_integration.loaders import PromptBatch
+from lightning_integration.loaders import PromptBatch, prompt_loader, with_prompts
 from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.outputs import report
 from lightning_integration.tables import log_tables
 from lightning_integration.trainer import (
+    PACKAGE,
     Callback,
     LightningModule,
     Trainer,
@@ -34,7 +36,8 @@ class PromptSelectionCallback(Callback):
     `SelectionLoop`, ends the loop's step, and logs. It saves the loop in checkpoints; a run resumed
     from one selects what the uninterrupted run would have selected.
 
-    Train with `PromptDataModule`. `training_step` returns a dict with
+    Train with `PromptDataModule`; its loader may be one of several (a dict of loaders).
+    `training_step` returns a dict with
 
     * `rewards`: float tensor of shape (B, K), K rollouts for each of the batch's B prompts in the
       batch's order; NaN for an answer that could not be scored;
@@ -56,8 +59,8 @@ class PromptSelectionCallback(Callback):
     learned in `fast_dev_run` and `overfit_batches`.
 
     Args:
-        success_threshold: the smallest reward of a success. Graded rewards are made binary for the
-            beliefs by it; the policy's advantages are not touched.
+        success_threshold, partial_credit: how the beliefs count graded rewards, see
+            `SelectionLoop`; the policy's advantages are not touched.
         history_every: steps between two looks at the beliefs of the whole pool, and two writes of
             `groups.parquet`, `beliefs.parquet` and `samples.jsonl` into the first logger's folder;
             0 writes none.
@@ -79,16 +82,18 @@ class PromptSelectionCallback(Callback):
 
     def __init__(
         self,
-        success_threshold: float = 1.0,
+        success_threshold: Threshold = 1.0,
         history_every: int = 50,
         answers: bool = False,
         in_flight: Literal["again", "wait"] = "again",
+        partial_credit: bool = False,
         keep_samples: int = 4,
     ) -> None:
         super().__init__()
         if history_every < 0:
             raise ArgumentError(f"history_every: expected 0 or more, got {history_every}")
         self.success_threshold = success_threshold
+        self.partial_credit = partial_credit
         self.history_every, self.answers = history_every, answers
         self.keep_samples = keep_samples
         self.in_flight: Literal["again", "wait"] = in_flight
@@ -100,6 +105,12 @@ class PromptSelectionCallback(Callback):
         """Make the loop; see to it that a wrong checkpoint is refused before it is used."""
         if stage != "fit":
             return
+        if not isinstance(trainer, Trainer):
+            raise ArgumentError(
+                f"PromptSelectionCallback: expected the Trainer of {PACKAGE}, which was imported "
+                f"when lightning_integration was, got that of {type(trainer).__module__}; import "
+                "one of the two packages alone, and before lightning_integration"
+            )
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, PromptDataModule):
             raise ArgumentError(
@@ -111,6 +122,7 @@ class PromptSelectionCallback(Callback):
         loop = data.begin(
             rollouts=getattr(pl_module, "rollouts", None),
             success_threshold=self.success_threshold,
+            partial_credit=self.partial_credit,
             filter=chosen if isinstance(chosen, Filter) else None,
             ranks=ranks_of(trainer),
         )
@@ -138,13 +150,13 @@ class PromptSelectionCallback(Callback):
         batches, epochs = trainer.num_training_batches, trainer.max_epochs or -1
         if epochs > 0 and isinstance(batches, int):
             self._fitted.expect(epochs * batches * trainer.datamodule.prompts_per_step)
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsFile):
-                logger.start_training(resumed=self._fitted.step > 0)
         if self.history_every and trainer.loggers:
             folder = trainer.log_dir  # asked of all processes at once
             path = Path(folder or trainer.default_root_dir)
             self._fitted.record(path, self.history_every, answers=self.answers)
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.start_training(resumed=self._fitted.step > 0)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: PromptBatch, batch_idx: int
@@ -161,9 +173,11 @@ class PromptSelectionCallback(Callback):
         batch_idx: int,
     ) -> None:
         """Report, end the step and, if it is time, log it."""
-        loop = self._fitted
+        loop, batch = self._fitted, with_prompts(batch)
         if is_rehearsal(trainer):
-            report(outputs, batch, trainer.train_dataloader.loop)
+            loader = prompt_loader(trainer.train_dataloader)
+            assert loader is not None, "this batch came from it"
+            report(outputs, batch, loader.loop)
             return
         metrics = loop.end_step(lambda: report(outputs, batch, loop))
         seconds = perf_counter() - self._step_started + 1e-3 * metrics[Metric.SELECTION_MS.value]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.datamodule import PromptDataModule
 from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.trainer import PACKAGE, LightningModule, Trainer, loggers
+from lightning_integration.yaml_file import check_yaml
 
 cli = import_module(f"{PACKAGE}.cli")
 
@@ -115,6 +117,10 @@ def main(arguments: list[str] | None = None) -> int:
         if asked[:1] == ["sample"]:
             sample(asked[1:])
             return 0
+        for option, value in pairwise([*asked, ""]):
+            name, _, text = option.partition("=")
+            if name in ("--config", "-c"):
+                check_yaml(text or value)
         SelectionCLI(
             GRPOModule,
             PromptDataModule,

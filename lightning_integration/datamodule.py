@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from insight_ext import ArgumentError, PromptPool, SelectionLoop, Selector
+from insight_ext.beliefs.group import Threshold
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.filters import Filter
-from insight_ext.loop.in_flight import check_staleness
 from insight_ext.loop.loop import take_over
+from insight_ext.plugins import whole
 from insight_ext.selectors import given_selector
 from lightning_integration.loaders import PromptBatches, PromptLoader, check_epoch
 from lightning_integration.trainer import (
@@ -68,7 +70,7 @@ class PromptDataModule(LightningDataModule):
         check_epoch(len(self.pool), prompts_per_step, steps_per_epoch)
         if steps_per_epoch is None:
             steps_per_epoch = -(-len(self.pool) // prompts_per_step)
-        check_staleness(max_staleness)
+        max_staleness = whole("max_staleness", max_staleness, 0)
         self.selector = given_selector(selector, selector_options, self.pool, seed)
         self.prompts_per_step, self.steps_per_epoch = prompts_per_step, steps_per_epoch
         self.max_staleness = max_staleness
@@ -82,7 +84,8 @@ class PromptDataModule(LightningDataModule):
     def begin(
         self,
         rollouts: int | None = None,
-        success_threshold: float = 1.0,
+        success_threshold: Threshold = 1.0,
+        partial_credit: bool = False,
         filter: Filter | None = None,
         ranks: Ranks | None = None,
     ) -> SelectionLoop:
@@ -90,7 +93,7 @@ class PromptDataModule(LightningDataModule):
 
         Args:
             rollouts: K; None: the selector's, else 8.
-            success_threshold, filter, ranks: see `SelectionLoop`.
+            success_threshold, partial_credit, filter, ranks: see `SelectionLoop`.
 
         Raises:
             ArgumentError: other settings than the loop has, or a filter where results come late.
@@ -107,11 +110,13 @@ class PromptDataModule(LightningDataModule):
                 self.selector,
                 rollouts=rollouts,
                 success_threshold=success_threshold,
+                partial_credit=partial_credit,
                 filter=filter,
                 max_staleness=self.max_staleness,
             )
         take_over("loop", self.loop, "rollouts", rollouts)
         take_over("loop", self.loop, "success_threshold", success_threshold)
+        take_over("loop", self.loop, "partial_credit", partial_credit)
         self.loop.filter = filter
         self.loop.ranks = ranks or Ranks()
         return self.loop
@@ -146,10 +151,17 @@ class PromptDataModule(LightningDataModule):
         return ranks
 
     def transfer_batch_to_device(
-        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
-    ) -> dict[str, Any]:
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
         """Move `indices`; Lightning's own transfer refuses frozen objects such as `Prompt`."""
-        return {**batch, "indices": batch["indices"].to(device)}
+        if not isinstance(batch, Mapping):
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        if "indices" in batch and "prompts" in batch:
+            return {**batch, "indices": batch["indices"].to(device)}
+        return {  # of a dict of loaders
+            name: self.transfer_batch_to_device(part, device, dataloader_idx)
+            for name, part in batch.items()
+        }
 
 
 def _pool(pool: PromptPool | str | Path) -> PromptPool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, TypedDict
 
@@ -11,6 +11,9 @@ from torch import Tensor
 
 from insight_ext import ArgumentError, Prompt, PromptPool, SelectionLoop
 from insight_ext.distributed.ranks import Ranks
+from insight_ext.plugins import whole
+
+PARTS = {"indices", "groups", "prompts", "step"}
 
 
 class PromptBatch(TypedDict):
@@ -24,6 +27,33 @@ class PromptBatch(TypedDict):
     groups: Tensor
     prompts: list[Prompt]
     step: int
+
+
+def with_prompts(batch: Any) -> Any:
+    """The part with prompts of what a dict of loaders deals; it may lie as deep as it likes.
+
+    Example:
+        >>> batch = {"indices": [], "groups": [], "prompts": [], "step": 3}
+        >>> with_prompts({"supervised": [1.0], "chosen": batch})["step"]
+        3
+    """
+    return _first(batch, lambda part: isinstance(part, Mapping) and part.keys() >= PARTS) or batch
+
+
+def prompt_loader(loaders: Any) -> PromptLoader | None:
+    """The loader of prompts among a trainer's training loaders."""
+    found: PromptLoader | None = _first(loaders, lambda part: isinstance(part, PromptLoader))
+    return found
+
+
+def _first(parts: Any, fits: Callable[[Any], bool]) -> Any:
+    if fits(parts):
+        return parts
+    if isinstance(parts, Mapping):
+        parts = list(parts.values())
+    if not isinstance(parts, (list, tuple)):
+        return None
+    return next((found for part in parts if (found := _first(part, fits)) is not None), None)
 
 
 class PromptLoader:
@@ -88,13 +118,9 @@ class PromptLoader:
 
 def check_epoch(pool_size: int, prompts_per_step: int, steps: int | None) -> None:
     """ArgumentError unless an epoch has a step and a step a batch; None leaves the steps open."""
-    if not 1 <= prompts_per_step <= pool_size:
-        raise ArgumentError(
-            f"prompts_per_step: expected an integer in [1, {pool_size}], the size of the pool, "
-            f"got {prompts_per_step}"
-        )
-    if steps is not None and steps < 1:
-        raise ArgumentError(f"steps_per_epoch: expected at least 1, got {steps}")
+    whole("prompts_per_step", prompts_per_step, 1, pool_size)
+    if steps is not None:
+        whole("steps_per_epoch", steps, 1)
 
 
 class PromptBatches:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from insight_ext import InsightError
 from insight_ext.atomic_file import write_atomically
 from insight_ext.runs.layout import METRICS_FILE
 from lightning_integration.trainer import loggers, rank_zero_only
@@ -70,8 +71,16 @@ class MetricsFile(loggers.Logger):
     def _rows(self) -> list[dict[str, str]]:
         if not self.path.exists():
             return []
-        with self.path.open(newline="") as file:
-            return list(csv.DictReader(file))
+        text = self.path.read_text()
+        whole = text[: text.rfind("\n") + 1]  # a kill or a full disk may have cut off the last row
+        rows = list(csv.DictReader(whole.splitlines()))
+        for number, row in enumerate(rows, 2):
+            if not (row.get("step") or "").isdecimal() or None in row:
+                raise InsightError(
+                    f"{self.path}: expected a step in each row, got {row!r:.120} as row {number}; "
+                    "mend the file or move it away"
+                )
+        return rows
 
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
         def write(beside: Path) -> None:

@@ -140,7 +140,7 @@ def _step(loop: SelectionLoop, policy: Policy, target: int, sampling: torch.Gene
                 wanted = verdict.wanted
                 continue
             train = verdict.train
-        mixed = [i for i in train if groups[i].is_mixed(loop.success_threshold)]
+        mixed = [i for i in train if groups[i].is_mixed(loop.threshold)]
         if mixed:
             policy.learn(
                 [prompts[i] for i in mixed],

@@ -225,13 +225,19 @@ class BetaPosteriors(Stateful):
             self.prior = self.shared.sides()
             self._begin_unvisited()  # those that joined the pool among them
 
-    def counted(self, indices: Any, successes: Any, rollouts: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def counted(
+        self, indices: Any, successes: Any, rollouts: Any, *, parts: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """(prompts, successes, rollouts) as `observe` counts them: checked, each prompt once.
+
+        Args:
+            indices, successes, rollouts: see `observe`.
+            parts: whether successes may be fractions.
 
         Raises:
             ObservationError: see `observe`.
         """
-        columns = each_once(checked_results(len(self), indices, successes, rollouts))
+        columns = each_once(checked_results(len(self), indices, successes, rollouts, parts))
         first, second, third = (column.to(self.alpha.device) for column in columns)
         return first, second, third
 
@@ -255,8 +261,10 @@ class BetaPosteriors(Stateful):
                 )
 
 
-def checked_results(n: int, indices: Any, successes: Any, rollouts: Any) -> list[Tensor]:
-    """What `observe` is given, as three int64 tensors of shape (m,).
+def checked_results(
+    n: int, indices: Any, successes: Any, rollouts: Any, parts: bool = False
+) -> list[Tensor]:
+    """What `observe` is given, as three int64 tensors of shape (m,); fractions as float32.
 
     Raises:
         ObservationError: see `BetaPosteriors.observe`.
@@ -272,7 +280,9 @@ def checked_results(n: int, indices: Any, successes: Any, rollouts: Any) -> list
                 "no belief was changed"
             ) from error
         kind = column.dtype
-        if column.numel() and (kind.is_floating_point or kind.is_complex or kind == torch.bool):
+        if name == "successes" and parts and kind == torch.float32:
+            pass
+        elif column.numel() and (kind.is_floating_point or kind.is_complex or kind == torch.bool):
             raise ObservationError(f"{name}: expected integers, got {kind}")
         columns.append(column)
     shape = columns[0].shape
@@ -296,7 +306,7 @@ def checked_results(n: int, indices: Any, successes: Any, rollouts: Any) -> list
         else:
             continue
         raise ObservationError(f"{bad}[{i}]: expected {expected}, got {got}; no belief was changed")
-    return [column.to(torch.int64) for column in columns]
+    return [c if c.is_floating_point() and len(c) else c.to(torch.int64) for c in columns]
 
 
 def each_once(columns: list[Tensor]) -> list[Tensor]:

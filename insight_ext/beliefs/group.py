@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from insight_ext.errors import ObservationError
+from insight_ext.errors import ArgumentError, ObservationError
 
 # Rewards are sums of float32 numbers more often than not: .7 + .2 + .1 reaches 1.
 TOLERANCE = 1e-6
 NEVER_DEALT = -1
+
+Threshold = float | Literal["auto"]
+"""The smallest reward of a success; "auto": see `threshold_between`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Group:
         >>> group = Group(3, (1.0, 0.0, float("nan")))
         >>> group.scored, group.successes(1.0), group.is_mixed(1.0)
         ((1.0, 0.0), 1, True)
+        >>> Group(3, (1.0, 0.5, -1.0)).credit(1.0)
+        1.5
     """
 
     prompt: int
@@ -55,9 +60,45 @@ class Group:
         lowest = lowest_success(threshold)
         return sum(reward >= lowest for reward in self.rewards)
 
+    def credit(self, threshold: float) -> float:
+        """The answers' successes where a reward from 0 to the threshold is part of one."""
+        lowest = lowest_success(threshold)
+        return math.fsum(1.0 if r >= lowest else max(r, 0.0) / threshold for r in self.scored)
+
     def is_mixed(self, threshold: float) -> bool:
         """Whether some of the scored answers reach the threshold and some do not."""
         return 0 < self.successes(threshold) < len(self.scored)
+
+
+def threshold_between(low: float, high: float) -> float:
+    """The threshold "auto": the middle between the lowest and the highest reward seen so far.
+
+    It is 1 as long as all rewards are equal. Rewards of 0 and 1 give 0.5, those of -1 and 1 give 0.
+
+    Example:
+        >>> threshold_between(-1.0, 1.0), threshold_between(0.0, 0.0)
+        (0.0, 1.0)
+    """
+    return (low + high) / 2 if low < high else 1.0
+
+
+def check_threshold(threshold: Any) -> Threshold:
+    """The threshold as a plain value.
+
+    Raises:
+        ArgumentError: neither a finite number nor "auto".
+    """
+    if isinstance(threshold, str) and threshold == "auto":
+        return "auto"
+    try:
+        number = float(threshold)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ArgumentError(
+            f"success_threshold: expected a finite number or auto, got {threshold!r:.80}"
+        )
+    return number
 
 
 def lowest_success(threshold: float) -> float:
@@ -94,6 +135,8 @@ def as_rewards(where: str, rewards: Any) -> tuple[float, ...]:
     """
     values: Iterable[Any] = rewards.tolist() if hasattr(rewards, "tolist") else rewards
     try:
+        if isinstance(values, (str, bytes, Mapping)):
+            raise TypeError
         numbers = tuple(math.nan if value is None else float(value) for value in values)
     except (TypeError, ValueError, OverflowError) as error:
         raise ObservationError(

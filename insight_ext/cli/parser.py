@@ -172,7 +172,9 @@ def _log(command: argparse.ArgumentParser) -> None:
     command.add_argument("--pool", type=Path, help="the prompts: a file, a folder or a pattern")
     command.add_argument("--reward", help="column of the reward in a log of completions")
     command.add_argument(
-        "--success-threshold", type=float, default=1.0, help="smallest reward of a success (1.0)"
+        "--success-threshold",
+        default=1.0,
+        help="smallest reward of a success (1.0); auto: the middle of the log's rewards",
     )
 
 

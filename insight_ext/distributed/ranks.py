@@ -85,7 +85,9 @@ def digest(state: Any) -> str:
                 add(each)
         elif isinstance(part, Tensor):
             hashed.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            hashed.update(part.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+            hashed.update(
+                part.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+            )
         else:
             hashed.update(repr(part).encode())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import ClassVar
 
-from insight_ext.beliefs.group import Group
+from insight_ext.beliefs.group import Group, Threshold
 from insight_ext.errors import ArgumentError
 from insight_ext.filters.filter import Filter, RolledOut, Verdict
 from insight_ext.state import Names
@@ -49,7 +49,7 @@ class DynamicSampling(Filter):
 
     def __init__(
         self,
-        success_threshold: float | None = None,
+        success_threshold: Threshold | None = None,
         max_batches: int = 10,
         refill: int | None = None,
         oversample: float = 1.0,
@@ -72,9 +72,9 @@ class DynamicSampling(Filter):
 
     def keeps(self, group: Group) -> bool:
         """Whether a group is worth training on."""
-        if self.by_spread or self.success_threshold is None:
+        if self.by_spread or self.threshold_now is None:
             return group.has_spread
-        return group.is_mixed(self.success_threshold)
+        return group.is_mixed(self.threshold_now)
 
     def _wanted(self, missing: int, kept: int, rolled: RolledOut) -> int:
         first = self.first_batch(rolled.target)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from insight_ext.beliefs.group import Group
+from insight_ext.beliefs.group import Group, Threshold
 from insight_ext.errors import ArgumentError, ObservationError
 from insight_ext.state import Names, Stateful
 
@@ -73,7 +73,8 @@ class Filter(Stateful, ABC):
     goes into attributes that the class names as its state (see `Stateful`).
 
     Args:
-        success_threshold: the smallest reward of a success; None takes the loop's.
+        success_threshold: the smallest reward of a success; None takes the loop's, which may be
+            "auto".
         oversample: prompts in the first generation batch for each group that the step trains on,
             at least 1.
 
@@ -81,6 +82,7 @@ class Filter(Stateful, ABC):
         needs_uncertainty: which of them groups have to come with; None: neither.
         refills: whether the filter rolls out until it has as many groups as the step wants.
         screening: answers after which `passes` decides about a prompt; None: all at once.
+        found_threshold: where `success_threshold` is "auto", what the loop has found so far.
         steps, rollouts_spent: settled steps and all the rollouts they cost, since the beginning.
 
     Example:
@@ -102,8 +104,9 @@ class Filter(Stateful, ABC):
     needs_uncertainty: Literal["perplexity", "entropy"] | None = None
     refills: ClassVar[bool] = False
     screening: int | None = None
+    found_threshold: float | None = None
 
-    def __init__(self, success_threshold: float | None = None, oversample: float = 1.0) -> None:
+    def __init__(self, success_threshold: Threshold | None = None, oversample: float = 1.0) -> None:
         if not (math.isfinite(oversample) and oversample >= 1.0):
             raise ArgumentError(f"oversample: expected 1 or more, got {oversample}")
         self.success_threshold, self.oversample = success_threshold, oversample
@@ -212,18 +215,24 @@ class Filter(Stateful, ABC):
         trained on, rollouts."""
         return dict(self._metrics)
 
+    @property
+    def threshold_now(self) -> float | None:
+        """The smallest reward of a success at present; None where nobody has said it."""
+        asked = self.success_threshold
+        return self.found_threshold if asked == "auto" else asked
+
     def successes(self, group: Group) -> int:
         """How many answers of the group reach the threshold.
 
         Raises:
             ArgumentError: no threshold.
         """
-        if self.success_threshold is None:
+        if self.threshold_now is None:
             raise ArgumentError(
                 f"{type(self).__name__}: expected a success_threshold, got none; give it, or pass "
                 "the filter to a loop, which has one"
             )
-        return group.successes(self.success_threshold)
+        return group.successes(self.threshold_now)
 
     def pass_rate(self, group: Group) -> float:
         """The share of successes among the group's scored answers; NaN if there are none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from insight_ext.beliefs.group import Threshold
 from insight_ext.filters.filter import Filter, RolledOut, Verdict, check_share, varied_of_largest
 from insight_ext.state import Names
 
@@ -26,7 +27,7 @@ class Learnability(Filter):
     def __init__(
         self,
         keep: float = 0.5,
-        success_threshold: float | None = None,
+        success_threshold: Threshold | None = None,
         oversample: float = 1.0,
     ) -> None:
         super().__init__(success_threshold, oversample)

@@ -6,7 +6,7 @@ from math import isnan
 
 import torch
 
-from insight_ext.beliefs.group import Group
+from insight_ext.beliefs.group import Group, Threshold
 from insight_ext.errors import ArgumentError
 from insight_ext.filters.filter import RolledOut, Verdict
 from insight_ext.filters.speed import Speed
@@ -49,7 +49,7 @@ class PilotCommit(Speed):
         skip: float = 0.75,
         defer: float = 0.125,
         wait: int = 20,
-        success_threshold: float | None = None,
+        success_threshold: Threshold | None = None,
         max_batches: int = 10,
         refill: int | None = None,
         oversample: float = 1.0,

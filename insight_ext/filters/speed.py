@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from insight_ext.beliefs.group import Group
+from insight_ext.beliefs.group import Group, Threshold
 from insight_ext.errors import ArgumentError
 from insight_ext.filters.dynamic_sampling import DynamicSampling
 from insight_ext.state import Names
@@ -35,7 +35,7 @@ class Speed(DynamicSampling):
     def __init__(
         self,
         screening: int = 4,
-        success_threshold: float | None = None,
+        success_threshold: Threshold | None = None,
         max_batches: int = 10,
         refill: int | None = None,
         oversample: float = 1.0,

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from insight_ext.beliefs.group import Group
+from insight_ext.beliefs.group import Group, Threshold
 from insight_ext.errors import ArgumentError, ObservationError
 from insight_ext.filters.filter import Filter, RolledOut, Verdict, check_share, varied_of_largest
 from insight_ext.state import Names
@@ -39,7 +39,7 @@ class UncertaintyConsistency(Filter):
         keep: float = 0.3,
         gamma: float = 0.1,
         uncertainty: Literal["perplexity", "entropy"] = "perplexity",
-        success_threshold: float | None = None,
+        success_threshold: Threshold | None = None,
         oversample: float = 1.0,
     ) -> None:
         super().__init__(success_threshold, oversample)

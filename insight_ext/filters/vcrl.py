@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from insight_ext.beliefs.group import Group
+from insight_ext.beliefs.group import Group, Threshold
 from insight_ext.errors import ArgumentError
 from insight_ext.filters.filter import Filter, RolledOut, Verdict
 from insight_ext.state import Names
@@ -46,7 +46,7 @@ class VCRL(Filter):
         warmup: int = 20,
         momentum: float = 0.9,
         max_replays: int | None = 2,
-        success_threshold: float | None = None,
+        success_threshold: Threshold | None = None,
     ) -> None:
         super().__init__(success_threshold)
         for name, value in (("early", early), ("late", late), ("momentum", momentum)):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from insight_ext.atomic_file import write_atomically
 from insight_ext.errors import CheckpointError
 
-FORMAT = 6
+FORMAT = 7
 """Of `SelectionLoop.state_dict`: `Stateful`'s sections, and format, pool, told and digest."""
 NAMES = {"format", "pool", "parts"}
 
@@ -79,12 +79,48 @@ def read_selection(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
             "PromptSelectionCallback or SelectionLoop.save"
         )
     trainer, state = found[0]
-    if state["format"] != FORMAT:
+    if type(state["format"]) is not int or state["format"] != FORMAT:
         raise CheckpointError(
             f"{path}: the selection's state has format {state['format']}: expected {FORMAT}; read "
             "it with the version that wrote it"
         )
+    check_form(state, f"{path}: ")
     return trainer, state
+
+
+def check_form(state: Mapping[str, Any], where: str = "") -> None:
+    """See that a state of this format has its parts, and that its tensors are what they seem.
+
+    Args:
+        state: of a loop.
+        where: the message begins with this.
+
+    A file of a few bytes may hold a tensor of any size whose elements share one place.
+
+    Raises:
+        CheckpointError: it has not, or they are not.
+    """
+    pool = state.get("pool")
+    if not isinstance(pool, Mapping) or not isinstance(state.get("told"), Mapping):
+        raise CheckpointError(
+            f"{where}expected pool and told in the loop's state, found others; it is damaged"
+        )
+    waiting: list[Any] = [state]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += value.values()
+        elif isinstance(value, (list, tuple)):
+            waiting += value
+        elif isinstance(value, Tensor) and not (
+            value.layout == torch.strided
+            and value.device.type == "cpu"
+            and value.nbytes <= value.untyped_storage().nbytes()
+        ):
+            raise CheckpointError(
+                f"{where}expected tensors that are stored in full on the CPU, got one of shape "
+                f"{tuple(value.shape)} that is not; the file is damaged"
+            )
 
 
 def _loaded(path: str | Path) -> dict[str, Any]:
@@ -95,7 +131,7 @@ def _loaded(path: str | Path) -> dict[str, Any]:
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # at a damaged file torch's reader raises what it likes
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{path}: cannot read this checkpoint: {reason}") from error
     if not isinstance(content, dict):

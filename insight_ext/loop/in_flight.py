@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.beliefs.group import Group, as_rewards
-from insight_ext.errors import ArgumentError, ObservationError
+from insight_ext.errors import CheckpointError, ObservationError
 from insight_ext.state import Stateful
 
 ROUNDING = 1e-2
@@ -269,6 +269,19 @@ class InFlight(Stateful):
         for prompt, group, step, version, of in saved.tolist():
             self._put(Flight(group, prompt, step, version, None if of < 0 else of))
 
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """See `Stateful.check_state`."""
+        super().check_state(state)
+        for row in state["values"]["received"]:
+            numbers = isinstance(row, (list, tuple)) and [
+                type(each) in (int, float) for each in row
+            ]
+            if numbers != [True] * 5 or not (0 <= row[0] < 2**63 and 0 <= row[1] < 2**31):
+                raise CheckpointError(
+                    "in flight: expected rows of group, rollout, reward and uncertainties, got "
+                    f"{row!r:.80}; the checkpoint is damaged"
+                )
+
     @property
     def received(self) -> list[list[float]]:
         """What came back, a row each: group, number, reward; perplexity and entropy, or NaN."""
@@ -338,9 +351,3 @@ def _uncertainty(
             f"{rollouts} rollouts, got {numbers!r:.120}; nothing was taken in"
         )
     return numbers
-
-
-def check_staleness(max_staleness: int) -> None:
-    """ArgumentError unless it is a number of steps."""
-    if max_staleness < 0:
-        raise ArgumentError(f"max_staleness: expected 0 or more steps, got {max_staleness}")

@@ -13,16 +13,17 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from insight_ext.beliefs.group import Group, as_rewards
+from insight_ext.beliefs.group import Group, Threshold, as_rewards, check_threshold
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.data.prompt import Prompt
 from insight_ext.distributed.ranks import Ranks, digest
 from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
 from insight_ext.filters import Filter, given_filter
-from insight_ext.loop.checkpoint import FORMAT, read_file, write_file
-from insight_ext.loop.in_flight import GroupResult, InFlight, check_staleness
+from insight_ext.loop.checkpoint import FORMAT, check_form, read_file, write_file
+from insight_ext.loop.in_flight import GroupResult, InFlight
 from insight_ext.loop.metrics import Totals, group_metrics, occupancy, spread
+from insight_ext.plugins import plain, whole
 from insight_ext.runs.layout import Metric, Sample
 from insight_ext.runs.writer import RunWriter
 from insight_ext.selectors import (
@@ -32,7 +33,7 @@ from insight_ext.selectors import (
     Uniform,
     given_selector,
 )
-from insight_ext.state import Stateful, carried
+from insight_ext.state import Stateful, carried, equal
 
 BLIND = 2  # visits of a prompt below which its belief has told the strategy nothing
 
@@ -67,7 +68,11 @@ class SelectionLoop(Stateful):
             (`package.module:Class`), or a `Selector` for a pool of this size.
         rollouts: K, answers per prompt, at least 1.
         success_threshold: the smallest reward of a success. Graded rewards are made binary for the
-            beliefs by it.
+            beliefs by it. "auto" takes the middle between the lowest and the highest reward of the
+            run so far, and 1 as long as all are equal.
+        partial_credit: beliefs count a reward between 0 and the threshold, which has to be above 0,
+            as that part of a success. Only for strategies that rank by the beliefs alone;
+            the history and the shares of solved groups count whole successes as ever.
         selector_options: the strategy's settings, where `selector` is a name or a path.
         seed: of the strategy's draws, where `selector` is a name or a path.
         filter: chooses among finished groups those to train on: a name in
@@ -88,6 +93,7 @@ class SelectionLoop(Stateful):
     Attributes:
         step: number of the present step: steps ended so far.
         in_flight: the groups dealt and not yet taken in.
+        threshold: the smallest reward of a success at present.
         samples: the answers kept of the latest step that ended.
 
     Raises:
@@ -110,7 +116,7 @@ class SelectionLoop(Stateful):
     """
 
     what = "loop"
-    settings = ("rollouts", "success_threshold")
+    settings = ("rollouts", "success_threshold", "partial_credit")
     positions = ("_again",)
     values = ("step", "_occupancy")
     parts = ("selector", "filter", "_flights", "_totals")
@@ -121,7 +127,8 @@ class SelectionLoop(Stateful):
         selector: Selector | str = "insight",
         *,
         rollouts: int = 8,
-        success_threshold: float = 1.0,
+        success_threshold: Threshold = 1.0,
+        partial_credit: bool = False,
         selector_options: Mapping[str, Any] | None = None,
         seed: int = 0,
         filter: Filter | str | None = None,
@@ -133,26 +140,21 @@ class SelectionLoop(Stateful):
         answers: bool = False,
         ranks: Ranks | None = None,
     ) -> None:
-        for name, value, least in (
-            ("rollouts", rollouts, 1),
-            ("history_every", history_every, 1),
-            ("keep_samples", keep_samples, 0),
-        ):
-            if value < least:
-                raise ArgumentError(f"{name}: expected at least {least}, got {value}")
-        if not math.isfinite(success_threshold):
-            raise ArgumentError(
-                f"success_threshold: expected a finite number, got {success_threshold}"
-            )
-        check_staleness(max_staleness)
+        rollouts, seed = whole("rollouts", rollouts, 1), whole("seed", seed, 0, 2**64 - 1)
+        history_every = whole("history_every", history_every, 1)
+        keep_samples = whole("keep_samples", keep_samples, 0)
+        max_staleness = whole("max_staleness", max_staleness, 0)
+        success_threshold = check_threshold(success_threshold)
         self.pool = pool
         self.rollouts, self.success_threshold = rollouts, success_threshold
+        self.partial_credit = partial_credit
         self.selector = given_selector(selector, selector_options, pool, seed)
+        if partial_credit:
+            self._check_partial_credit()
+        self._totals = Totals(success_threshold)
         self.filter = given_filter(filter, filter_options)
-        self._made = {"selector": selector, "options": dict(selector_options or {})}
+        self._made = {"selector": selector, "options": plain(selector_options or {})}
         take_over("selector", self.selector, "rollouts", rollouts)
-        if self.filter is not None:
-            take_over("filter", self.filter, "success_threshold", success_threshold)
         self.max_staleness = max_staleness
         self.folder = None if folder is None else Path(folder)
         self.history_every, self.answers = history_every, answers
@@ -162,7 +164,6 @@ class SelectionLoop(Stateful):
         self.ranks = Ranks() if ranks is None else ranks
         self.step = 0
         self._flights = InFlight()
-        self._totals = Totals()
         self._occupancy: dict[str, float] = {}
         self._again = torch.empty(0, dtype=torch.int64)  # prompts to deal before all others
         self._reported: list[GroupResult] = []
@@ -171,6 +172,23 @@ class SelectionLoop(Stateful):
         self._writer: RunWriter | None = None
         self._unseen: int | None = None  # the latest step, while its beliefs are not recorded
         self._agreed = False
+
+    @property
+    def threshold(self) -> float:
+        """The smallest reward of a success at present."""
+        return self._totals.threshold
+
+    @property
+    def filter(self) -> Filter | None:
+        """What chooses among finished groups; it is given the loop's threshold."""
+        return self._filter
+
+    @filter.setter
+    def filter(self, chosen: Filter | None) -> None:
+        if chosen is not None:
+            take_over("filter", chosen, "success_threshold", self.success_threshold)
+            chosen.found_threshold = self.threshold
+        self._filter = chosen
 
     @property
     def in_flight(self) -> list[Dealt]:
@@ -197,11 +215,8 @@ class SelectionLoop(Stateful):
 
         Cost: that of the selector; a microsecond or two for each prompt on top.
         """
-        step = self.step if step is None else step
-        if not 1 <= k <= len(self.pool):
-            raise ArgumentError(f"k: expected an integer in [1, {len(self.pool)}], got {k}")
-        if step < self.step:
-            raise ArgumentError(f"step: expected {self.step} or a later one, got {step}")
+        step = whole("step", self.step if step is None else step, self.step)
+        k = whole("k", k, 1, len(self.pool))
         if not self._agreed:
             self.agree()
         start = perf_counter()
@@ -222,12 +237,7 @@ class SelectionLoop(Stateful):
         Raises:
             ArgumentError: a position outside the pool; nothing was dealt.
         """
-        chosen = [int(index) for index in indices]
-        for index in chosen:
-            if not 0 <= index < len(self.pool):
-                raise ArgumentError(
-                    f"indices: expected positions in a pool of {len(self.pool)}, got {index}"
-                )
+        chosen = [whole("indices", index, 0, len(self.pool) - 1) for index in indices]
         return self._put(chosen, self.step if step is None else step)
 
     def report(
@@ -273,11 +283,12 @@ class SelectionLoop(Stateful):
         Raises:
             ObservationError: a position outside the pool, no rewards, rewards as in `report`.
         """
-        if not 0 <= index < len(self.pool):
+        try:
+            index = whole("index", index, 0, len(self.pool) - 1)
+        except ArgumentError as error:
             raise ObservationError(
-                f"index: expected a position in a pool of {len(self.pool)}, got {index}; nothing "
-                "was taken in"
-            )
+                f"{error}: not a position in the pool; nothing was taken in"
+            ) from error
         where = f"prompt {self.pool[index].id!r}"
         numbers = as_rewards(where, rewards)
         if not numbers:
@@ -348,18 +359,19 @@ class SelectionLoop(Stateful):
         self.exchange(work)
         groups = self._flights.take(before=self.step - self.max_staleness + 1)
         scored = [group for group in groups if group.scored]
+        self.samples, self._answered = spread(self._answered, self.keep_samples), []
+        totals = self._totals.add(groups, self.samples)
         lost = self._totals.lose(self._predicted(self._flights.lost).tolist())
         start = perf_counter()
         predicted = self._observe(scored)
         observing = 1e3 * (perf_counter() - start)
-        self.samples, self._answered = spread(self._answered, self.keep_samples), []
         self._record(scored, predicted)
         metrics = {
-            **group_metrics(groups, self.success_threshold, predicted, self.step),
+            **group_metrics(groups, self.threshold, predicted, self.step, self.partial_credit),
             **self.selector.metrics(),
             Metric.SELECTION_MS.value: self._milliseconds,
             Metric.OBSERVATION_MS.value: observing,
-            **self._totals.add(groups, self.success_threshold),
+            **totals,
             Metric.VISITS.value: self._totals.groups / len(self.pool),
             **self._occupied(),
             **lost,
@@ -369,6 +381,7 @@ class SelectionLoop(Stateful):
         }
         self._milliseconds = 0.0
         self.step += 1
+        self.filter = self.filter  # hears of the threshold
         return metrics
 
     def flush(self) -> None:
@@ -377,9 +390,14 @@ class SelectionLoop(Stateful):
             self._writer.flush()
 
     def record(self, folder: str | Path, every: int = 50, *, answers: bool = False) -> None:
-        """Write the history there from now on, see `folder`, `history_every` and `answers`."""
+        """Write the history there from the present step on: `folder`, `history_every`, `answers`.
+
+        Raises:
+            ArgumentError: another loop writes this folder.
+        """
         self.close(finished=False)
         self.folder, self.history_every, self.answers = Path(folder), every, answers
+        self._open_folder()
 
     def close(self, *, finished: bool = True) -> None:
         """Write the rest of the history and leave the folder to others.
@@ -441,6 +459,7 @@ class SelectionLoop(Stateful):
             warnings.warn(f"the pool changed since the checkpoint: {change}", stacklevel=2)
         self._say_what_differs(state["told"])
         self._apply(fitting)
+        self.filter = self.filter
         self._agreed = False
         self.close(finished=False)
         if in_flight == "again":
@@ -486,6 +505,19 @@ class SelectionLoop(Stateful):
         self._agreed = True
 
     # How it works
+
+    def _check_partial_credit(self) -> None:
+        beliefs = getattr(self.selector, "posterior", None)
+        if not self.selector.takes_parts or (beliefs is not None and beliefs.is_empirical):
+            raise ArgumentError(
+                "partial_credit: expected a strategy that ranks by the beliefs alone, such as "
+                f"insight, without an empirical prior, got {type(self.selector).__name__}"
+            )
+        if self.success_threshold == "auto" or self.success_threshold <= 0:
+            raise ArgumentError(
+                "partial_credit: expected a success_threshold above 0, of which rewards are parts, "
+                f"got {self.success_threshold}"
+            )
 
     def _same(self, name: str, own: str) -> None:
         everyone = self.ranks.gathered(own)
@@ -574,37 +606,41 @@ class SelectionLoop(Stateful):
         predicted = self._predicted([group.prompt for group in groups])
         if not groups:
             return predicted
-        sums: dict[int, list[int]] = {}
+        counted = Group.credit if self.partial_credit else Group.successes
+        sums: dict[int, tuple[float, int]] = {}
         for group in groups:
-            sums_of = sums.setdefault(group.prompt, [0, 0])
-            sums_of[0] += group.successes(self.success_threshold)
-            sums_of[1] += len(group.scored)
-        successes, rollouts = torch.tensor(list(sums.values())).unbind(1)
-        self.selector.observe(torch.tensor(list(sums)), successes, rollouts, step=self.step)
+            successes, rollouts = sums.get(group.prompt, (0, 0))
+            successes += counted(group, self.threshold)
+            sums[group.prompt] = successes, rollouts + len(group.scored)
+        columns = (torch.tensor(each) for each in zip(*sums.values(), strict=True))
+        self.selector.observe(torch.tensor(list(sums)), *columns, step=self.step)
         return predicted
 
     def _record(self, groups: Sequence[Group], predicted: Tensor) -> None:
-        if self.folder is None or self.ranks.rank:
-            return
+        self._open_folder()
         if self._writer is None:
-            self._writer = RunWriter(self.folder, self.step, answers=self.answers)
+            return
         if groups:
             self._writer.add_groups(
                 self.step,
                 [self.pool[group.prompt].id for group in groups],
                 torch.tensor([group.prompt for group in groups]),
-                torch.tensor([group.successes(self.success_threshold) for group in groups]),
+                torch.tensor([group.successes(self.threshold) for group in groups]),
                 torch.tensor([len(group.scored) for group in groups]),
                 predicted,
             )
             if self.answers:
                 ids = [self.pool[group.prompt].id for group in groups]
-                self._writer.add_answers(self.step, ids, groups, self.success_threshold)
+                self._writer.add_answers(self.step, ids, groups, self.threshold)
         self._writer.add_samples(self.samples)
         self._unseen = self.step
         if self.step % self.history_every == 0:
             self._look(self.step)
             self._writer.flush()
+
+    def _open_folder(self) -> None:
+        if self._writer is None and self.folder is not None and not self.ranks.rank:
+            self._writer = RunWriter(self.folder, self.step, answers=self.answers)
 
     def _sample(self, result: GroupResult) -> Sample | None:
         """The first scored answer of a result, if its text is there and its prompt known."""
@@ -630,7 +666,7 @@ class SelectionLoop(Stateful):
 
     def _say_what_differs(self, told: Mapping[str, Any]) -> None:
         for name, value in self._told().items():
-            if told.get(name) != value:
+            if not equal(told.get(name), value):
                 warnings.warn(
                     f"{name}: {told.get(name)} in the checkpoint, {value} from here on",
                     stacklevel=3,
@@ -643,11 +679,12 @@ class SelectionLoop(Stateful):
                 "the checkpoint holds no beliefs: expected one written with a SelectionLoop; to "
                 "start from its weights alone, load them into the model and train without it"
             )
-        if state["format"] != FORMAT:
+        if type(state["format"]) is not int or state["format"] != FORMAT:
             raise CheckpointError(
                 f"the checkpoint's beliefs have format {state['format']}: expected {FORMAT}; "
                 "resume with the version that wrote it"
             )
+        check_form(state)
         found = digest({name: part for name, part in state.items() if name != "digest"})
         if found != state.get("digest"):
             raise CheckpointError(
@@ -655,7 +692,7 @@ class SelectionLoop(Stateful):
                 f"{state.get('digest')}, got {found}; take another checkpoint"
             )
         fitting, change = state, None
-        if state["pool"]["fingerprint"] != self.pool.fingerprint:
+        if state["pool"].get("fingerprint") != self.pool.fingerprint:
             change = PoolChange(state["pool"], self.pool)
             fitting = carried(state, super().state_dict(), change)
         super().check_state(fitting)

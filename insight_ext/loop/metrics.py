@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.beliefs.beta import BetaPosteriors
-from insight_ext.beliefs.group import Group
+from insight_ext.beliefs.group import Group, Threshold, threshold_between
 from insight_ext.runs.layout import Metric, Sample
 from insight_ext.state import Stateful
 
@@ -19,7 +19,11 @@ ENOUGH = 256
 
 
 def group_metrics(
-    groups: Sequence[Group], threshold: float, predicted: Tensor, step: int
+    groups: Sequence[Group],
+    threshold: float,
+    predicted: Tensor,
+    step: int,
+    partial_credit: bool = False,
 ) -> dict[str, float]:
     """What a step's groups look like; without a scored group there is nothing to say.
 
@@ -28,6 +32,7 @@ def group_metrics(
         threshold: smallest reward of a success.
         predicted: of each scored group the success rate that was expected before; NaN if none.
         step: that ends.
+        partial_credit: what was expected is the rate of `Group.credit`.
 
     Returns:
         Shares of groups in [0, 1], the mean reward, calibration, staleness. A group without reward
@@ -57,6 +62,8 @@ def group_metrics(
         Metric.STALENESS_MAX: float(max(staleness)),
     }
     if not predicted.isnan().any():
+        if partial_credit:
+            rates = [group.credit(threshold) / len(group.scored) for group in scored]
         observed = torch.tensor(rates)
         metrics[Metric.CALIBRATION] = float((predicted - observed).abs().mean())
         metrics[Metric.PREDICTED] = float(predicted.mean())
@@ -105,7 +112,11 @@ def occupancy(beliefs: BetaPosteriors, rollouts: int) -> dict[str, float]:
 
 
 class Totals(Stateful):
-    """Sums over the run, and a warning where its success threshold tells nothing apart."""
+    """Sums over the run, and a warning where its success threshold tells nothing apart.
+
+    Args:
+        success_threshold: as it was set.
+    """
 
     what = "totals"
     values = (
@@ -121,7 +132,8 @@ class Totals(Stateful):
         "warned",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, success_threshold: Threshold) -> None:
+        self.success_threshold = success_threshold
         self.rollouts = 0  # answers that came back,
         self.unscored = 0  # and those of them that could not be scored
         self.wasted = 0  # and those in groups without a gradient
@@ -132,8 +144,27 @@ class Totals(Stateful):
         self.low, self.high = math.inf, -math.inf  # of the rewards
         self.warned = False
 
-    def add(self, groups: Sequence[Group], threshold: float) -> dict[str, float]:
-        """Add a step's groups; returns what to log."""
+    @property
+    def threshold(self) -> float:
+        """The smallest reward of a success at present."""
+        if self.success_threshold == "auto":
+            return threshold_between(self.low, self.high)
+        return self.success_threshold
+
+    def add(self, groups: Sequence[Group], samples: Sequence[Sample] = ()) -> dict[str, float]:
+        """Add a step's groups.
+
+        Args:
+            groups: finished.
+            samples: of the step, the first of which is shown by the warning.
+
+        Returns:
+            What to log.
+        """
+        for group in groups:
+            if group.scored:
+                self.low = min(self.low, *group.scored)
+                self.high = max(self.high, *group.scored)
         for group in groups:
             scored = group.scored
             self.rollouts += len(group.rewards)
@@ -141,12 +172,11 @@ class Totals(Stateful):
             if scored:
                 self.groups += 1
                 self.wasted += 0 if group.has_spread else len(group.rewards)
-                self.mixed += group.is_mixed(threshold)
+                self.mixed += group.is_mixed(self.threshold)
                 self.spread += group.has_spread
-                self.low, self.high = min(self.low, *scored), max(self.high, *scored)
         if not self.warned and self.groups >= ENOUGH and not self.mixed:
             self.warned = True
-            self._warn(threshold)
+            self._warn(samples)
         return {
             Metric.ROLLOUTS.value: float(self.rollouts),
             Metric.UNSCORED.value: float(self.unscored),
@@ -161,18 +191,23 @@ class Totals(Stateful):
         names = (Metric.LOST_HARD, Metric.LOST_MIDDLE, Metric.LOST_EASY)
         return {name.value: float(n) for name, n in zip(names, self.lost, strict=True)}
 
-    def _warn(self, threshold: float) -> None:
+    def _warn(self, samples: Sequence[Sample]) -> None:
         seen = f"{self.groups} groups had rewards from {self.low:g} to {self.high:g}"
         if self.low == self.high:
             advice = (
                 "no answer differs from another: look at the reward function, the prompts and the "
                 "length limit"
             )
+            for one in samples[:1]:
+                advice += (
+                    f"; for prompt {one.id!r} the answer is {one.answer!r:.200}, and a completion "
+                    f"was {one.completion!r:.200}"
+                )
         elif self.spread:
-            middle = (self.low + self.high) / 2
             advice = (
-                f"success_threshold {threshold:g} tells no answers of a group apart, though the "
-                f"rewards of {self.spread} groups vary: set one between, such as {middle:g}"
+                f"success_threshold {self.threshold:g} tells no answers of a group apart, though "
+                f"the rewards of {self.spread} groups vary: set one between, such as "
+                f"{threshold_between(self.low, self.high):g}, or auto"
             )
         else:
             advice = "every prompt is either solved or hopeless: no group has a gradient"

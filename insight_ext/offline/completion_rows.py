@@ -15,16 +15,21 @@ Known are, beside anybody's rows of an id or a prompt and a reward:
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from insight_ext.beliefs.group import lowest_success
+from insight_ext.beliefs.group import (
+    Threshold,
+    lowest_success,
+    threshold_between,
+)
 from insight_ext.data import fields
 from insight_ext.data.prompt import conversation_text
 from insight_ext.data.table import DataFile, Table
@@ -80,11 +85,15 @@ class CompletionColumns:
     uncertainty: str | None = None
 
     @property
+    def of_reward(self) -> list[str]:
+        """Those that rewards are read from."""
+        return [self.reward, *(["filter"] if self.filter is not None else [])]
+
+    @property
     def needed(self) -> list[str]:
         """Those that are read."""
-        names = [self.reward, self.id, self.prompt, self.step, self.completion]
-        names += ["filter" if self.filter is not None else None, self.uncertainty]
-        return [name for name in names if name is not None]
+        names = (self.id, self.prompt, self.step, self.completion, self.uncertainty)
+        return [*self.of_reward, *(name for name in names if name is not None)]
 
 
 def has_completions(file: DataFile, reward: str | None) -> bool:
@@ -99,7 +108,7 @@ def read_completions(
     files: Sequence[DataFile],
     prompts: PromptIds,
     reward: str | None = None,
-    success_threshold: float = 1.0,
+    success_threshold: Threshold = 1.0,
     uncertainties: Sequence[str] = (),
 ) -> Columns:
     """Count completions into one visit per prompt and step: prompt, step, successes, rollouts.
@@ -115,7 +124,8 @@ def read_completions(
         prompts: gives positions to prompts.
         reward: the column of the reward; None: see `insight_ext.data.fields.REWARD`, or the only
             column of numbers. Of lm-eval's several filters one is named as `exact_match,strict`.
-        success_threshold: the smallest reward of a success.
+        success_threshold: the smallest reward of a success; "auto": the middle between the lowest
+            and the highest reward of the log, 1 where they are equal.
         uncertainties: columns of which the first that a file has is the completion's uncertainty.
 
     Returns:
@@ -129,8 +139,18 @@ def read_completions(
             in the pool (file and row named).
 
     Warns:
-        UserWarning: every group has one rollout although texts repeat.
+        UserWarning: every group has one rollout although texts repeat; the threshold tells no
+            rewards apart, though they vary.
     """
+    seen = RewardRange()
+    threshold = success_threshold
+    if threshold == "auto":
+        for file in files:
+            columns = completion_columns(file, prompts, reward)
+            for table in file.tables(columns.of_reward):
+                seen.see(_rewards(table, columns).values)
+        threshold = threshold_between(seen.low, seen.high)
+    lowest = lowest_success(threshold)
     visits: list[Columns] = []
     generations = Generations()
     one_each = OneEach()
@@ -142,19 +162,22 @@ def read_completions(
             columns = replace(columns, uncertainty=uncertainty_column(file, uncertainties))
         parts: list[Columns] = []
         for table in file.tables(columns.needed):
-            names, rows = _names(table, columns)
+            names, name_of_row = _names(table, columns)
             of = prompts.of_texts if columns.id is None else prompts.of_ids
-            prompt = of(table, names, rows)
+            prompt = of(table, names, name_of_row)
             step = np.zeros(len(table), dtype=np.int64)
             if columns.step is not None:
                 step = whole_numbers(table, columns.step)
-            parts.append(_counted(table, columns, step, prompt, lowest_success(success_threshold)))
+            rewards = _rewards(table, columns)
+            seen.see(rewards.values)
+            parts.append(_counted(table, columns, step, prompt, rewards, lowest))
             generations.see(table, columns, step, prompt)
             one_each.see(table, columns, names)
         again = generations.logged_before()
         visits += [{k: v[~np.isin(part["step"], again)] for k, v in part.items()} for part in parts]
     merged = _joined(visits) if uncertainties else _merged(visits)
     one_each.warn(merged)
+    seen.warn(merged, threshold)
     return merged
 
 
@@ -257,19 +280,37 @@ def _texts(table: Table, column: str) -> tuple[pa.Array, NDArray[np.int32]]:
     return distinct(text_column(table, column, text))
 
 
+class Rewards(NamedTuple):
+    """The rewards of a table: those that count, the row of each; which of all, and their rows."""
+
+    values: NDArray[np.float64]
+    rows: Integers
+    counts: NDArray[np.bool_]
+    of: Integers
+
+
+def _rewards(table: Table, columns: CompletionColumns) -> Rewards:
+    rows, rewards = number_lists(table, columns.reward)
+    counts = ~np.isnan(rewards)
+    if columns.filter is not None:
+        counts &= np.array([name == columns.filter for name in table.values("filter")])[rows]
+    return Rewards(rewards[counts], rows[counts], counts, rows)
+
+
 def _counted(
-    table: Table, columns: CompletionColumns, step: Integers, prompt: Integers, lowest: float
+    table: Table,
+    columns: CompletionColumns,
+    step: Integers,
+    prompt: Integers,
+    rewards: Rewards,
+    lowest: float,
 ) -> Columns:
     """The groups of a table's completions, by step and prompt, in the order of the table.
 
     Where their uncertainty is asked for, each of them is a row of its own.
     """
-    rows, rewards = number_lists(table, columns.reward)
-    counts = ~np.isnan(rewards)
-    if columns.filter is not None:
-        counts &= np.array([name == columns.filter for name in table.values("filter")])[rows]
-    rows, of = rows[counts], rows
-    right = (rewards[counts] >= lowest).astype(np.int64)
+    values_of_rewards, rows, counts, of = rewards
+    right = (values_of_rewards >= lowest).astype(np.int64)
     if columns.uncertainty is None:
         return _summed(step[rows], prompt[rows], right, np.ones_like(right))
     among, values = number_lists(table, columns.uncertainty)
@@ -380,4 +421,29 @@ class OneEach:
                 f"{len(self._texts)} different prompts: {self._column} seems to count rows; leave "
                 "the column out, so that prompts are known by their texts, or log ids of prompts",
                 stacklevel=5,
+            )
+
+
+class RewardRange:
+    """The lowest and the highest reward of a log."""
+
+    def __init__(self) -> None:
+        self.low, self.high = math.inf, -math.inf
+
+    def see(self, rewards: NDArray[np.float64]) -> None:
+        """Take in a table's rewards."""
+        if len(rewards):
+            self.low = min(self.low, float(rewards.min()))
+            self.high = max(self.high, float(rewards.max()))
+
+    def warn(self, visits: Columns, threshold: float) -> None:
+        """Warn where the threshold lies outside."""
+        right, answers = int(visits["successes"].sum()), int(visits["rollouts"].sum())
+        if self.low < self.high and right in (0, answers):
+            warnings.warn(
+                f"{answers} answers had rewards from {self.low:g} to {self.high:g}, and "
+                f"success_threshold {threshold:g} counts {'all' if right else 'none'} of them as "
+                f"right: set one between, such as {threshold_between(self.low, self.high):g}, or "
+                "auto",
+                stacklevel=4,
             )

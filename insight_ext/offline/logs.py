@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insight_ext.beliefs.group import Threshold, check_threshold
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError, ObservationError
 from insight_ext.plugins import need
@@ -87,7 +88,7 @@ def read_log(
     *,
     pool: PromptPool | None = None,
     reward: str | None = None,
-    success_threshold: float = 1.0,
+    success_threshold: Threshold = 1.0,
 ) -> GroupLog:
     """Read a log with a row for each group, or one with a row for each completion.
 
@@ -102,7 +103,7 @@ def read_log(
             of this project.
         pool: the prompts that the log is about; ids, or else texts, then have to be among them.
         reward, success_threshold: of completion logs: the column of the reward, and the smallest
-            reward of a success.
+            reward of a success, see `read_completions`.
 
     Returns:
         The visits, ordered by step (by epoch without steps), rows of one step as in the file.
@@ -136,7 +137,7 @@ def read_answers(
     *,
     pool: PromptPool | None = None,
     reward: str | None = None,
-    success_threshold: float = 1.0,
+    success_threshold: Threshold = 1.0,
     uncertainty: str | None = None,
 ) -> GroupLog:
     """Read a log with a row for each answer and its uncertainty.
@@ -181,7 +182,7 @@ def _read(
     pool: PromptPool | None,
     of_run: str,
     reward: str | None,
-    success_threshold: float,
+    success_threshold: Threshold,
     uncertainties: Sequence[str],
 ) -> GroupLog:
     need("reading logs", "pyarrow")
@@ -191,6 +192,7 @@ def _read(
     from insight_ext.offline.group_rows import read_groups
     from insight_ext.offline.prompt_ids import PromptIds
 
+    success_threshold = check_threshold(success_threshold)
     paths = _log_of(Path(path), of_run) if isinstance(path, str | Path) else path
     files = [file for file in open_data(paths, LOG) if file.names]
     prompts = PromptIds(pool)

@@ -265,6 +265,22 @@ class Gps(Predictor):
     def check_state(self, state: Mapping[str, Any]) -> None:
         """See `Stateful.check_state`; a model of another size does not fit either."""
         super().check_state(state)
+        saved = state["values"]
         shapes = {name: value.shape for name, value in self.weights.items()}
-        if {name: value.shape for name, value in state["values"]["weights"].items()} != shapes:
+        if {
+            name: getattr(value, "shape", None) for name, value in saved["weights"].items()
+        } != shapes:
             raise CheckpointError("gps: the checkpoint's model has other widths than this one")
+        for at, own in enumerate(self.model.parameters()):
+            moments = saved["moments"].get(at) if saved["moments"] else None
+            step = {"step": torch.Size()}
+            shapes = step | dict.fromkeys(("exp_avg", "exp_avg_sq"), own.shape)
+            found = isinstance(moments, Mapping) and {
+                name: isinstance(value, Tensor) and value.dtype == own.dtype and value.shape
+                for name, value in moments.items()
+            }
+            if saved["moments"] and found != shapes:
+                raise CheckpointError(
+                    f"gps: expected the optimiser's moments of parameter {at}, {tuple(own.shape)}, "
+                    f"got {moments!r:.80}; the checkpoint is damaged"
+                )

@@ -141,7 +141,7 @@ class RunWriter:
     def __init__(self, folder: str | Path, step: int = 0, *, answers: bool = False) -> None:
         need("folder", "pyarrow")
         folder = Path(folder)
-        self._lock = _locked(folder)
+        self._lock = lock_folder(folder)
         self._groups = PartFiles(folder / GROUPS_FILE, groups_schema())
         self._beliefs = PartFiles(folder / BELIEFS_FILE, beliefs_schema())
         self._answers = PartFiles(folder / ANSWERS_FILE, answers_schema())
@@ -220,8 +220,8 @@ class RunWriter:
         self._lock.close()
 
 
-def _locked(folder: Path) -> IO[str]:
-    """The folder's lock file, held by this process until it is closed.
+def lock_folder(folder: Path) -> IO[str]:
+    """The folder's lock file, held by this process until it is closed or the process ends.
 
     Raises:
         ArgumentError: somebody else holds it.

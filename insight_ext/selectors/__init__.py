@@ -7,7 +7,7 @@ from typing import Any
 
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError
-from insight_ext.plugins import find, make
+from insight_ext.plugins import find, make, plain
 from insight_ext.selectors.adarft import AdaRft
 from insight_ext.selectors.base import BeliefSelector, Selector
 from insight_ext.selectors.bots import Bots
@@ -112,7 +112,7 @@ def make_selector(
         'InSight'
     """
     check_selector(name, options)
-    options = worked_out(name, options, pool)
+    options = worked_out(name, plain(options), pool)
     selector: Selector = make(
         "selector", SELECTORS, Selector, name, pool_size, seed=seed, **options
     )

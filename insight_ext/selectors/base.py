@@ -11,6 +11,7 @@ from torch import Tensor
 
 from insight_ext.beliefs.beta import BetaPosteriors, Prior
 from insight_ext.errors import ArgumentError
+from insight_ext.plugins import whole
 from insight_ext.selectors.quota import Quota
 from insight_ext.state import Names, Stateful
 
@@ -116,6 +117,7 @@ class Selector(Stateful, ABC):
 
     Attributes:
         rollouts: K, answers per prompt, where the strategy depends on it; None takes the loop's.
+        takes_parts: whether `observe` may be given float32 successes, parts of answers among them.
 
     Example:
         >>> class MostFailures(Selector):
@@ -138,13 +140,11 @@ class Selector(Stateful, ABC):
     what = "selector"
     settings: Names = ("seed",)
     rollouts: int | None = None
+    takes_parts: bool = False
 
     def __init__(self, pool_size: int, *, seed: int = 0) -> None:
-        if pool_size < 1:
-            raise ArgumentError(f"pool_size: expected at least one prompt, got {pool_size}")
-        if seed < 0:
-            raise ArgumentError(f"seed: expected a non-negative integer, got {seed}")
-        self.pool_size, self.seed = pool_size, seed
+        self.pool_size = whole("pool_size", pool_size, 1)
+        self.seed = whole("seed", seed, 0, 2**64 - 1)
 
     @abstractmethod
     def select(self, k: int, *, step: int, exclude: Tensor) -> Tensor:
@@ -304,7 +304,9 @@ class BeliefSelector(Selector):
             step: see `Selector.observe`. The results count from the next step on.
         """
         # From here on nothing can fail: these are distinct prompts, on the beliefs' device.
-        visited, wins, tries = self.posterior.counted(indices, successes, rollouts)
+        visited, wins, tries = self.posterior.counted(
+            indices, successes, rollouts, parts=self.takes_parts
+        )
         self.posterior.step = step + 1
         if len(visited):
             self._learn(visited, wins, tries)

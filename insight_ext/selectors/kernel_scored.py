@@ -28,6 +28,7 @@ class KernelScoredSelector(RankedSelector):
         pool_size, seed, candidate_ratio, common: see `RankedSelector`.
     """
 
+    takes_parts = True
     _index: PoolIndex | None = None
     _indexed: Score | None = None
 

@@ -27,6 +27,7 @@ class Uniform(BeliefSelector):
         [0, 1, 2, 3]
     """
 
+    takes_parts = True
     positions = ("_queue",)
 
     def __init__(self, pool_size: int, *, seed: int = 0, **common: Any) -> None:

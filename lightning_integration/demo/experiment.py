@@ -10,13 +10,16 @@ What is finished is not done again: the same command goes on where the last one 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from textwrap import wrap
@@ -30,12 +33,18 @@ from insight_ext.report import summary_rows, write_report
 from insight_ext.report.summary import SummaryRow
 from insight_ext.runs.layout import METRICS_FILE
 from insight_ext.runs.reader import MetricsReader
+from insight_ext.runs.writer import lock_folder
 from insight_ext.selectors import check_selector
 from insight_ext.simulate import trainable_arms
 from lightning_integration.demo.tasks import make_pools
 from lightning_integration.demo.warm_start import WarmStart, model_folder
+from lightning_integration.yaml_file import check_yaml
 
 WIDTH = 80
+PATIENCE = 20.0  # seconds for a run to end by itself
+PR_SET_PDEATHSIG = 1  # of Linux
+# Signals that ask for an end. Python swallows what is raised just after a fork, so they are kept.
+HEARD: list[int] = []
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -116,6 +125,7 @@ def read_settings(path: Path) -> Settings:
     Raises:
         ArgumentError: no such file, not YAML, not the keys of `Settings`, or not a value of one.
     """
+    check_yaml(path)
     try:
         values = yaml.safe_load(path.read_text())
         return Settings(**values | {"warm_start": WarmStart(**values["warm_start"])})
@@ -133,11 +143,17 @@ def run(settings: Settings, folder: Path, models: Path, workers: int) -> Path:
         workers: runs at once, at least 1.
 
     Raises:
-        ArgumentError: no worker, or the folder holds an experiment with other settings.
+        ArgumentError: no worker, or the folder holds an experiment with other settings, or one
+            that another process runs.
         InsightError: a run failed (its log named).
     """
     if workers < 1:
         raise ArgumentError(f"workers: expected at least 1, got {workers}")
+    with lock_folder(folder):
+        return _run_all(settings, folder, models, workers)
+
+
+def _run_all(settings: Settings, folder: Path, models: Path, workers: int) -> Path:
     _claim(folder, settings)
     jobs = [
         *(_warm_start(settings, folder, seed, models) for seed in settings.seeds),
@@ -219,6 +235,8 @@ def _do(jobs: list[Job], workers: int, on_steps: Callable[[int, str], None]) -> 
     running: list[tuple[Job, subprocess.Popen[bytes]]] = []
     try:
         while waiting or running:
+            if HEARD:
+                raise KeyboardInterrupt
             for job in [job for job in waiting if job.needs is None or job.needs.exists()]:
                 if len(running) < workers:
                     waiting.remove(job)
@@ -244,15 +262,36 @@ def _do(jobs: list[Job], workers: int, on_steps: Callable[[int, str], None]) -> 
     finally:
         for _, process in running:
             process.terminate()
-            process.wait()
+        for _, process in running:
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _start(job: Job) -> subprocess.Popen[bytes]:
     job.folder.mkdir(parents=True, exist_ok=True)
     with (job.folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
-            job.command, stdout=log, stderr=log, env={**os.environ, **ONE_THREAD}
+            job.command,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **ONE_THREAD},
+            preexec_fn=partial(_end_with, os.getpid()) if sys.platform == "linux" else None,
         )
+
+
+def _end_with(parent: int) -> None:
+    """In a new process: have Linux end it when its parent ends, however that ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it has ended already
+        os._exit(1)
+
+
+def _stop(number: int, frame: Any) -> None:
+    HEARD.append(number)
+    raise KeyboardInterrupt
 
 
 def _done(job: Job) -> int:
@@ -292,6 +331,8 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     folder = asked.folder or Path("runs") / asked.config.stem
     started = time.monotonic()
+    HEARD.clear()
+    before = {each: signal.signal(each, _stop) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         settings = read_settings(asked.config)
         if asked.strategies:
@@ -306,7 +347,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         kept = f"what is finished and the last checkpoints are kept in {folder}"
         print(f"\nexperiment: stopped; {kept}; the same command goes on", file=sys.stderr)
-        return 130
+        return 128 + HEARD[-1]
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
     print(summary(summary_rows(folder)))
     print(f"\n{(time.monotonic() - started) / 60:.1f} minutes. Report: {report}")
     return 0

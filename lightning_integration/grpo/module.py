@@ -19,7 +19,7 @@ from torch.nn import Parameter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from insight_ext import ArgumentError, Prompt, SelectionLoop
-from insight_ext.beliefs.group import is_success
+from insight_ext.beliefs.group import Threshold, check_threshold, is_success
 from insight_ext.filters import Filter, given_filter
 from insight_ext.runs.layout import Metric, logged
 from lightning_integration.demo.model import load_model
@@ -37,13 +37,15 @@ from lightning_integration.grpo.loss import (
     group_advantages,
     kl_to_reference,
 )
-from lightning_integration.grpo.rewards import Reward, make_reward, score_completions
-from lightning_integration.loaders import PromptBatch, PromptLoader
+from lightning_integration.grpo.rewards import FailureLimit, Reward, make_reward, score_completions
+from lightning_integration.loaders import PromptBatch, prompt_loader
 from lightning_integration.rollouts import (
+    Asked,
     RolloutEngine,
     Rollouts,
     Sampling,
     VLLMServer,
+    check_rollouts,
     make_engine,
 )
 from lightning_integration.trainer import (
@@ -88,7 +90,8 @@ class GRPOModule(LightningModule):
         standardize: divide advantages by the group's standard deviation.
         kl_coefficient: weight of the KL divergence to the initial policy; 0 keeps no copy of it.
         gradient_clip: largest gradient norm, more than 0; `.inf` (in YAML) for any.
-        success_threshold: smallest reward that counts as solved in validation.
+        success_threshold: smallest reward that counts as solved in validation; "auto" takes that
+            of the training so far.
         validation_temperature: 0 is greedy.
         seed: of the rollouts; that of step i depends on seed and i alone, so that a resumed run
             draws what the uninterrupted one would have.
@@ -96,7 +99,8 @@ class GRPOModule(LightningModule):
             `insight_ext.filters.FILTERS`, a `Filter`, or None for all of them. The callback keeps
             its state in checkpoints. A step whose groups are all filtered out has gradient zero.
         filter_options: the filter's settings, where `filter` is a name.
-        reward_workers, reward_seconds, max_failed: see `rewards.score_completions`.
+        reward_workers, reward_seconds: see `rewards.score_completions`.
+        max_failed: share of the latest 1,000 completions on which the reward may fail.
 
     Logs `loss`, `gradient_norm`, `clip_fraction`, `completion_length`, `frac_truncated`, and in
     validation `val_accuracy` over all held-out prompts and `val_accuracy/KIND` by `meta["kind"]`.
@@ -137,7 +141,7 @@ class GRPOModule(LightningModule):
         standardize: bool = True,
         kl_coefficient: float = 0.0,
         gradient_clip: float = 1.0,
-        success_threshold: float = 1.0,
+        success_threshold: Threshold = 1.0,
         validation_temperature: float = 0.0,
         seed: int = 0,
         filter: Filter | str | None = None,
@@ -194,7 +198,7 @@ class GRPOModule(LightningModule):
         self._files: dict[str, Tensor] = {}
         self.reward = make_reward(reward) if isinstance(reward, str) else reward
         self.reward_workers, self.reward_seconds = reward_workers, reward_seconds
-        self.max_failed = max_failed
+        self.failure_limit = FailureLimit(max_failed)
         self.rollouts = rollouts
         self.max_new_tokens = max_new_tokens
         self.temperature = temperature
@@ -209,7 +213,7 @@ class GRPOModule(LightningModule):
         self.standardize = standardize
         self.kl_coefficient = kl_coefficient
         self.gradient_clip = gradient_clip
-        self.success_threshold = success_threshold
+        self.success_threshold = check_threshold(success_threshold)
         self.validation_temperature = validation_temperature
         self.seed = seed
         self.filter = given_filter(filter, filter_options)
@@ -279,11 +283,11 @@ class GRPOModule(LightningModule):
             metrics = length_metrics([rollouts])
             outputs["perplexity"], outputs["entropy"] = uncertainties(rollouts, rewards)
         else:
-            loader = self.trainer.train_dataloader
-            if not isinstance(loader, PromptLoader):
+            loader = prompt_loader(self.trainer.train_dataloader)
+            if loader is None:
                 raise ArgumentError(
                     "filter: expected the trainer's data loader to be PromptDataModule's own, "
-                    f"which deals further prompts, got a {type(loader).__name__}; train without a "
+                    "which deals further prompts, found none; train without a "
                     "filter, or with datamodule=PromptDataModule(...)"
                 )
             # A rehearsal must leave nothing behind, in the filter neither.
@@ -323,7 +327,10 @@ class GRPOModule(LightningModule):
         """n completions of each prompt, by the present weights."""
         if not self._synced:
             self._sync()
-        return self.engine.generate([prompt.prompt for prompt in prompts], n, sampling)
+        rollouts = self.engine.generate([p.messages or p.prompt for p in prompts], n, sampling)
+        most, vocabulary = sampling.max_new_tokens, self.model.get_input_embeddings().num_embeddings
+        asked = Asked(type(self.engine).__name__, len(prompts), n, most, vocabulary)
+        return check_rollouts(rollouts, asked)
 
     @torch.no_grad()
     def _recomputed(self, rollouts: Rollouts) -> tuple[Rollouts, dict[str, Tensor]]:
@@ -431,9 +438,25 @@ class GRPOModule(LightningModule):
             completions,
             workers=self.reward_workers,
             seconds=self.reward_seconds,
-            max_failed=self.max_failed,
+            limit=self.failure_limit,
         )
         return [math.nan if reward is None else reward for reward in rewards]
+
+    @property
+    def _loop(self) -> SelectionLoop | None:
+        """That of the data module, where this trains with one."""
+        return getattr(getattr(self.trainer, "datamodule", None), "loop", None)
+
+    @property
+    def _threshold(self) -> float:
+        if self.success_threshold != "auto":
+            return self.success_threshold
+        if self._loop is None:
+            raise ArgumentError(
+                "success_threshold: expected a number where nothing is trained, got auto, which "
+                "follows from the rewards in training"
+            )
+        return self._loop.threshold
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """One completion of each held-out prompt."""
@@ -443,7 +466,7 @@ class GRPOModule(LightningModule):
         prompts = batch["prompts"]
         texts = self._generate(prompts, 1, sampling).texts
         for prompt, worth in zip(prompts, self._worth(prompts, texts), strict=True):
-            solved = is_success(worth, self.success_threshold)
+            solved = is_success(worth, self._threshold)
             self._solved[str(prompt.meta.get("kind", ""))].append(solved)
 
     def on_validation_epoch_end(self) -> None:

@@ -7,6 +7,7 @@ import math
 import signal
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
@@ -101,7 +102,7 @@ class ReasoningGym(ScorerReward):
 
 
 class MathVerify(ScorerReward):
-    r"""1 if math-verify finds the completion's final answer equal to the answer, else 0.
+    r"""1 if math-verify finds the completion's final answer equal to one of the answers, else 0.
 
     Example:
         >>> math_verify(Prompt("a", "1/2 + 1/4 = ?", "3/4"), r"It is $\frac{6}{8}$.")
@@ -114,17 +115,17 @@ class MathVerify(ScorerReward):
     extra = "lightning"
 
     def _request(self, prompt: Prompt, completion: str) -> Sequence[Any]:
-        return prompt.answer, completion
+        return prompt.answers, completion
 
 
 def exact_match(prompt: Prompt, completion: str) -> float:
-    """1 if the completion is the answer, white space at both ends aside, else 0.
+    """1 if the completion is one of the answers, white space at both ends aside, else 0.
 
     Example:
         >>> exact_match(Prompt("a", "1+1=", "2"), " 2")
         1.0
     """
-    return float(completion.strip() == prompt.answer.strip())
+    return float(completion.strip() in map(str.strip, prompt.answers))
 
 
 # The scorer of an answer in a task's notation takes less than starting a second process.
@@ -162,6 +163,33 @@ def make_reward(name: str) -> Reward:
     return REWARDS[name]
 
 
+class FailureLimit:
+    """How often a reward may fail before the run ends: on a share of the latest 1,000 completions.
+
+    So a prompt on which it always fails does not end the run, nor the one that resumes with it.
+
+    Args:
+        share: in [0, 1]; 0 allows no failure at all.
+
+    Raises:
+        ArgumentError: another share.
+    """
+
+    LATEST = 1000
+
+    def __init__(self, share: float) -> None:
+        if not 0 <= share <= 1:
+            raise ArgumentError(f"max_failed: expected a share in [0, 1], got {share}")
+        self.share = share
+        self.allowed = max(1, int(share * self.LATEST)) if share else 0
+        self._latest: deque[bool] = deque(maxlen=self.LATEST)
+
+    def add(self, failed: bool) -> int:
+        """Count a completion; returns on how many of the latest the reward failed."""
+        self._latest.append(failed)
+        return sum(self._latest) if failed else 0
+
+
 def score_completions(
     reward: Reward,
     prompts: Sequence[Prompt],
@@ -170,7 +198,7 @@ def score_completions(
     workers: int = 1,
     seconds: float = 60.0,
     step_seconds: float = 600.0,
-    max_failed: float = 0.1,
+    limit: FailureLimit | None = None,
 ) -> list[float | None]:
     """The rewards of a step's completions; None for each that could not be scored.
 
@@ -188,16 +216,16 @@ def score_completions(
         seconds: longest time for one completion. A reward in a thread cannot be interrupted: its
             answer is not waited for.
         step_seconds: longest time for all of them.
-        max_failed: share of the completions on which the reward may fail, in [0, 1]; one failure
-            is allowed wherever it is above 0.
+        limit: how often the reward may fail, counted over all calls with the same limit; a share
+            of 0.1 if None.
 
     Returns:
         G numbers or None.
 
     Raises:
         ArgumentError: an argument outside its domain.
-        ObservationError: more failures than allowed, as soon as that is certain; not one number
-            for each completion from `score_batch`.
+        ObservationError: more failures than allowed; not one number for each completion from
+            `score_batch`.
         InsightError: what the reward raises of this kind, at once: a setting is wrong.
 
     Determinism: that of the reward, as long as no limit of time is met.
@@ -218,32 +246,31 @@ def score_completions(
     for name, value in (("seconds", seconds), ("step_seconds", step_seconds)):
         if not value > 0:
             raise ArgumentError(f"{name}: expected more than 0, got {value}")
-    if not 0 <= max_failed <= 1:
-        raise ArgumentError(f"max_failed: expected a share in [0, 1], got {max_failed}")
     if hasattr(reward, "score_batch"):
         outcomes = _in_one_batch(reward, prompts, completions, step_seconds)
     else:
         way = _one_by_one if workers == 1 else partial(_side_by_side, workers)
         outcomes = way(reward, prompts, completions, seconds, step_seconds)
-    allowed = max(1, int(max_failed * len(completions))) if max_failed else 0
-    failed = 0
+    limit = FailureLimit(0.1) if limit is None else limit
     rewards: list[float | None] = [None] * len(completions)
     for i, outcome in outcomes:
         try:
             rewards[i] = _number(outcome)
+            limit.add(False)
         except InsightError:
             raise
         except Exception as error:
-            failed += 1
+            failed = limit.add(True)
             told = (
                 f"for prompt {prompts[i].id!r}: {type(error).__name__}: {error}; the completion "
                 f"was {completions[i]!r:.1000}"
             )
-            if failed > allowed:
+            if failed > limit.allowed:
                 raise ObservationError(
-                    f"reward: expected it to fail on at most {allowed} of {len(completions)} "
-                    f"completions (max_failed = {max_failed:g}), got {failed} failures, the last "
-                    f"{told}; mend the reward, give it more time, or allow more failures"
+                    f"reward: expected it to fail on at most {limit.allowed} of the latest "
+                    f"{limit.LATEST:,} completions (max_failed = {limit.share:g}), got {failed} "
+                    f"failures, the last {told}; mend the reward, give it more time, or allow more "
+                    "failures"
                 ) from error
             LOGGER.warning("the reward failed, and the completion does not count, %s", told)
     return rewards

@@ -42,7 +42,7 @@ class ScorerPool:
 
     Example:
         >>> pool = ScorerPool("math_verify", processes=1)
-        >>> pool.score([("3/4", "0.75"), ("3/4", "9^9^9^9^9"), ("3/4", "2")], 0.2, 30)
+        >>> pool.score([(["3/4"], "0.75"), (["3/4"], "9^9^9^9^9"), (["3/4"], "2")], 0.2, 30)
         [1.0, None, 0.0]
         >>> pool.stop()
     """

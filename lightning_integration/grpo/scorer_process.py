@@ -45,14 +45,14 @@ FORBIDDEN = (
 )
 
 
-def math_verify() -> Callable[[str, str], float]:
-    """Whether a completion's final answer equals the answer, 1 or 0."""
+def math_verify() -> Callable[[list[str], str], float]:
+    """Whether a completion's final answer equals one of the answers, 1 or 0."""
     from math_verify import parse, verify
 
-    def score(answer: str, completion: str) -> float:
-        gold = parse(f"${answer}$", parsing_timeout=None)
+    def score(answers: list[str], completion: str) -> float:
         given = parse(completion, parsing_timeout=None)
-        return float(verify(gold, given, timeout_seconds=None))
+        golds = (parse(f"${answer}$", parsing_timeout=None) for answer in answers)
+        return float(any(verify(gold, given, timeout_seconds=None) for gold in golds))
 
     return score
 

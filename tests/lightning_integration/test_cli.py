@@ -70,6 +70,13 @@ def fit(*options):
     return main(["fit", "--config", "own.yaml", *options])
 
 
+def test_a_threshold_that_is_found_in_training_is_that_of_validation(here, capsys):
+    auto = ["--selection.success_threshold", "auto"]
+    assert fit(*auto, "--model.filter", "learnability") == 0
+    assert main(["validate", "--config", "own.yaml", *auto]) == 2
+    assert "expected a number where nothing is trained, got auto" in capsys.readouterr().err
+
+
 def steps():
     return pq.read_table("runs/own/groups.parquet")["step"].to_pylist()
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from insight_ext import Prompt, PromptPool, SelectionLoop
 from insight_ext.distributed.ranks import Ranks, digest
-from lightning_integration import PromptLoader
+from lightning_integration import PromptDataModule, PromptLoader
 from lightning_integration.loaders import PromptBatches
 
 pytestmark = [
@@ -114,3 +114,22 @@ def test_processes_share_a_training_batch(ranks, step):
 
 def pool_of(size):
     return PromptPool(Prompt(str(i), f"{i}?", "1") for i in range(size))
+
+
+def test_prompts_may_be_dealt_beside_other_data(tiny, tmp_path):
+    class Both(PromptDataModule):
+        def train_dataloader(self):
+            others = torch.utils.data.DataLoader(torch.arange(100.0), batch_size=2)
+            return {"prompts": super().train_dataloader(), "supervised": others}
+
+    class Learner(tiny.Learner):
+        def training_step(self, batch, batch_idx):
+            assert batch["supervised"].shape == (2,)
+            return super().training_step(batch["prompts"], batch_idx)
+
+    def train(module, kind):
+        data = kind(tiny.pool(), "insight", None, 4, 50, max_staleness=0)
+        tiny.train(tmp_path / kind.__name__, module=module, datamodule=data, max_epochs=1)
+        return module.dealt
+
+    assert train(Learner(), Both) == train(tiny.Learner(), PromptDataModule)

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import csv
 
+import pytest
+
+from insight_ext import InsightError
 from lightning_integration.metrics_file import MetricsFile
 
 
@@ -45,3 +48,18 @@ def test_a_validation_of_a_finished_run_deletes_nothing(tmp_path):
     MetricsFile(tmp_path).log_metrics({"loss": 1.0}, step=3)
     MetricsFile(tmp_path).log_metrics({"val_accuracy": 0.5}, step=0)
     assert [r["step"] for r in read(tmp_path)] == ["3", "0"]
+
+
+def test_a_row_that_was_cut_off_does_not_end_a_resume(tmp_path):
+    (tmp_path / "metrics.csv").write_text("loss,step\n0.5,0\n0.25,10\n0.125,1")
+    log = MetricsFile(tmp_path)
+    log.start_training(resumed=True)
+    log.log_metrics({"loss": 0.1}, step=11)
+    assert [r["step"] for r in read(tmp_path)] == ["0", "10", "11"]
+
+
+@pytest.mark.parametrize("text", ["loss\n1\n", "loss,step\n1,x\n", "loss,step\n1,2,3\n"])
+def test_metrics_of_something_else_are_refused(tmp_path, text):
+    (tmp_path / "metrics.csv").write_text(text)
+    with pytest.raises(InsightError, match="metrics.csv: expected a step in each row, .* row 2"):
+        MetricsFile(tmp_path).log_metrics({"loss": 1.0}, step=1)

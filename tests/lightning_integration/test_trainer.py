@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_integration.trainer import choose, refuse_forged
+from insight_ext import ArgumentError
+from lightning_integration import PromptSelectionCallback
+from lightning_integration.trainer import PACKAGE, choose, refuse_forged
 
 OLD, NEW = "pytorch_lightning", "lightning.pytorch"
 
@@ -40,3 +42,8 @@ def test_a_forged_release_is_refused_before_it_is_imported(name, version, tmp_pa
 def test_other_releases_and_none_pass():
     refuse_forged("pytorch-lightning")
     refuse_forged("no-such-distribution")
+
+
+def test_a_trainer_of_the_other_package_is_told_apart():
+    with pytest.raises(ArgumentError, match=f"expected the Trainer of {PACKAGE}.* got that of "):
+        PromptSelectionCallback().setup(object(), None, "fit")

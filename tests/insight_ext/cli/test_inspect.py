@@ -67,11 +67,11 @@ def test_the_state_of_the_pool_is_told(tmp_path, capsys):
     loop = trained()
     facts, lines = shown(tmp_path / "c.ckpt", content(loop), capsys)
     flying = ", ".join(f"p{dealt.position}" for dealt in loop.in_flight)
-    assert facts["checkpoint"] == "epoch 1, step 3, of Lightning 2.6.6; selection in format 6"
+    assert facts["checkpoint"] == "epoch 1, step 3, of Lightning 2.6.6; selection in format 7"
     assert facts["pool"] == f"40 prompts, fingerprint {POOL.fingerprint}"
     assert facts["strategy"].startswith("InSight, seed 0, prior (1.0, 1.0), exploration 0")
     assert "decay 0.5" in facts["strategy"]
-    assert facts["loop"] == "rollouts 8, success_threshold 1.0"
+    assert facts["loop"] == "rollouts 8, success_threshold 1.0, partial_credit False"
     assert facts["steps"] == "3"
     assert facts["rollouts"] == "96 generated in 12 seconds of training"
     assert facts["in flight"].startswith(f"4 groups ({flying}), dealt in steps 3 to 3")
@@ -83,7 +83,7 @@ def test_the_state_of_the_pool_is_told(tmp_path, capsys):
 def test_a_loops_own_file_is_told_as_well(tmp_path, capsys):
     loop = trained()
     facts, _ = shown(tmp_path / "loop.pt", loop.state_dict(), capsys)
-    assert facts["checkpoint"] == "of a SelectionLoop, in format 6"
+    assert facts["checkpoint"] == "of a SelectionLoop, in format 7"
     assert facts["rollouts"] == "96 generated"
 
 
@@ -218,7 +218,7 @@ def test_another_format_is_refused(tmp_path, capsys):
     saved = content(trained())
     saved["callbacks"]["Selection"]["loop"]["format"] = 1
     torch.save(saved, tmp_path / "c.ckpt")
-    assert "has format 1: expected 6" in refused(tmp_path / "c.ckpt", capsys)
+    assert "has format 1: expected 7" in refused(tmp_path / "c.ckpt", capsys)
 
 
 def test_a_damaged_state_is_refused(tmp_path, capsys):

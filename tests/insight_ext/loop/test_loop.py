@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -323,6 +324,64 @@ def test_a_threshold_that_tells_nothing_apart_is_warned_of():
         loop.end_step()
 
 
+def test_an_answer_is_shown_where_none_is_ever_rewarded():
+    loop = loop_of()
+    for _ in range(63):
+        for group, *_ in loop.deal(4):
+            loop.report(group, [0.0] * K)
+        loop.end_step()
+    for group, *_ in loop.deal(4):
+        loop.report(group, [0.0] * K, completions=["#### 1"] * K)
+    with pytest.warns(UserWarning, match=r"no answer differs .* and a completion was '#### 1'"):
+        loop.end_step()
+
+
+@pytest.mark.parametrize(
+    ("levels", "threshold"), [((0.0, 1.0), 0.5), ((-1.0, 1.0), 0.0), ((0.1, 0.9), 0.5)]
+)
+def test_a_threshold_that_is_found_is_the_middle_of_the_rewards_seen(levels, threshold, tmp_path):
+    loop = loop_of(success_threshold="auto", filter="dynamic_sampling")
+    assert (loop.threshold, loop.filter.threshold_now) == (1.0, 1.0)
+    (dealt,) = loop.deal(1)
+    loop.report(dealt.group, [levels[0], levels[1], levels[1], levels[0]])
+    loop.end_step()
+    assert (loop.threshold, loop.filter.threshold_now) == (threshold, threshold)
+    assert float(loop.selector.posterior.alpha[dealt.position]) == 3.0
+    loop.save(tmp_path / "loop.pt")
+    again = loop_of(success_threshold="auto", filter="dynamic_sampling")
+    again.load(tmp_path / "loop.pt")
+    assert (again.threshold, again.filter.threshold_now) == (threshold, threshold)
+    with pytest.raises(CheckpointError, match="expected success_threshold 0.5, .* has auto"):
+        loop_of(success_threshold=0.5, filter="dynamic_sampling").load(tmp_path / "loop.pt")
+
+
+@pytest.mark.parametrize("selector", ["insight", "mopps", "uniform", "bots"])
+def test_partial_credit_counts_a_reward_below_the_threshold_as_part_of_a_success(selector):
+    loop = loop_of(selector, partial_credit=True, success_threshold=2.0)
+    (dealt,) = loop.deal(1)
+    loop.report(dealt.group, [1.0, 2.0, 5.0, -1.0])
+    metrics = loop.end_step()
+    beliefs = loop.selector.posterior
+    own = [float(side[dealt.position]) for side in (beliefs.alpha, beliefs.beta)]
+    assert own == pytest.approx([3.5, 2.5])
+    assert metrics["calibration"] == pytest.approx(2.5 / K - 0.5)
+    assert metrics["success_observed"] == 2 / K
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"selector": "dps"}, "expected a strategy that ranks by the beliefs alone.*got Dps"),
+        ({"selector_options": {"prior": "empirical"}}, ".*without an empirical prior, got InSight"),
+        ({"success_threshold": "auto"}, "expected a success_threshold above 0.*got auto"),
+        ({"success_threshold": 0.0}, "expected a success_threshold above 0.*got 0.0"),
+    ],
+)
+def test_partial_credit_that_means_nothing_is_refused(options, message):
+    with pytest.raises(ArgumentError, match=f"partial_credit: {message}"):
+        loop_of(**{"partial_credit": True, **options})
+
+
 def test_rounding_does_not_make_a_success_a_failure():
     loop = loop_of()
     (dealt,) = loop.deal(1)
@@ -370,14 +429,15 @@ def test_a_loop_killed_at_random_moments_deals_what_the_uninterrupted_one_deals(
     covered = 0
     for at in (7, 20, 33):
         run = start(tmp_path / "killed")
-        lines = [run.stdout.readline().rstrip("\n") for _ in range(at)]
+        lines = [run.stdout.readline() for _ in range(at)]
         run.kill()
-        run.stdout.close()
+        lines += run.stdout.readlines()
         assert run.wait() == -signal.SIGKILL
-        begin = int(lines[0].split()[0])
+        whole_lines = [line.rstrip("\n") for line in lines if line.endswith("\n")]
+        begin = int(whole_lines[0].split()[0])
         assert begin <= covered
-        assert lines == expected[begin : begin + at]
-        covered = begin + at
+        assert whole_lines == expected[begin : begin + len(whole_lines)]
+        covered = begin + len(whole_lines)
     last = start(tmp_path / "killed")
     rest = last.stdout.read().splitlines()
     assert last.wait() == 0
@@ -393,6 +453,37 @@ def test_nothing_is_warned_of_in_an_ordinary_run():
         loop = loop_of()
         for _ in range(5):
             one_step(loop)
+
+
+@pytest.mark.parametrize("value", [1.7, True, "3", None, -1, float("nan"), torch.tensor(0.5)])
+def test_what_is_no_whole_number_is_refused_before_anything_is_dealt(value):
+    for name in ("rollouts", "seed", "max_staleness", "history_every"):
+        with pytest.raises(ArgumentError, match=f"{name}: expected a whole number"):
+            loop_of(**{name: value})
+    loop = loop_of()
+    for call in (loop.deal, lambda v: loop.deal_these([v]), lambda v: loop.observe(v, [1.0])):
+        with pytest.raises((ArgumentError, ObservationError), match="expected a whole number"):
+            call(value)
+    assert not loop.in_flight
+
+
+def test_a_text_is_no_list_of_rewards():
+    loop = loop_of()
+    (dealt,) = loop.deal(1)
+    with pytest.raises(ObservationError, match="expected a list of rewards, .* got '11'"):
+        loop.report(dealt.group, "11")
+
+
+def test_settings_of_numpy_are_saved_as_plain_numbers(tmp_path):
+    options = {"decay": np.float64(0.5), "exploration": np.float32(0.25)}
+    numbers = {"seed": np.int64(3), "rollouts": np.int32(K), "success_threshold": np.float32(0.5)}
+    first = loop_of(selector_options=options, **numbers)
+    one_step(first)
+    first.save(tmp_path / "loop.pt")
+    plain = {"decay": 0.5, "exploration": 0.25}
+    second = loop_of(selector_options=plain, seed=3, success_threshold=0.5)
+    second.load(tmp_path / "loop.pt")
+    assert one_step(second) == one_step(first)
 
 
 def test_what_was_observed_before_a_checkpoint_is_in_it():

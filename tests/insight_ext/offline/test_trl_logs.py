@@ -43,6 +43,17 @@ def test_completions_are_counted_by_prompt_and_step(tmp_path):
     assert read_log(folder, success_threshold=0.5).successes.tolist() == [1, 2, 1, 0]
 
 
+def test_a_threshold_on_one_side_of_all_rewards_is_warned_of(tmp_path):
+    write(tmp_path / "c", completions(1, ["p", "p", "q", "q"], [-1.0, 0.9, 0.5, -1.0]))
+    with pytest.warns(UserWarning, match=r"4 answers had .* from -1 to 0.9, and .* counts none"):
+        read_log(tmp_path / "c")
+    with pytest.warns(UserWarning, match=r"success_threshold -2 counts all of .* such as -0.05"):
+        read_log(tmp_path / "c", success_threshold=-2)
+    assert read_log(tmp_path / "c", success_threshold="auto").successes.tolist() == [1, 1]
+    with pytest.raises(ArgumentError, match="success_threshold: expected a finite number or auto"):
+        read_log(tmp_path / "c", success_threshold="automatic")
+
+
 def test_a_generation_that_is_logged_again_counts_once(tmp_path):
     folder = tmp_path / "completions"
     for step, word in ((1, "x"), (2, "x"), (3, "y")):

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -172,3 +174,43 @@ def test_bad_settings_are_named_before_anything_is_written(tmp_path, capsys, fit
     assert main(["--config", str(config), *places, *options]) == 2
     assert message in capsys.readouterr().err
     assert not folder.exists()
+
+
+def started(tmp_path):
+    """An experiment that would take hours, under way in a process of its own, and its first run."""
+    settings = {**SETTINGS, "warm_start": {**SETTINGS["warm_start"], "steps": 10**6}}
+    config = tmp_path / "long.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "lightning_integration.demo.experiment", "--config", config]
+    command += ["--folder", tmp_path / "run", "--models", tmp_path / "models"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not (found := children.read_text().split()):
+        assert process.poll() is None, process.stderr.read()
+    return process, os.pidfd_open(int(found[0]))
+
+
+def has_ended(pidfd, seconds=60):
+    """Whether a process has ended, or does so in time."""
+    return bool(select.select([pidfd], [], [], seconds)[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_its_runs_end_with_it(tmp_path, how):
+    process, run = started(tmp_path)
+    process.send_signal(how)
+    assert process.wait(60) in (-signal.SIGKILL, 128 + how)
+    assert has_ended(run)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_second_start_in_one_folder_is_refused(tmp_path, capsys):
+    process, _ = started(tmp_path)
+    try:
+        arguments = ["--config", str(tmp_path / "long.yaml"), "--folder", str(tmp_path / "run")]
+        assert main(arguments) == 2
+        assert "expected a folder that no other run writes" in capsys.readouterr().err
+    finally:
+        process.terminate()
+        process.wait()

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
 
-from insight_ext import ArgumentError, ObservationError, Prompt, PromptPool
+from insight_ext import ArgumentError, EngineError, ObservationError, Prompt, PromptPool
 from lightning_integration import PromptDataModule, PromptSelectionCallback
 from lightning_integration.demo.model import make_model, make_tokenizer
 from lightning_integration.grpo.module import GRPOModule
+from lightning_integration.rollouts import Sampling, TransformersEngine
 from lightning_integration.trainer import Callback, Trainer
 
 TOKENIZER = make_tokenizer("0123456789+=")
@@ -199,3 +201,43 @@ def test_a_reward_that_is_no_number_is_named():
     chosen = module(reward=lambda prompt, completion: "much", max_failed=0.0)
     with pytest.raises(ObservationError, match="for prompt 'a'.*expected a number or None"):
         chosen._worth([Prompt("a", "?", "1")], ["2"])
+
+
+class Tampering(TransformersEngine):
+    """An engine whose rollouts somebody changes on the way."""
+
+    def __init__(self, model, change):
+        super().__init__(model, TOKENIZER)
+        self.change = change
+
+    def generate(self, prompts, n, sampling):
+        return self.change(super().generate(prompts, n, sampling))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: replace(r, logprobs=r.logprobs * math.nan), "finite log-probabilities"),
+        (lambda r: replace(r, completion_ids=r.completion_ids + 99), "token ids from 0 to 13"),
+        (lambda r: r.rows(torch.arange(len(r) // 2)), "32 texts, 8 for each of 4 prompts, got 16"),
+    ],
+)
+def test_what_an_engine_returns_is_refused_before_the_update(change, message, tmp_path):
+    hit = module()
+    hit.engine = Tampering(hit.model, change)
+    start = deepcopy(hit.model.state_dict())
+    with pytest.raises(EngineError, match=f"engine Tampering: expected {message}"):
+        fit(hit, 1, tmp_path)
+    assert all(torch.equal(start[name], value) for name, value in hit.model.state_dict().items())
+
+
+def test_messages_go_through_the_chat_template():
+    tokenizer = make_tokenizer("0123456789+=")
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}={% endfor %}"
+    model = make_model(tokenizer, layers=1)
+    chat = GRPOModule(model, tokenizer, max_new_tokens=2, reward=lambda prompt, text: 0.0)
+    prompt = Prompt("a", "1+2", "3", messages=({"role": "user", "content": "1+2"},))
+    rollouts = chat._generate([prompt], 2, Sampling(max_new_tokens=2))
+    assert tokenizer.batch_decode(rollouts.prompt_ids) == ["1+2=", "1+2="]
+    with pytest.raises(ArgumentError, match="chat_template: expected apply or none"):
+        chat._generate([Prompt("a", "1+2", "3")], 2, Sampling(max_new_tokens=2))

@@ -38,7 +38,7 @@ def pool():
     pool.stop()
 
 
-RIGHT, WRONG, ENDLESS = ("3/4", "0.75"), ("3/4", "2"), ("3/4", "$9^{9^{9^{9}}}$")
+RIGHT, WRONG, ENDLESS = (["3/4"], "0.75"), (["3/4"], "2"), (["3/4"], "$9^{9^{9^{9}}}$")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_the_processes_end_with_their_parent():
         "from lightning_integration.grpo.scorer_pool import ScorerPool\n"
         "import json, os\n"
         "pool = ScorerPool('math_verify', processes=1)\n"
-        "pool.score([('1', '1')], 2.0, 60.0)\n"
+        "pool.score([(['1'], '1')], 2.0, 60.0)\n"
         "print(json.dumps(pool._running[0]._process.pid), flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
@@ -146,4 +146,4 @@ def test_an_evaluator_that_is_asked_all_the_same_executes_nothing(generator, tmp
 def test_a_scorer_that_cannot_start_is_named():
     pool = ScorerPool("no_such_scorer")
     with pytest.raises(EngineError, match="expected its process to start, got an end with .KeyE"):
-        pool.score([("1", "1")], 2.0, 60.0)
+        pool.score([(["1"], "1")], 2.0, 60.0)
