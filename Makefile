@@ -23,10 +23,14 @@ SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
 FUZZ   ?= 60
 
-.PHONY: train test lint types tests test-vllm bench-vllm test-trl bench-trl test-trinity sanitize bench evidence docs lock clean FORCE
+.PHONY: train demo test lint types tests test-vllm bench-vllm test-trl bench-trl test-trinity sanitize bench evidence docs lock clean FORCE
 
 train: $(VENV)/.built
 	$(BIN)/python -m lightning_integration.demo.experiment --config $(CONFIG)
+
+# In a minute, without a model: what choosing prompts is, what it saves, what to write.
+demo: $(VENV)/.built
+	$(BIN)/insight-ext demo
 
 test: lint types tests
 
