@@ -7,6 +7,7 @@ from typing import Any
 from insight_ext import _C
 from insight_ext.errors import DeviceError
 
+
 def build_info() -> dict[str, Any]:
     """Tells how the extension was built and what it will use here.
 
