@@ -62,10 +62,17 @@ def run(
     Raises:
         ArgumentError: the folder has a run of other settings.
     """
-    text = json.dumps({"task": task, "arm": ARMS[arm], "seed": seed, **settings}, indent=1) + "\n"
+    present = {"task": task, "arm": ARMS[arm], "seed": seed, **settings}
+    text = json.dumps(present, indent=1) + "\n"
     about = folder / "settings.json"
     if about.exists() and about.read_text() != text:
-        raise ArgumentError(f"{about}: expected the present settings, got others; choose a folder")
+        kept = json.loads(about.read_text())
+        names = [name for name in {**kept, **present} if kept.get(name) != present.get(name)]
+        each = ", ".join(f"{name} {kept.get(name)} (now {present.get(name)})" for name in names)
+        raise ArgumentError(
+            f"{about}: expected the settings that the run began with, {each}; "
+            "give those, or choose another folder"
+        )
     if (folder / "finished").exists():
         return
     write_atomically(about, lambda beside: beside.write_text(text))

@@ -1,4 +1,4 @@
-"""The kernel as PyTorch operators: one implementation for every device, and shapes for the compiler.
+"""The kernel as PyTorch operators: one for every device, and shapes for the compiler.
 
 csrc/insight.h checks the arguments and says what is wrong with them. Here tensors become addresses.
 """
@@ -79,9 +79,7 @@ def place_of(device: torch.device) -> _C.Place:
     stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
     threads = execution.threads or torch.get_num_threads()
     tuning = tuple(execution.tuning.get(device.type, {}).items())
-    return place(
-        device.type, device.index or 0, stream, threads, execution.instruction_set, tuning
-    )
+    return place(device.type, device.index or 0, stream, threads, execution.instruction_set, tuning)
 
 
 # A call on a small pool is shorter than the making of its place.

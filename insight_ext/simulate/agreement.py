@@ -86,7 +86,7 @@ def agreement(
     Args:
         folder: an experiment's, with experiment.json.
         learner: see `make_learner`.
-        arms: the strategies to compare; None: all that were recorded.
+        arms: the strategies to compare; None: all that experiment.json describes.
         simulations: seeds of the simulation, whose mean is compared.
         on_trial: called after each simulated run with the number done and their total.
 
@@ -100,11 +100,12 @@ def agreement(
     names = list(experiment.arms)
     for arm in arms or ():
         named(f"strategy of {folder}", dict.fromkeys(names), arm)
-    arms = tuple(arm for arm in names if arms is None or arm in arms)
+    wanted = arms or recorded_settings(folder).get("arms", ())
+    arms = tuple(arm for arm in names if arm in wanted)
     if len(arms) < FEWEST_ARMS:
         raise ArgumentError(
-            f"{folder}: a ranking needs {FEWEST_ARMS} strategies or more, "
-            f"got {', '.join(arms)}; record more of them"
+            f"{folder}: a ranking needs {FEWEST_ARMS} recorded strategies or more that "
+            f"experiment.json describes, got {', '.join(arms) or 'none'}; record more of them"
         )
     options = {arm: _selector(folder, arm) for arm in arms}
     seeds = sorted({run.seed for arm in arms for run in experiment.arms[arm]})

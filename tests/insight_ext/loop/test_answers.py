@@ -55,7 +55,7 @@ def test_a_row_is_an_answer_with_its_group_and_its_uncertainties(tmp_path):
         (0.0, False, 3.0, 0.2),
         (0.0, False, None, None),
     ]
-    assert rows[8]["group"] == -1
+    assert rows[8]["group"] == 2  # what was observed without being dealt is a group too
 
 
 def test_the_run_is_curated_by_its_answers_alone(tmp_path):

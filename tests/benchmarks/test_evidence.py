@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.evidence.__main__ import ARMS, SETTINGS, run
+from benchmarks.evidence.table import table
+from insight_ext import ArgumentError
+from insight_ext.report.experiment import read_experiment
+
+ROOT = Path(__file__).parents[2]
+ADDITION = ROOT / "benchmarks/results/evidence/addition"
+
+
+def test_a_run_that_is_resumed_with_other_settings_is_refused_by_name(tmp_path):
+    began = {"task": "arithmetic", "arm": ARMS["insight"], "seed": 1, **SETTINGS, "rollouts": 4}
+    (tmp_path / "settings.json").write_text(json.dumps(began, indent=1) + "\n")
+    with pytest.raises(ArgumentError, match=r"settings.json: .* began with, rollouts 4 \(now 8\)"):
+        run(tmp_path, tmp_path / "no model", "arithmetic", "insight", 1, SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
+
+
+def test_a_strategy_like_random_has_an_interval_around_its_efforts():
+    rows = table(read_experiment(ADDITION)).splitlines()
+    (row,) = [row for row in rows if row.startswith("| inverse_evidence ")]
+    assert "> 0.99 (0.92 to 1.05); 2 not reached" in row
+
+
+def test_the_documents_table_of_the_small_model_is_what_the_command_prints():
+    document = (ROOT / "docs/evidence.md").read_text()
+    for row in table(read_experiment(ADDITION)).splitlines():
+        assert row in document
