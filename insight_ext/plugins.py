@@ -18,6 +18,7 @@ Entry = TypeVar("Entry")
 # What to install for modules that do not come with the package's own extra.
 PACKAGES = {
     "sentence_transformers": "sentence-transformers",
+    "peft": "'insight-ext[lora]'",
     "shtab": "'insight-ext[completion]'",
     "wordllama": "'insight-ext[wordllama]'",
 }

@@ -40,6 +40,8 @@ def model_files(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> d
         if model.generation_config is not None:
             model.generation_config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        for adapters in getattr(model, "peft_config", {}).values():
+            adapters.save_pretrained(folder)
         return {
             path.name: torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
             for path in sorted(Path(folder).iterdir())
@@ -101,8 +103,16 @@ def _model(folder: Path, state: dict[str, Tensor]) -> Any:
     dtype = next(value.dtype for value in weights.values() if value.is_floating_point())
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    model.load_state_dict(weights)
-    return model
+    adapters = folder / "adapter_config.json"
+    if not adapters.exists():
+        model.load_state_dict(weights)
+        return model
+    from peft import PeftConfig, get_peft_model
+
+    adapted = get_peft_model(model, PeftConfig.from_pretrained(str(folder)))
+    adapted.load_state_dict(weights)
+    adapters.unlink()  # what is written next has them inside
+    return adapted.merge_and_unload()
 
 
 def run(arguments: list[str]) -> None:

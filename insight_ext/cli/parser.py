@@ -39,6 +39,12 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _demo(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--output", type=Path, default=Path("runs/demo"), help="folder of the figure (runs/demo)"
+    )
+
+
 def _report(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, help="a run's folder, or an experiment's")
 
@@ -211,6 +217,12 @@ NOTHING = "nothing was written"
 TABLE = "nothing was written; a table that was there before is whole"
 Command = tuple[str, Callable[[argparse.ArgumentParser], None], tuple[str, ...], str]
 COMMANDS: dict[str, Command] = {
+    "demo": (
+        "what choosing prompts is and what it saves, in a minute, without a model",
+        _demo,
+        ("matplotlib",),
+        NOTHING,
+    ),
     "report": ("draw report.html and its figures again", _report, (), "the run is untouched"),
     "top": ("watch a run while it goes on", _top, ("rich", "pyarrow"), "the run goes on"),
     "inspect": ("what a checkpoint knows about the pool", _inspect, ("rich",), NOTHING),

@@ -16,11 +16,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
 from insight_ext import ArgumentError, Prompt, SelectionLoop
 from insight_ext.beliefs.group import Threshold, check_threshold, is_success
 from insight_ext.filters import Filter, given_filter
+from insight_ext.plugins import need
 from insight_ext.runs.layout import Metric, logged
 from lightning_integration.demo.model import load_model
 from lightning_integration.export import MODEL_FILES, model_files
@@ -58,10 +59,15 @@ from lightning_integration.trainer import (
 
 
 class GRPOModule(LightningModule):
-    """Trains a causal language model on the prompts that `PromptDataModule` deals.
+    """A reference trainer: GRPO in one file, to read, to test against and to start from.
 
-    A step draws `rollouts` completions a prompt, rewards them, and makes `updates_per_batch`
-    gradient steps on them. It returns `rewards`, from which `PromptSelectionCallback` learns.
+    It is not made for models whose weights need more than one GPU, for the last per cent of speed,
+    for tools and several turns, or for every variant of the algorithm: for those take TRL, verl or
+    the like, in which prompts are chosen as well (docs/trainers.md).
+
+    It trains a causal language model on the prompts that `PromptDataModule` deals. A step draws
+    `rollouts` completions a prompt, rewards them, and makes `updates_per_batch` gradient steps on
+    them. It returns `rewards`, from which `PromptSelectionCallback` learns.
     A filter trains on some of the groups only and may roll out more; the step then returns
     `results`, all that were rolled out, so that beliefs, history and costs miss none.
     Without a reference policy, groups whose rewards are all equal have gradient zero, and are left
@@ -81,6 +87,12 @@ class GRPOModule(LightningModule):
         rollouts: completions of each prompt, at least 2.
         max_new_tokens, temperature: of the rollouts; at least 1, and more than 0.
         learning_rate, betas, weight_decay: of AdamW.
+        schedule: of the learning rate after `warmup` gradient steps in which it rises: "constant",
+            "linear" or "cosine" down to 0 at the end of the run.
+        lora: train adapters only, by the settings of `peft.LoraConfig`, such as `{"r": 16}`; extra
+            `lora`. An export has them merged.
+        gradient_checkpointing: compute activations again in the backward pass, which saves memory;
+            needs `share_prompts` off.
         updates_per_batch: gradient steps on each batch of rollouts.
         groups_per_pass: prompts whose rollouts share one forward and backward pass; bounds memory.
         share_prompts: read each prompt once for all its rollouts, in drawing and in the update;
@@ -88,6 +100,14 @@ class GRPOModule(LightningModule):
         clip_low, clip_high: the probability ratio counts from 1 - clip_low, in (0, 1], to
             1 + clip_high, more than 0.
         standardize: divide advantages by the group's standard deviation.
+        loss_mean: the loss is a mean over "tokens", or a sum over them divided by what there would
+            be if all answers were "longest" (max_new_tokens): then long answers weigh no less, as
+            in Dr. GRPO (arXiv 2503.20783), which goes with `standardize` off.
+        mask_truncated: leave answers that ran out of room out of the gradient (DAPO, arXiv
+            2503.14476, overlong filtering); their rewards count in their group's mean.
+        importance_cap: largest weight of a token for how much likelier it is under the model than
+            under the engine, more than 0 (truncated importance sampling); None gives none. Needs
+            old_logprobs "recomputed".
         kl_coefficient: weight of the KL divergence to the initial policy; 0 keeps no copy of it.
         gradient_clip: largest gradient norm, more than 0; `.inf` (in YAML) for any.
         success_threshold: smallest reward that counts as solved in validation; "auto" takes that
@@ -151,6 +171,13 @@ class GRPOModule(LightningModule):
         reward_workers: int = 1,
         reward_seconds: float = 60.0,
         max_failed: float = 0.1,
+        schedule: Literal["constant", "linear", "cosine"] = "constant",
+        warmup: int = 0,
+        lora: dict[str, Any] | None = None,
+        gradient_checkpointing: bool = False,
+        loss_mean: Literal["tokens", "longest"] = "tokens",
+        mask_truncated: bool = False,
+        importance_cap: float | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -160,6 +187,7 @@ class GRPOModule(LightningModule):
             ("max_new_tokens", max_new_tokens, 1),
             ("kl_coefficient", kl_coefficient, 0),
             ("validation_temperature", validation_temperature, 0),
+            ("warmup", warmup, 0),
         ):
             if not value >= least:
                 raise ArgumentError(f"{name}: expected at least {least}, got {value}")
@@ -174,14 +202,31 @@ class GRPOModule(LightningModule):
         if clip_low > 1:
             # A ratio of probabilities is never negative.
             raise ArgumentError(f"clip_low: expected at most 1, got {clip_low}")
-        if old_logprobs not in ("engine", "recomputed"):
+        for name, choice, choices in (
+            ("old_logprobs", old_logprobs, ("engine", "recomputed")),
+            ("schedule", schedule, ("constant", "linear", "cosine")),
+            ("loss_mean", loss_mean, ("tokens", "longest")),
+        ):
+            if choice not in choices:
+                raise ArgumentError(f"{name}: expected {' or '.join(choices)}, got {choice!r}")
+        if importance_cap is not None and not (importance_cap > 0 and old_logprobs == "recomputed"):
             raise ArgumentError(
-                f"old_logprobs: expected engine or recomputed, got {old_logprobs!r}"
+                "importance_cap: expected more than 0 and old_logprobs recomputed, got "
+                f"{importance_cap} and {old_logprobs}"
+            )
+        if gradient_checkpointing and share_prompts:
+            raise ArgumentError(
+                "gradient_checkpointing: expected share_prompts false, which needs a cache that "
+                "checkpointing does not keep"
             )
         if isinstance(model, (str, Path)):
             model, tokenizer = load_model(model)
         if tokenizer is None:
             raise ArgumentError("tokenizer: expected one beside a model that is not a folder")
+        if lora is not None:
+            model = with_adapters(model, lora, engine)
+        if gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
         self.automatic_optimization = False
         self.model = model.train()
         self.tokenizer = tokenizer
@@ -208,6 +253,9 @@ class GRPOModule(LightningModule):
         self.updates_per_batch = updates_per_batch
         self.groups_per_pass = groups_per_pass
         self.share_prompts = share_prompts
+        self.schedule, self.warmup = schedule, warmup
+        self.loss_mean, self.mask_truncated = loss_mean, mask_truncated
+        self.importance_cap = importance_cap
         self.clip_low = clip_low
         self.clip_high = clip_high
         self.standardize = standardize
@@ -244,14 +292,25 @@ class GRPOModule(LightningModule):
                 "does not fit into one GPU"
             )
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW over the policy's trainable parameters."""
-        return torch.optim.AdamW(
+    def configure_optimizers(self) -> Any:
+        """AdamW over the policy's trainable parameters, and the schedule of its learning rate."""
+        optimizer = torch.optim.AdamW(
             self._trainable(),
             self.learning_rate,
             betas=tuple(self.betas),
             weight_decay=self.weight_decay,
         )
+        if self.schedule == "constant" and not self.warmup:
+            return optimizer
+        batches = self.trainer.estimated_stepping_batches
+        if not (self.schedule == "constant" or math.isfinite(batches)):
+            raise ArgumentError(
+                f"schedule: expected a run of known length for {self.schedule}, got none; set "
+                "max_epochs"
+            )
+        name = "constant_with_warmup" if self.schedule == "constant" else self.schedule
+        steps = int(batches) * self.updates_per_batch if math.isfinite(batches) else None
+        return [optimizer], [get_scheduler(name, optimizer, self.warmup, steps)]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add configuration and tokenizer, so that the checkpoint alone can be exported."""
@@ -298,13 +357,24 @@ class GRPOModule(LightningModule):
         advantages = group_advantages(rewards, self.standardize)
         metrics[logged(Metric.WASTED_TOKENS)] = wasted_tokens(rollouts, advantages)
         scored = ~rewards.flatten().isnan().to(rollouts.completion_mask.device)
+        if self.mask_truncated:
+            stopped = [reason != "length" for reason in rollouts.stop_reasons]
+            kept = torch.tensor(stopped, dtype=torch.bool, device=advantages.device)
+            advantages = advantages * kept.view_as(advantages)
+            scored &= kept.to(scored.device)
         rollouts = replace(rollouts, completion_mask=rollouts.completion_mask & scored[:, None])
         self._rest()
+        weights = torch.ones_like(rollouts.logprobs)
         if self.old_logprobs == "recomputed":
+            of_engine = rollouts.logprobs
             rollouts, of_rollouts = self._recomputed(rollouts)
             metrics |= of_rollouts
+            if self.importance_cap is not None:
+                weights = (rollouts.logprobs - of_engine).exp().clamp(max=self.importance_cap)
         for _ in range(self.updates_per_batch):
-            loss, of_update = self._update(rollouts, advantages)
+            loss, of_update = self._update(rollouts, advantages, weights)
+            if self.trainer.lr_scheduler_configs:
+                self.lr_schedulers().step()
         metrics |= self._sync()
         if will_log(self.trainer):
             values = {"loss": loss, **of_update, **metrics}
@@ -373,16 +443,21 @@ class GRPOModule(LightningModule):
         """That of the data module, where this trains with one."""
         return getattr(getattr(self.trainer, "datamodule", None), "loop", None)
 
-    def _update(self, rollouts: Rollouts, advantages: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """One gradient step; returns the loss, a mean over all tokens, and what to log.
+    def _update(
+        self, rollouts: Rollouts, advantages: Tensor, weights: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One gradient step; returns the loss, see `loss_mean`, and what to log.
 
-        `advantages` has shape (B, K). Tokens, loss and gradient are those of all processes.
+        `advantages` has shape (B, K), `weights`, of the tokens, (B * K, T). Tokens, loss and
+        gradient are those of all processes.
         """
         optimizer = self.optimizers()
         optimizer.zero_grad()
         ranks = ranks_of(self.trainer)
         tokens = rollouts.completion_mask.sum()
-        ranks.sum_([tokens])
+        whole = torch.tensor(len(rollouts) * self.max_new_tokens, device=tokens.device)
+        ranks.sum_([tokens, whole])
+        over = tokens if self.loss_mean == "tokens" else whole
         rows = torch.arange(advantages.numel(), device=advantages.device).view_as(advantages)
         if self.reference is None:
             rows = rows[(advantages != 0).any(dim=1)]
@@ -391,9 +466,11 @@ class GRPOModule(LightningModule):
         # The number of passes differs between processes, so none may wait for another within them.
         with self.trainer.strategy.block_backward_sync() if ranks.size > 1 else nullcontext():
             for part in rows.split(self.groups_per_pass) if len(rows) else ():
-                part_loss, part_clipped = self._loss(rollouts, advantages.flatten(), part.flatten())
-                self.manual_backward(part_loss / tokens)
-                loss += part_loss.detach() / tokens
+                part_loss, part_clipped = self._loss(
+                    rollouts, advantages.flatten(), weights, part.flatten()
+                )
+                self.manual_backward(part_loss / over)
+                loss += part_loss.detach() / over
                 clipped += part_clipped / tokens
         parameters = self._trainable()
         for parameter in parameters:
@@ -405,10 +482,12 @@ class GRPOModule(LightningModule):
         optimizer.step()
         return loss, {"gradient_norm": norm, "clip_fraction": clipped}
 
-    def _loss(self, rollouts: Rollouts, advantages: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss(
+        self, rollouts: Rollouts, advantages: Tensor, weights: Tensor, rows: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Summed over the tokens of these completions: the loss, and how many were clipped."""
         mask = rollouts.completion_mask[rows]
-        length = int(mask.sum(dim=1).max())
+        length = max(int(mask.sum(dim=1).max()), 1)
         mask = mask[:, :length]
         texts = (
             rollouts.prompt_ids[rows],
@@ -422,6 +501,7 @@ class GRPOModule(LightningModule):
         loss = clipped_policy_loss(
             logprobs, old, advantages[rows, None], self.clip_low, self.clip_high
         )
+        loss = loss * weights[rows, :length]
         ratio = (logprobs.detach() - old).exp()
         outside = (ratio < 1 - self.clip_low) | (ratio > 1 + self.clip_high)
         if self.reference is not None:
@@ -484,6 +564,28 @@ class GRPOModule(LightningModule):
             if kind:
                 self.log(f"val_accuracy/{kind}", sum(solved) / len(solved), sync_dist=several)
         self._solved.clear()
+
+
+def with_adapters(model: Any, options: dict[str, Any], engine: Any) -> Any:
+    """The model with low-rank adapters, which alone are trained.
+
+    Raises:
+        ArgumentError: an option that `peft.LoraConfig` does not take, or an engine that takes whole
+            models.
+        InsightError: peft is missing.
+    """
+    if engine not in (None, "transformers"):
+        raise ArgumentError(
+            f"lora: expected the engine transformers, got {engine!r}, which takes over whole models"
+        )
+    need("lora", "peft")
+    from peft import LoraConfig, get_peft_model
+
+    try:
+        config = LoraConfig(**{"target_modules": "all-linear", **options}, task_type="CAUSAL_LM")
+        return get_peft_model(model, config)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"lora: {error}") from error
 
 
 def wasted_tokens(rollouts: Rollouts, advantages: Tensor) -> Tensor:

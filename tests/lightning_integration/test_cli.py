@@ -301,3 +301,20 @@ def test_a_checkpoint_without_a_model_of_grpo_is_not_exported(here, capsys):
     assert main(["export", str(last), "exported"]) == 2
     assert "expected a checkpoint of GRPOModule" in capsys.readouterr().err
     assert not Path("exported").exists()
+
+
+def test_adapters_are_merged_into_what_is_exported(here):
+    options = ["--trainer.max_epochs", "1", "--model.learning_rate", "0.1"]
+    assert fit(*options, "--model.lora", '{"r": 2}') == 0
+    assert main(["export", "runs/own/checkpoints/last.ckpt", "exported"]) == 0
+    exported, base = (AutoModelForCausalLM.from_pretrained(name) for name in ("exported", "model"))
+    assert exported.state_dict().keys() == base.state_dict().keys()
+    assert not Path("exported/adapter_config.json").exists()
+    state = torch.load("runs/own/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    layer = "model.layers.0.self_attn.q_proj"
+    down, up = (
+        state[f"model.base_model.model.{layer}.lora_{side}.default.weight"] for side in "AB"
+    )
+    scale = 8 / 2  # lora_alpha, as peft has it, by r
+    expected = base.state_dict()[f"{layer}.weight"] + scale * up @ down
+    torch.testing.assert_close(exported.state_dict()[f"{layer}.weight"], expected)

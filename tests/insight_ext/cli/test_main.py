@@ -149,3 +149,14 @@ def test_no_color_is_heeded(log, monkeypatch):
     shown = run("rank", "--log", str(log), env={**os.environ, "NO_COLOR": "1", "FORCE_COLOR": "1"})
     assert "the next 6 prompts" in shown.stdout
     assert not re.search(r"\x1b\[[34]\d", shown.stdout)
+
+
+def test_the_demo_shows_a_loop_what_it_saves_a_figure_and_what_to_write(tmp_path, capsys):
+    assert main(["demo", "--output", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "deepscaler 2,000" in shown
+    assert "|" not in shown
+    figure = tmp_path / "deepscaler-2000-skill.png"
+    assert str(figure) in shown
+    assert figure.exists()
+    assert all(name in shown for name in ("TRL", "verl", "Lightning", "loop of your own"))

@@ -78,8 +78,9 @@ def test_leaving_out_groups_without_signal_changes_nothing(tmp_path):
     class Everything(GRPOModule):
         """Groups without signal take part in the backward pass."""
 
-        def _update(self, rollouts, advantages):
-            return super()._update(rollouts, torch.where(advantages == 0, 1e-30, advantages))
+        def _update(self, rollouts, advantages, weights):
+            everywhere = torch.where(advantages == 0, 1e-30, advantages)
+            return super()._update(rollouts, everywhere, weights)
 
     def half_of_the_groups(prompt, completion):
         return starts_with_a_small_digit(prompt, completion) * (prompt.meta["kind"] == "odd")
@@ -241,3 +242,58 @@ def test_messages_go_through_the_chat_template():
     assert tokenizer.batch_decode(rollouts.prompt_ids) == ["1+2=", "1+2="]
     with pytest.raises(ArgumentError, match="chat_template: expected apply or none"):
         chat._generate([Prompt("a", "1+2", "3")], 2, Sampling(max_new_tokens=2))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss_mean": "longest", "standardize": False},
+        {"mask_truncated": True},
+        {"old_logprobs": "recomputed", "importance_cap": 2.0},
+        {"schedule": "cosine", "warmup": 1},
+        {"gradient_checkpointing": True, "share_prompts": False},
+        {"lora": {"r": 2}, "learning_rate": 0.03},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_an_option_of_the_update_trains(tmp_path, options):
+    trained = module(**options)
+    before = {name: value.clone() for name, value in trained.model.state_dict().items()}
+    fit(trained, 3, tmp_path)
+    moved = {n for n, v in trained.model.state_dict().items() if not torch.equal(v, before[n])}
+    assert moved
+    if "lora" in options:
+        assert all("lora_" in name for name in moved)
+
+
+def test_a_schedule_ends_at_zero(tmp_path):
+    trained = module(schedule="linear", updates_per_batch=2)
+    trainer = fit(trained, 3, tmp_path)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0)
+
+
+def test_the_sum_over_the_longest_answers_is_a_smaller_loss(tmp_path):
+    losses = {}
+    for mean in ("tokens", "longest"):
+        trained = module(loss_mean=mean, max_new_tokens=4, old_logprobs="recomputed")
+        ends = []
+        trained.on_train_batch_end = lambda outputs, *_, ends=ends: ends.append(outputs["loss"])
+        fit(trained, 1, tmp_path)
+        losses[mean] = float(ends[0])
+    assert abs(losses["longest"]) <= abs(losses["tokens"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"importance_cap": 2.0}, "importance_cap: expected more than 0 and old_logprobs recom"),
+        ({"gradient_checkpointing": True}, "expected share_prompts false"),
+        ({"schedule": "steps"}, "schedule: expected constant or linear or cosine, got 'steps'"),
+        ({"loss_mean": "all"}, "loss_mean: expected tokens or longest, got 'all'"),
+        ({"lora": {"rank": 2}}, "lora: .*rank"),
+        ({"lora": {}, "engine": "vllm"}, "lora: expected the engine transformers, got 'vllm'"),
+    ],
+)
+def test_a_wrong_option_of_the_update_is_refused(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        module(**options)
