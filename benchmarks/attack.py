@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import csv
 import io
 import json
 import math
@@ -217,7 +218,8 @@ def hostile_names(chance: random.Random, folder: Path) -> None:
         raise InsightError(said.getvalue())
     texts = (shown.getvalue(), output.read_text(encoding="utf-8"))
     assert not any(c in text for text in texts for c in "\x1b\x00\r\u202e"), "control characters"
-    assert not any(line.startswith("=") for line in texts[1].splitlines()), "a formula"
+    cells = [cell for row in csv.reader(io.StringIO(texts[1], newline="")) for cell in row]
+    assert not any(cell.startswith(("=", "@")) for cell in cells), "a formula"
 
 
 def native_calls(chance: random.Random, folder: Path) -> None:

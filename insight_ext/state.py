@@ -179,6 +179,9 @@ with the settings of the run that wrote it
             fits = isinstance(saved, (int, float)) and not isinstance(saved, bool)
         elif isinstance(own, (list, tuple)):
             fits = isinstance(saved, (list, tuple))
+            if fits and own and all(type(each) in (int, float) for each in own):
+                fits = len(saved) == len(own)
+                fits = fits and all(type(each) in (int, float) for each in saved)
         else:
             fits = own is None or isinstance(saved, type(own))
         if not fits:

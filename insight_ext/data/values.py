@@ -87,7 +87,8 @@ def number_text(value: Any) -> str | None:
             return None
         return str(int(number)) if number.is_integer() else repr(number)
     if isinstance(value, Decimal) and value.is_finite():
-        return str(value.quantize(1)) if value == value.to_integral_value() else str(value)
+        is_whole = value.is_finite() and value.adjusted() < 400 and value == int(value)
+        return str(int(value)) if is_whole else str(value)
     return None
 
 
