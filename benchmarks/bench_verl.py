@@ -7,6 +7,7 @@ share of mixed groups against verl's own order, what verl's filter costs, the ti
 from __future__ import annotations
 
 import json
+import signal
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -47,9 +48,9 @@ def resumed(folder: Path, mode: str) -> dict[str, int]:
     saving = ("trainer.save_freq=20", "trainer.total_training_steps=40")
     whole = run(folder / f"whole-{mode}", *saving, mode=mode)
     cut = folder / f"cut-{mode}"
-    killed, _ = run_apart(cut, "--mode", mode, "--kill-at", "27", "--save-steps", "20")
-    if killed.returncode != -9:
-        raise RuntimeError(f"the run was to be killed: {killed.stderr}")
+    ended, said, _ = run_apart(cut, "--mode", mode, "--kill-at", "27", "--save-steps", "20")
+    if ended != -signal.SIGKILL:
+        raise RuntimeError(f"the run was to be killed: {said}")
     (cut / "trace.jsonl").unlink()
     later = run(cut, *saving, mode=mode)
     return {

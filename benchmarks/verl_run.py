@@ -239,7 +239,8 @@ def train(config: Any, trace: Path, kill_at: int | None = None) -> Any:
         return trainer
     finally:
         for partition, items in (tq.kv_list() or {}).items():
-            tq.kv_clear(keys=list(items), partition_id=partition)
+            if items:
+                tq.kv_clear(keys=list(items), partition_id=partition)
 
 
 def selecting(selector: str) -> list[str]:
@@ -247,22 +248,25 @@ def selecting(selector: str) -> list[str]:
     return [] if selector == "none" else [*SELECTION, f"+data.insight.selector={selector}"]
 
 
-def run_apart(
-    folder: Path, *options: str
-) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
-    """This program in a process of its own: how it ended, and the trace that it left."""
+def run_apart(folder: Path, *options: str) -> tuple[int, str, list[dict[str, Any]]]:
+    """This program in a process of its own: how it ended, what it said, the trace that it left."""
+    folder.mkdir(parents=True, exist_ok=True)
     trace = folder / "trace.jsonl"
     trace.unlink(missing_ok=True)
-    ended = subprocess.run(
-        [sys.executable, "-m", "benchmarks.verl_run", str(folder), *options],
-        cwd=Path(__file__).parent.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    # Into a file: a pipe would stay open until Ray's processes notice that this one was killed.
+    with (folder / "output.txt").open("w+") as output:
+        ended = subprocess.run(
+            [sys.executable, "-m", "benchmarks.verl_run", str(folder), *options],
+            cwd=Path(__file__).parent.parent,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=output,
+            stderr=output,
+            timeout=600,
+        )
+        output.seek(0)
+        said = output.read()
     lines = trace.read_text().splitlines() if trace.exists() else []
-    return ended, [json.loads(line) for line in lines]
+    return ended.returncode, said, [json.loads(line) for line in lines]
 
 
 def main() -> None:
