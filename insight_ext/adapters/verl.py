@@ -7,7 +7,7 @@
     trainer.v1.sampler.custom_sampler.name=replay_buffer
     +data.insight.selector=insight
 
-verl makes the replay buffer, then the data set, in one process. The data set deals a prompt wherever
+verl makes the replay buffer, then the data set, in one process. The data set deals a prompt where
 verl's loader asks for a row; the buffer reports each group that is finished when verl looks, before
 verl's filter evicts any, and ends the loop's step when verl has its batch.
 """
@@ -56,7 +56,7 @@ def replay_buffer(**settings: Any) -> Any:
     Raises:
         ArgumentError: a verl without the needed names, or settings that cannot work.
     """
-    trainer = getattr(settings.get("refill_fn"), "__self__", None)
+    trainer: Any = getattr(settings.get("refill_fn"), "__self__", None)
     check_names("trainer", VERL, trainer, TRAINER)
     config = trainer.config
     check_names("settings", VERL, config, CONFIG)
@@ -151,7 +151,7 @@ class _Selecting:
     """
 
     def __init__(self, data_files: Any, *args: Any, **more: Any) -> None:
-        super().__init__(data_files, *args, **more)
+        super().__init__(data_files, *args, **more)  # type: ignore[call-arg]
         check_names("data set", VERL, self, MADE_DATASET)
         verl: Any = self
         config = verl.config
