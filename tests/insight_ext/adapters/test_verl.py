@@ -12,7 +12,6 @@ from collections import defaultdict
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
-from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
@@ -196,7 +195,7 @@ def rewards_of(index, step):
 
 
 @pytest.fixture(autouse=True)
-def verl():
+def verl(monkeypatch):
     """The adapter, imported where verl's modules are those of this file."""
     QUEUE.clear()
     contents = {
@@ -211,9 +210,11 @@ def verl():
         while "." in path:
             path = path.rpartition(".")[0]
             modules.setdefault(path, ModuleType(path))
-    with patch.dict(sys.modules, modules):
-        sys.modules.pop(ADAPTER, None)
-        yield import_module(ADAPTER)
+    for path, module in modules.items():
+        monkeypatch.setitem(sys.modules, path, module)
+    sys.modules.pop(ADAPTER, None)
+    yield import_module(ADAPTER)
+    sys.modules.pop(ADAPTER, None)
 
 
 def config_of(folder, metric=None, insight=None, **data):
