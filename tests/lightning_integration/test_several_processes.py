@@ -76,7 +76,7 @@ def column(folder, name):
         return [row[name] for row in csv.DictReader(file) if row[name]]
 
 
-@pytest.mark.parametrize(("devices", "selector", "prompts"), [(2, "gps", 7), (4, "insight", 8)])
+@pytest.mark.parametrize(("devices", "selector", "prompts"), [(2, "mopps", 7), (4, "insight", 8)])
 def test_several_processes_choose_and_believe_what_one_would(
     several, tmp_path, devices, selector, prompts
 ):

@@ -157,7 +157,7 @@ def test_a_checkpoint_before_anything_came_back_warns(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "sentence"),
     [
-        ({"rollouts": 0}, ArgumentError, "rollouts: expected at least 1, got 0"),
+        ({"rollouts": 0}, ArgumentError, "rollouts: expected a whole number of at least 1, got 0"),
         ({"selectr": "uniform"}, ArgumentError, "did you mean 'selector'"),
         ({"rows": tasks() + tasks(1)}, PoolError, "'task-0'"),
         ({"fields": {"id": "name"}}, PoolError, "expected a field name for the id"),

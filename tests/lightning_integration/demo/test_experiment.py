@@ -154,7 +154,7 @@ def test_the_numbers_are_readable_at_80_columns():
 
 def test_a_missing_configuration_is_named(tmp_path, capsys):
     assert main(["--config", str(tmp_path / "none.yaml")]) == 2
-    assert "expected an experiment's settings" in capsys.readouterr().err
+    assert "none.yaml: expected a YAML file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
