@@ -1,4 +1,4 @@
-"""Prompt selection for an own LightningModule. Run it: python examples/own_module.py"""
+"""Prompt selection for a LightningModule of your own. Run it: python examples/own_module.py"""
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
