@@ -38,7 +38,7 @@ class Times(Callback):
         self.steps: list[dict[str, float]] = []
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        names = ("step_ms", "sync_ms", "check_ms", "logprob_difference")
+        names = ("selection/step_ms", "sync_ms", "check_ms", "logprob_difference")
         self.steps.append({name: float(trainer.callback_metrics[name]) for name in names})
 
 
@@ -73,7 +73,7 @@ def measure(width: int, layers: int, dtype: str) -> dict[str, Any]:
     trainer.fit(module, datamodule=PromptDataModule(pool, "insight", None, PROMPTS, STEPS))
     steps = times.steps[WARM_UP:]
     medians = {name: median(step[name] for step in steps) for name in steps[0]}
-    total = sum(step["step_ms"] for step in steps)
+    total = sum(step["selection/step_ms"] for step in steps)
     shares = {
         name.replace("_ms", "_share"): sum(step[name] for step in steps) / total
         for name in ("sync_ms", "check_ms")

@@ -26,7 +26,7 @@ class Watch(Callback):
         self.steps = []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        names = ("sync_ms", "check_ms", "step_ms", "logprob_difference", "clip_fraction")
+        names = ("sync_ms", "check_ms", "selection/step_ms", "logprob_difference", "clip_fraction")
         self.steps.append({name: float(trainer.callback_metrics[name]) for name in names})
         self.steps[-1] |= {
             name: float(value)
@@ -95,7 +95,7 @@ def test_fifty_steps_learn_what_carries_over_to_held_out_prompts(started):
     before = accuracy(module, held_out)
     steps = fit(module, pool, STEPS)
     after = accuracy(module, held_out)
-    total = sum(step["step_ms"] for step in steps[1:])
+    total = sum(step["selection/step_ms"] for step in steps[1:])
     shares = [sum(step[name] for step in steps[1:]) / total for name in ("sync_ms", "check_ms")]
     print(
         f"\nheld-out accuracy {before:.3f} -> {after:.3f} in {len(steps)} steps of "
