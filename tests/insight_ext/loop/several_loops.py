@@ -62,3 +62,7 @@ if __name__ == "__main__":
             "gloo", init_method=f"file://{place}/meeting-{dies}", rank=own_rank, world_size=world
         )
     main(Path(place), own_rank, world, last, dies)
+    if world > 1:
+        # Gloo's threads must end before the process does, and no process before the others are done.
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
