@@ -63,6 +63,6 @@ if __name__ == "__main__":
         )
     main(Path(place), own_rank, world, last, dies)
     if world > 1:
-        # Gloo's threads must end before the process does, and no process before the others are done.
+        # Gloo's threads have to end before the process does, and it not before the others.
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
