@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from insight_ext.cli.tables import aligned
+from insight_ext.cli.tables import show
 from insight_ext.progress import counter
 from insight_ext.simulate.agreement import agreement, markdown
 from insight_ext.simulate.arms import split_arms
@@ -21,4 +21,4 @@ def run(options: argparse.Namespace) -> None:
             on_trial=counter("agree", "trials"),
         )
     )
-    print(text if options.markdown else aligned(text))
+    show(options, text)

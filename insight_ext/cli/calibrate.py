@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from insight_ext.cli.tables import aligned
+from insight_ext.cli.tables import show
 from insight_ext.progress import counter
 from insight_ext.simulate.arms import split_arms
 from insight_ext.simulate.calibrate import calibrate, markdown
@@ -18,5 +18,5 @@ def run(options: argparse.Namespace) -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     fit.settings.write(options.output)
     text = markdown(fit)
-    print(text if options.markdown else aligned(text))
+    show(options, text)
     print(options.output)

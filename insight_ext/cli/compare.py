@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 
-from insight_ext.cli.tables import STANDARD_OUTPUT, aligned, printed
+from insight_ext.cli.tables import STANDARD_OUTPUT, printed, show
 from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.progress import counter
 from insight_ext.simulate.arms import ARMS, split_arms
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
         text += f"\n### Beside {options.against}\n\n{paired(trials, options.against)}"
     for_program = printed(options, _columns(rows))
     if not for_program:
-        print(text if options.markdown else aligned(text))
+        show(options, text)
     if options.output == STANDARD_OUTPUT:
         return
     options.output.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from insight_ext.cli.compare import setting_of
-from insight_ext.cli.tables import STANDARD_OUTPUT, aligned, printed
+from insight_ext.cli.tables import STANDARD_OUTPUT, printed, show
 from insight_ext.progress import Progress
 from insight_ext.simulate.arms import split_arms
 from insight_ext.simulate.figures import write_reliability
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     progress.update(total)
     for_program = printed(options, _columns(seen))
     if not for_program:
-        print(text if options.markdown else aligned(text))
+        show(options, text)
     if options.output == STANDARD_OUTPUT:
         return
     options.output.mkdir(parents=True, exist_ok=True)

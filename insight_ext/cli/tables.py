@@ -39,6 +39,11 @@ def printed(options: argparse.Namespace, columns: Columns) -> bool:
     return bool(options.json or options.output == STANDARD_OUTPUT)
 
 
+def show(options: argparse.Namespace, markdown: str) -> None:
+    """Print the tables for a reader: as Markdown with `--markdown` only."""
+    print(markdown if options.markdown else aligned(markdown))
+
+
 def aligned(markdown: str) -> str:
     """The tables of a Markdown text with aligned columns and without bars, for a terminal.
 
