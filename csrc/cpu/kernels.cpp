@@ -132,15 +132,16 @@ int filter(const Prepared* prepared, const Cut* cut_, uint64_t key, const float*
     *flags++ = verdict.ahead;
   }
   if (start < count) {  // the last, shorter strip: repeats of its first candidate fill it up
+    // Each belief is read once: another thread may change it, and a repeat must not tell.
     float last_a[kStrip], last_b[kStrip];
     int64_t last_indices[kStrip];
+    const int left = count - start;
     for (int i = 0; i < kStrip; ++i) {
-      const int from = start + i < count ? start + i : start;
-      last_a[i] = a[from];
-      last_b[i] = b[from];
-      last_indices[i] = indices ? indices[from] : first + from;
+      last_a[i] = i < left ? a[start + i] : last_a[0];
+      last_b[i] = i < left ? b[start + i] : last_b[0];
+      last_indices[i] = indices ? indices[start + (i < left ? i : 0)] : first + start + i;
     }
-    const uint64_t real = (uint64_t{1} << (count - start)) - 1;
+    const uint64_t real = (uint64_t{1} << left) - 1;
     const Verdict verdict = filter_strip({last_a, last_b, last_indices, 0});
     if (verdict.invalid) return start + __builtin_ctzll(verdict.invalid);
     *flags = real & verdict.ahead;
