@@ -99,10 +99,11 @@ class SelectingDataSource:
         groups: list[list[Any]] = []
         if source.buffer:
             groups += source.buffer_filter(self.args, None, source.buffer, num_samples)
-        for group, position, _ in deal_exactly(self.loop, num_samples - len(groups)):
-            samples = [deepcopy(source.dataset.origin_samples[position]) for _ in range(copies)]
+        for dealt in deal_exactly(self.loop, num_samples - len(groups)):
+            row = source.dataset.origin_samples[dealt.position]
+            samples = [deepcopy(row) for _ in range(copies)]
             for number, sample in enumerate(samples):
-                sample.group_index, sample.index = group, group * copies + number
+                sample.group_index, sample.index = dealt.group, dealt.group * copies + number
             groups.append(samples)
         return groups
 
