@@ -227,7 +227,7 @@ def test_more_tasks_in_flight_than_there_are():
         ([], {}, ArgumentError, "tasks: expected a list"),
         ([*tasks(3), tasks(1)[0]], {}, PoolError, "'task-0'"),
         ([Task("a", TaskData("")), Task(None, TaskData(""))], {}, PoolError, "task 1: expected a"),
-        (tasks(), {"groups": 0}, ArgumentError, "groups: expected at least 1, got 0"),
+        (tasks(), {"groups": 0}, ArgumentError, "groups: expected a whole number"),
         (tasks(), {"selectr": "a"}, ArgumentError, "did you mean 'selector'"),
     ],
     ids=["endless", "none", "twice", "no key", "no groups", "unknown option"],
