@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
@@ -10,17 +9,17 @@ from insight_ext import ArgumentError, SelectionLoop
 from insight_ext.beliefs.group import Threshold
 from insight_ext.filters import Filter
 from insight_ext.runs.layout import Metric, logged
-from lightning_integration.datamodule import PromptDataModule
+from lightning_integration.datamodule import data_of
 from lightning_integration.loaders import PromptBatch, prompt_loader, with_prompts
 from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.outputs import report
 from lightning_integration.tables import log_tables
 from lightning_integration.trainer import (
-    PACKAGE,
     Callback,
     LightningModule,
     Trainer,
     check_one_copy_each,
+    check_trainer,
     is_rehearsal,
     ranks_of,
     will_log,
@@ -105,21 +104,10 @@ class PromptSelectionCallback(Callback):
         """Make the loop; see to it that a wrong checkpoint is refused before it is used."""
         if stage != "fit":
             return
-        if not isinstance(trainer, Trainer):
-            raise ArgumentError(
-                f"PromptSelectionCallback: expected the Trainer of {PACKAGE}, which was imported "
-                f"when lightning_integration was, got that of {type(trainer).__module__}; import "
-                "one of the two packages alone, and before lightning_integration"
-            )
-        data = getattr(trainer, "datamodule", None)
-        if not isinstance(data, PromptDataModule):
-            raise ArgumentError(
-                "PromptSelectionCallback: expected trainer.fit(..., datamodule=PromptDataModule"
-                f"(...)), got datamodule={type(data).__name__}"
-            )
+        check_trainer(trainer)
         check_one_copy_each(trainer)
         chosen = getattr(pl_module, "filter", None)
-        loop = data.begin(
+        self._loop = loop = data_of(trainer).begin(
             rollouts=getattr(pl_module, "rollouts", None),
             success_threshold=self.success_threshold,
             partial_credit=self.partial_credit,
@@ -127,8 +115,6 @@ class PromptSelectionCallback(Callback):
             ranks=ranks_of(trainer),
         )
         loop.agree()
-        loop.keep_samples = self.keep_samples
-        self._loop = loop
         # Lightning restores the model before the callbacks; only the module's own hook comes first.
         own_hook = pl_module.on_load_checkpoint
 
@@ -152,8 +138,12 @@ class PromptSelectionCallback(Callback):
             self._fitted.expect(epochs * batches * trainer.datamodule.prompts_per_step)
         if self.history_every and trainer.loggers:
             folder = trainer.log_dir  # asked of all processes at once
-            path = Path(folder or trainer.default_root_dir)
-            self._fitted.record(path, self.history_every, answers=self.answers)
+            self._fitted.record(
+                folder or trainer.default_root_dir,
+                self.history_every,
+                answers=self.answers,
+                keep_samples=self.keep_samples,
+            )
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.start_training(resumed=self._fitted.step > 0)

@@ -86,6 +86,20 @@ def is_rehearsal(trainer: Any) -> bool:
     return bool(trainer.fast_dev_run) or trainer.overfit_batches > 0
 
 
+def check_trainer(trainer: Any) -> None:
+    """See that a trainer is of the chosen package.
+
+    Raises:
+        ArgumentError: it is the other package's.
+    """
+    if not isinstance(trainer, Trainer):
+        raise ArgumentError(
+            f"PromptSelectionCallback: expected the Trainer of {PACKAGE}, which was imported when "
+            f"lightning_integration was, got that of {type(trainer).__module__}; import one of the "
+            "two packages alone, and before lightning_integration"
+        )
+
+
 def check_one_copy_each(trainer: Any) -> None:
     """ArgumentError where several processes share a copy of the model, and so want one batch."""
     kwargs = getattr(trainer.strategy, "distributed_sampler_kwargs", None) or {}

@@ -429,7 +429,8 @@ class GRPOModule(LightningModule):
         """n completions of each prompt and their rewards, (prompts, n); see `collect.RollOut`."""
         seed = _mix(self.seed, step, call, ranks_of(self.trainer).rank)
         needed = self.filter is not None and self.filter.needs_uncertainty == "entropy"
-        wanted = self._loop is not None and self._loop.answers and tells_entropy(self.engine)
+        recorded = self._loop is not None and self._loop.history.answers
+        wanted = recorded and tells_entropy(self.engine)
         sampling = Sampling(
             self.max_new_tokens, self.temperature, seed=seed, entropy=needed or wanted
         )
