@@ -451,7 +451,7 @@ def test_results_that_cannot_be_counted_change_nothing():
     for sample in group + other:
         sample.reward = 1.0
     other[0].reward = {"correct": 1.0}
-    with pytest.raises(ArgumentError, match="outcome: .*one of correct, got None; set insight"):
+    with pytest.raises(ArgumentError, match="insight.outcome: .*one of correct, got None; name"):
         observe(source.args, [group, other], source)
     other[0].reward = float("inf")
     with pytest.raises(ObservationError, match="expected a finite reward"):
