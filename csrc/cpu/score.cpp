@@ -40,8 +40,9 @@ Outcome score(const Request& request, const Settings& settings, float* scores) {
   const Scorer scorer(request.score, beliefs.first, settings.instruction_set);
   std::atomic<int64_t> next{0};
   FirstFault bad;
+  Stop stop(settings.is_stopped);
   on_threads(std::min<int64_t>(settings.threads, (blocks + 1) / 2), [&] {
-    for (int64_t block; (block = next.fetch_add(1)) < blocks;) {
+    for (int64_t block; !stop.is_wanted() && (block = next.fetch_add(1)) < blocks;) {
       const int64_t begin = block * kBlock, end = std::min(begin + kBlock, beliefs.size);
       int64_t i = begin;
       while (i < end && is_belief(beliefs.alpha[i], beliefs.beta[i])) ++i;
@@ -52,6 +53,7 @@ Outcome score(const Request& request, const Settings& settings, float* scores) {
       score_range(scorer, beliefs, begin, end, scores);
     }
   });
+  if (stop.is_wanted()) return {INSIGHT_STOPPED, 0};
   if (bad.found()) return {INSIGHT_BAD_BELIEF, bad.place()};
   return {};
 }

@@ -88,7 +88,7 @@ bool same(const insight_score& score, const Pool& pool, int64_t k, bool sorted, 
     request.candidates = list(candidates.data(), candidates);
     request.exclude = list(excluded.data(), excluded);
   }
-  insight_place place{sizeof(place), "cpu", 0, nullptr, 0, nullptr, nullptr, 0};
+  insight_place place{sizeof(place), "cpu", 0, nullptr, 0, nullptr, nullptr, 0, nullptr};
   insight_result result{sizeof(result), indices.data(), scores.data(), nullptr, nullptr, 0};
   const insight_outcome expected = insight_select_top_k(&request, &place, &result);
 
