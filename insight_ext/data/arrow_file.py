@@ -15,6 +15,8 @@ from insight_ext.data.table import PART, WHOLE_PART, DataFile, Row, Table
 
 Batches = Iterable[pa.RecordBatch]
 IN_MEMORY = 1 << 16  # rows looked at together
+# What Arrow raises at a damaged file; names of columns that are no UTF-8 are among it.
+DAMAGED = (OSError, pa.ArrowException, UnicodeDecodeError)
 ROW = 64  # bytes that a row takes at least, since equal values are stored once
 
 
@@ -63,7 +65,7 @@ class ParquetFile(ColumnarFile):
                     file.schema_arrow,
                     file.iter_batches(_rows(file.metadata, columns is None), columns=columns),
                 )
-        except (OSError, pa.ArrowException) as error:
+        except DAMAGED as error:
             raise self.malformed(f"expected a Parquet file: {_reason(error)}") from error
 
 
@@ -76,7 +78,7 @@ class ArrowFile(ColumnarFile):
             with pa.memory_map(str(self.path)) as source:
                 reader = _reader(source)
                 yield reader.schema, reader
-        except (OSError, pa.ArrowException) as error:
+        except DAMAGED as error:
             raise self.malformed(f"expected an Arrow file: {_reason(error)}") from error
 
 

@@ -277,7 +277,7 @@ def test_a_pool_that_another_thread_changes_gives_some_answer_in_the_pool(chosen
         changing.join()
 
 
-class Interrupted(Exception):
+class InterruptError(Exception):
     pass
 
 
@@ -285,7 +285,7 @@ class Interrupted(Exception):
 @pytest.mark.parametrize("function", [_C.score_all, _C.select_top_k], ids=["score", "select"])
 def test_a_signal_ends_a_long_call(function, threads):
     def interrupt(*_):
-        raise Interrupted
+        raise InterruptError
 
     n, k = 20_000_000, 100  # seconds of work; the signal comes before
     beliefs, scores = torch.full((n,), 3.0), torch.full((n,), torch.nan)
@@ -299,7 +299,7 @@ def test_a_signal_ends_a_long_call(function, threads):
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.15)
     try:
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptError):
             function(request, _C.Place(threads=threads), result)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
