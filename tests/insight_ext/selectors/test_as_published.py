@@ -261,7 +261,7 @@ def test_greso_keeps_as_often_as_it_says():
 
 
 def test_prime_rl_sorts_by_its_thresholds_and_deals_the_normal_ones():
-    selector = DifficultyPools(300, easy=0.8, hard=0.2, easy_share=0.0, hard_share=0.0)
+    selector = DifficultyPools(300)
     rates = np.random.default_rng(0).integers(0, 11, 300)
     selector.observe(range(300), rates, 10, step=0)
     normal = np.flatnonzero((rates > 2) & (rates < 8))
