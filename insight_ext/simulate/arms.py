@@ -149,7 +149,7 @@ def selector_of(arm: str, learner: Learner, seed: int) -> Chooser:
 def selector_for(learner: Learner, selector: str, options: Mapping[str, Any], seed: int) -> Chooser:
     """A selector on this learner's pool; what it is to know of the prompts, the learner tells."""
     told = told_of(learner)
-    given = {
+    given: dict[str, Any] = {
         name: told[name] if name in told and value is not None else value
         for name, value in options.items()
     }
