@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
+from insight_ext.loop.loop import take_over
 from insight_ext.plugins import parsed_options
 from insight_ext.selectors import SELECTORS, check_selector, make_selector
 from insight_ext.simulate.learner import Learner
@@ -138,22 +139,30 @@ def trainable_arms(arms: Sequence[str], features: str) -> dict[str, dict[str, An
     return settings
 
 
-def selector_of(arm: str, learner: Learner, seed: int) -> Chooser:
-    """The strategy of an arm, for this learner."""
+def selector_of(arm: str, learner: Learner, seed: int, rollouts: int) -> Chooser:
+    """The strategy of an arm, for this learner and groups of this size."""
     name, options = parse_arm(arm)
     if name == ORACLE:
         return Oracle(learner)
-    return selector_for(learner, name, options, seed)
+    return selector_for(learner, name, options, seed, rollouts)
 
 
-def selector_for(learner: Learner, selector: str, options: Mapping[str, Any], seed: int) -> Chooser:
-    """A selector on this learner's pool; what it is to know of the prompts, the learner tells."""
+def selector_for(
+    learner: Learner, name: str, options: Mapping[str, Any], seed: int, rollouts: int
+) -> Chooser:
+    """A selector on this learner's pool; what it is to know of the prompts, the learner tells.
+
+    Raises:
+        ArgumentError: see `make_selector`; another K in the options than `rollouts`.
+    """
     told = told_of(learner)
     given: dict[str, Any] = {
-        name: told[name] if name in told and value is not None else value
-        for name, value in options.items()
+        option: told[option] if option in told and value is not None else value
+        for option, value in options.items()
     }
-    return make_selector(selector, len(learner.visits), seed=seed, **given)
+    selector = make_selector(name, len(learner.visits), seed=seed, **given)
+    take_over("selector", selector, "rollouts", rollouts)
+    return selector
 
 
 def told_of(learner: Learner) -> dict[str, Tensor]:

@@ -150,7 +150,7 @@ def _trial(job: tuple[Setting, str, int]) -> Trial:
     learner = setting.learner_of(seed)
     return run_trial(
         learner,
-        selector_of(arm, learner, seed),
+        selector_of(arm, learner, seed, setting.rollouts),
         steps=setting.steps,
         prompts=setting.prompts,
         rollouts=setting.rollouts,

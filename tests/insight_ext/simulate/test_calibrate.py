@@ -54,7 +54,7 @@ def record(folder: Path, settings: KindsSettings = TRUE, seeds: int = 1) -> Path
 
 def _record_run(folder: Path, settings: KindsSettings, arm: str, seed: int) -> None:
     learner, asked = KindsLearner(settings, seed), np.random.default_rng(seed)
-    selector = selector_of(arm, learner, seed)
+    selector = selector_of(arm, learner, seed, 8)
     none = torch.empty(0, dtype=torch.int64)
     groups = {name: [] for name in ("id", "index", "step", "successes", "rollouts")}
     rows = []
