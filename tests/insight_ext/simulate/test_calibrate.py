@@ -104,7 +104,7 @@ def test_the_fitted_learner_ends_as_accurate_as_the_recorded_one(fit):
         levels = []
         for seed in range(4):
             learner = KindsLearner(settings, seed)
-            selector = selector_of("insight", learner, seed)
+            selector = selector_of("insight", learner, seed, 8)
             for step in range(settings.steps):
                 chosen = selector.select(16, step=step)
                 successes = learner.train(chosen, 8)
