@@ -232,7 +232,7 @@ COMMANDS: dict[str, Command] = {
         "every strategy on learners whose truth is known",
         _compare,
         ("matplotlib",),
-        "the tables come at the end, so nothing was written",
+        "compare.csv, in the folder of --output, has the learners that are done",
     ),
     "reliability": (
         "how far predictions of prompts never seen can be believed",
