@@ -130,6 +130,27 @@ def test_a_pool_may_come_from_a_function(here):
     assert fit("--data.pool", json.dumps(pool), "--trainer.fast_dev_run", "true") == 0
 
 
+SEVERAL = """
+model:
+  reward: [exact_match, "brief:brevity"]
+  reward_weights: [1.0, 0.5]
+"""
+BREVITY = """
+def brevity(prompt, completion):
+    return -len(completion)
+"""
+
+
+def test_several_rewards_with_one_outcome_come_from_the_configuration(here, capsys, monkeypatch):
+    (here / "several.yaml").write_text(SEVERAL)
+    (here / "brief.py").write_text(BREVITY)
+    monkeypatch.syspath_prepend(here)
+    assert fit("--config", "several.yaml") == 2
+    assert "outcome: expected the one reward" in capsys.readouterr().err
+    assert fit("--config", "several.yaml", "--model.outcome", "exact_match") == 0
+    assert {"reward/exact_match", "reward/brevity"} <= set(steps()[0])
+
+
 @pytest.mark.parametrize(
     ("chosen", "options"),
     [

@@ -192,6 +192,31 @@ def test_answers_rewards_and_prompts_stay_together(tiny, tmp_path, name):
         assert torch.equal(rollouts.logprobs != 0, rollouts.completion_mask)
 
 
+def length(prompt, completion):
+    return -0.1 * len(completion)
+
+
+@pytest.mark.parametrize("chosen", [None, "dynamic_sampling"])
+def test_beliefs_and_filters_count_the_outcome_and_the_gradient_the_sum(tiny, tmp_path, chosen):
+    solved = {}
+    for name, chance in (("right", 1.0), ("mixed", 0.5)):
+        trained = module(
+            Answers(lambda i, chance=chance: chance),
+            reward=[length, is_one],
+            reward_weights=[1.0, 0.0],
+            outcome="is_one",
+            filter=chosen,
+        )
+        before = weights(trained)
+        run(tiny, tmp_path / name, trained)
+        assert torch.equal(weights(trained), before) == (name == "right")
+        solved[name] = {row["successes"] for row in groups(tmp_path / name)}
+    assert solved["right"] == {ROLLOUTS}
+    assert len(solved["mixed"]) > 1
+    assert 0 < column(tmp_path / "mixed", "reward/is_one")[0] < 1
+    assert -0.2 < column(tmp_path / "mixed", "reward/length")[0] < -0.1
+
+
 def test_dynamic_sampling_fills_the_batch_with_groups_that_vary(tiny, tmp_path):
     engine = Answers(lambda i: 0.5 if i % 2 else 0.0)
     trained = watched("dynamic_sampling", engine)
