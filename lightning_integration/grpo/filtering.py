@@ -12,6 +12,7 @@ from torch import Tensor
 
 from insight_ext import ArgumentError, Dealt, Group, GroupResult, Prompt, SelectionLoop
 from insight_ext.filters import Filter, Verdict, perplexity
+from insight_ext.runs.layout import Metric, logged
 from lightning_integration.loaders import PromptBatch
 from lightning_integration.rollouts.engine import (
     RolloutEngine,
@@ -93,10 +94,8 @@ def collect(
         kept.scores,
         rolling.results,
         {
-            **chosen.metrics(),
-            "frac_groups_kept": len(verdict.train) / len(rolling.dealt),
-            "refills": float(len(rolling.judged) - 1),
-            "refill_selection_ms": milliseconds,
+            **{logged(name): value for name, value in chosen.metrics().items()},
+            logged(Metric.REFILL_MS): milliseconds,
             **length_metrics(rolling.calls),
         },
     )

@@ -134,8 +134,7 @@ class GRPOModule(LightningModule):
     `sync_ms`, `check_ms` and `logprob_difference` are what the engine says of taking over the
     weights, `rollout_logprob_difference` (nats, a mean over tokens) how far the engine's
     log-probabilities are from the recomputed ones.
-    With a filter also what it reports, `frac_groups_kept` (share of the prompts rolled out whose
-    group is trained on), `refills` (generation batches beyond the first), `refill_selection_ms`.
+    With a filter also what it reports (docs/metrics.md).
 
     Raises:
         ArgumentError: an argument outside its domain, or a folder that cannot be loaded.
