@@ -31,8 +31,9 @@ class Sample(NamedTuple):
 def groups_schema() -> Any:
     """The pyarrow schema of `GROUPS_FILE`: a row is one visit of a prompt, in order of steps.
 
-    `id` and `index` (position in the pool) say which prompt; `predicted` is the success rate that
-    was expected before the visit, NaN where the selector expects none.
+    `id` and `index` (position in the pool) say which prompt; where every id ends in a slash, as in
+    what `benchmarks.record` keeps, it is a kind, and the two together say it. `predicted` is the
+    success rate that was expected before the visit, NaN where the selector expects none.
     """
     import pyarrow as pa
 
