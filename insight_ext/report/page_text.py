@@ -49,7 +49,8 @@ dt{font-weight:600;margin-top:.7rem}dd{margin:0}
 .facts dt{margin:0;font-weight:400;color:var(--muted)}.facts dd{overflow-wrap:anywhere}
 .numbers,.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));
 gap:1.4rem}
-.numbers h3,.numbers p{margin:.2rem 0}.numbers th{width:10rem;overflow-wrap:anywhere}
+.numbers h3,.numbers p{margin:.2rem 0}.numbers tr:first-child>*{border:0}
+.numbers th{width:10rem;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%;font-size:.92rem}
 th,td{text-align:left;vertical-align:top;padding:.4rem .9rem .4rem 0;font-weight:400}
 thead th{color:var(--muted);font-size:.82rem}
