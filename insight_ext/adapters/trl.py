@@ -28,7 +28,7 @@ from insight_ext.adapters.trl_checks import check, position_of, prompts_of, repe
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.errors import CheckpointError, ObservationError
 from insight_ext.loop import SelectionLoop
-from insight_ext.runs.layout import TOTALS
+from insight_ext.runs.layout import TOTALS, logged
 from insight_ext.selectors import Selector
 
 COLUMN = "insight_rollout"  # (group, number of the rollout in it): a row's way to the reward
@@ -169,7 +169,7 @@ class _Selection(TrainerCallback):
             names = dict.fromkeys(name for metrics in self._metrics for name in metrics)
             for name in names:
                 values = [each[name] for each in self._metrics if name in each]
-                logs[f"selection/{name}"] = values[-1] if name in TOTALS else fmean(values)
+                logs[logged(name)] = values[-1] if name in TOTALS else fmean(values)
             self._metrics.clear()
         self._log(logs, *args, **kwargs)
 
