@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -38,13 +39,29 @@ from insight_ext.state import Stateful, carried, equal
 BLIND = 2  # visits of a prompt below which its belief has told the strategy nothing
 
 
-class Dealt(NamedTuple):
-    """A prompt to roll out now, and the id under which its rewards come back."""
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """A prompt to roll out now: `group, position, prompt = dealt`.
+
+    The prompt is looked up when it is asked for, since a trainer may have rows of its own.
+
+    Attributes:
+        group: the id under which its rewards come back.
+        position: the prompt's place in the pool.
+    """
 
     group: int
     position: int
-    """The prompt's place in the pool."""
-    prompt: Prompt
+    _prompts: PromptPool | Mapping[int, Prompt]
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt itself."""
+        prompt: Prompt = self._prompts[self.position]
+        return prompt
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.group, self.position, self.prompt))
 
 
 class SelectionLoop(Stateful):
@@ -190,7 +207,7 @@ class SelectionLoop(Stateful):
     @property
     def in_flight(self) -> list[Dealt]:
         """The groups that were dealt and are not yet taken in, oldest first."""
-        return [Dealt(f.group, f.prompt, self.pool[f.prompt]) for f in self._flights]
+        return [Dealt(f.group, f.prompt, self.pool) for f in self._flights]
 
     def deal(self, k: int, *, step: int | None = None) -> list[Dealt]:
         """The next prompts of a step, best first.
@@ -535,7 +552,7 @@ class SelectionLoop(Stateful):
 
     def _put(self, chosen: Iterable[int], step: int) -> list[Dealt]:
         add, pool, version = self._flights.add, self.pool, self.step
-        return [Dealt(add(index, step, version), index, pool[index]) for index in chosen]
+        return [Dealt(add(index, step, version), index, pool) for index in chosen]
 
     def _take_in_others(self, everyone: Sequence[Sequence[tuple[int, tuple[float, ...]]]]) -> None:
         for index, numbers in chain.from_iterable(everyone):

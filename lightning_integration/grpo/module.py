@@ -56,6 +56,7 @@ from lightning_integration.trainer import (
     LightningModule,
     is_rehearsal,
     ranks_of,
+    warn_of_both,
     will_log,
 )
 
@@ -188,6 +189,7 @@ class GRPOModule(LightningModule):
         outcome: str | Reward | None = None,
     ) -> None:
         super().__init__()
+        warn_of_both("GRPOModule")
         for name, value, least in (
             ("rollouts", rollouts, 2),
             ("updates_per_batch", updates_per_batch, 1),
