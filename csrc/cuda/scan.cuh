@@ -151,9 +151,12 @@ class Scan {
       const bool has = promising;
       const int64_t index = first + offset(has ? __ffs(static_cast<int>(promising)) - 1 : 0);
       promising &= promising - 1;
-      // From the first-level cache: a run-time choice among the registers would spill them all.
-      meet(has, index, has ? in_.beliefs.alpha[index] : 1.0f,
-           has ? in_.beliefs.beta[index] : 1.0f);
+      // From the first-level cache: a run-time choice among the registers would spill them all. Read
+      // again, it is checked again.
+      const float x = has ? in_.beliefs.alpha[index] : 1.0f;
+      const float y = has ? in_.beliefs.beta[index] : 1.0f;
+      if (!is_belief(x, y)) note_invalid(index);
+      meet(has && is_belief(x, y), index, x, y);
     }
   }
 
