@@ -13,6 +13,7 @@ cp -r "$source/tests/data" "$there/tests"
 cp "$source"/tests/insight_ext/kernel/test_{hostile,index,ops,reference,scores}.py "$there/tests/insight_ext/kernel"
 awk '/^## The kernel alone/ { here = 1 } here && /^```$/ { exit } code; here && /^```python/ { code = 1 }' \
   "$source/README.md" > "$there/example.py"
+test -s "$there/example.py"
 cd "$there"
 alone() { env -i HOME="$there" PATH="$(dirname "$python")" TMPDIR="$there" "$python" "$@"; }
 alone -c 'import shutil; assert not any(map(shutil.which, ["cc", "gcc", "g++", "clang", "nvcc", "cmake"]))'

@@ -75,7 +75,7 @@ def test_the_driver_for_a_gpu_finds_no_difference(library: Path, tmp_path: Path)
     source = HERE.parents[1] / "benchmarks" / "gpu" / "cuda_check.cu"
     linked = [library, f"-Wl,-rpath,{library.parent}", "-o", program]
     subprocess.run([COMPILER, *OPTIONS, "-x", "c++", source, "-x", "none", *linked], check=True)
-    done = subprocess.run([program, "2"], capture_output=True, text=True)
+    done = subprocess.run([program, "2", "3"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert done.stdout.endswith("all the same\n")
 
