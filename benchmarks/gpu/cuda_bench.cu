@@ -37,16 +37,18 @@ __global__ void __launch_bounds__(Tuning::kThreads)
 __global__ void __launch_bounds__(Tuning::kThreads, kBlocks)
     sample_kernel(const __grid_constant__ Arguments in) {
   __shared__ BlockScratch scratch;
+  __shared__ RadixSelection radix;
   take_sample(in, scratch.sorting);
   wait_for_grid();
-  if (sampled_threshold(in, scratch.sorting) == kNobody) in.memory.progress->chosen = 1;
+  if (sampled_threshold(in, scratch.scan.histogram, radix) == kNobody) in.memory.progress->chosen = 1;
 }
 
 // The second one, with the threshold of a sample that was taken before.
 __global__ void __launch_bounds__(Tuning::kThreads, kBlocks)
     scan_kernel(const __grid_constant__ Arguments in) {
   __shared__ BlockScratch scratch;
-  const Standing threshold = sampled_threshold(in, scratch.sorting);
+  __shared__ RadixSelection radix;
+  const Standing threshold = sampled_threshold(in, scratch.scan.histogram, radix);
   const Sink sink{threshold, in.memory.survivors, in.plan.capacity, &in.memory.progress->survivors,
                   nullptr,   0};
   Scan(in, scratch.scan.warps[threadIdx.x / kWarp], sink).visit(true);

@@ -129,7 +129,7 @@ __device__ inline void select_body(const Arguments& in, BlockScratch& scratch, R
   if (in.plan.sample_per_group) {
     take_sample(in, scratch.sorting);
     wait_for_grid();
-    threshold = sampled_threshold(in, scratch.sorting);
+    threshold = sampled_threshold(in, scratch.scan.histogram, radix);
   }
   // Usually one round. If the sample misled, the exact threshold is found digit by digit, which
   // scores the pool again for each, and one more round collects what passes it.

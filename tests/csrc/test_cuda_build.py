@@ -45,4 +45,4 @@ def test_the_kernels_compile_and_the_streaming_pass_fits_two_blocks_a_multiproce
     registers = [int(count) for count in re.findall(r"Used (\d+) registers", report)]
     spilled = [int(count) for count in re.findall(r"(\d+) bytes spill stores", report)]
     assert max(registers) <= 128
-    assert sum(spilled) <= 128, "spills belong around the rare calls, not in the streaming loop"
+    assert sum(spilled) <= 32, "spills belong around the rare calls, not in the streaming loop"
