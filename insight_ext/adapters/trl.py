@@ -23,12 +23,13 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
+from insight_ext.adapters.common import load_beliefs
 from insight_ext.adapters.dataset import pool_from_dataset
 from insight_ext.adapters.trl_checks import check, position_of, prompts_of, repeats_of
 from insight_ext.distributed.ranks import Ranks
-from insight_ext.errors import CheckpointError, ObservationError
+from insight_ext.errors import ObservationError
 from insight_ext.loop import SelectionLoop
-from insight_ext.runs.layout import TOTALS
+from insight_ext.runs.layout import TOTALS, logged
 from insight_ext.selectors import Selector
 
 COLUMN = "insight_rollout"  # (group, number of the rollout in it): a row's way to the reward
@@ -169,7 +170,7 @@ class _Selection(TrainerCallback):
             names = dict.fromkeys(name for metrics in self._metrics for name in metrics)
             for name in names:
                 values = [each[name] for each in self._metrics if name in each]
-                logs[f"selection/{name}"] = values[-1] if name in TOTALS else fmean(values)
+                logs[logged(name)] = values[-1] if name in TOTALS else fmean(values)
             self._metrics.clear()
         self._log(logs, *args, **kwargs)
 
@@ -193,17 +194,13 @@ class _Selection(TrainerCallback):
                 self.trainer.args.output_dir
             )
         if folder:
-            self._load(Path(folder) / FILE)
-        return self._train(resume_from_checkpoint, *args, **kwargs)
-
-    def _load(self, path: Path) -> None:
-        if not path.is_file():
-            raise CheckpointError(
-                f"{path}: expected the beliefs of the run that wrote this checkpoint, got no file; "
-                "to go on from these weights with new beliefs, make the trainer with the folder as "
-                "its model and train without resume_from_checkpoint"
+            load_beliefs(
+                self.loop,
+                Path(folder) / FILE,
+                "make the trainer with the folder as its model and train without "
+                "resume_from_checkpoint",
             )
-        self.loop.load(path)
+        return self._train(resume_from_checkpoint, *args, **kwargs)
 
 
 def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[..., Any]:

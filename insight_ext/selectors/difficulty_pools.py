@@ -84,7 +84,7 @@ class DifficultyPools(BeliefSelector):
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
         for name, pool in (("easy", EASY), ("hard", HARD)):
             share = torch.count_nonzero(self.pool == pool) / self.pool_size
-            self._metrics[f"frac_pool_{name}"] = float(share)
+            self._metrics[f"frac_pool/{name}"] = float(share)
         random = self._generator(0, self._dealt)
         by_lot = self.weights is not None
         return (self._drawn if by_lot else self._dealt_out)(k, exclude, random)

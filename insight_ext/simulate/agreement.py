@@ -57,6 +57,16 @@ class Agreement:
         ]
         return each, spearman(simulated, real.mean(0)), np.array(others)
 
+    def columns(self) -> dict[str, list[Any]]:
+        """A row for each measure and strategy: its means over the seeds, recorded and simulated."""
+        rows = [(measure, at) for measure in self.real for at in range(len(self.arms))]
+        return {
+            "measure": [measure for measure, _ in rows],
+            "strategy": [self.arms[at] for _, at in rows],
+            "recorded": [float(self.real[measure][:, at].mean()) for measure, at in rows],
+            "simulated": [float(self.simulated[measure][:, at].mean()) for measure, at in rows],
+        }
+
 
 def spearman(first: Floats, second: Floats) -> float:
     """The correlation of the ranks; equal values share their mean rank.

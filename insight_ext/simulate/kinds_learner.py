@@ -96,7 +96,11 @@ class KindsSettings:
 
     def write(self, path: Path) -> None:
         """Write the settings as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        path.write_text(self.as_json(), encoding="utf-8")
+
+    def as_json(self) -> str:
+        """The settings as `read_kinds` reads them."""
+        return json.dumps(asdict(self), indent=1) + "\n"
 
 
 def read_kinds(path: Path) -> KindsSettings:

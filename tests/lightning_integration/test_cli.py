@@ -130,6 +130,28 @@ def test_a_pool_may_come_from_a_function(here):
     assert fit("--data.pool", json.dumps(pool), "--trainer.fast_dev_run", "true") == 0
 
 
+SEVERAL = """
+model:
+  reward: [exact_match, "brief:brevity"]
+  reward_weights: [1.0, 0.5]
+"""
+BREVITY = """
+def brevity(prompt, completion):
+    return -len(completion)
+"""
+
+
+def test_several_rewards_with_one_outcome_come_from_the_configuration(here, capsys, monkeypatch):
+    (here / "several.yaml").write_text(SEVERAL)
+    (here / "brief.py").write_text(BREVITY)
+    monkeypatch.syspath_prepend(here)
+    assert fit("--config", "several.yaml") == 2
+    assert "outcome: expected the one reward" in capsys.readouterr().err
+    assert fit("--config", "several.yaml", "--model.outcome", "exact_match") == 0
+    names = (here / "runs/own/metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"reward/exact_match", "reward/brevity"} <= set(names)
+
+
 @pytest.mark.parametrize(
     ("chosen", "options"),
     [
@@ -146,7 +168,7 @@ def test_a_filter_comes_from_the_configuration_and_its_run_goes_on(here, chosen,
     with (here / "runs/own/metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     trained = [row for row in rows if row["selection/rollouts_generated"]]
-    assert {row["filter_rollouts"] != "" for row in trained} == {True}
+    assert {row["selection/filter_rollouts"] != "" for row in trained} == {True}
     rolled_out = sum(pq.read_table("runs/own/groups.parquet")["rollouts"].to_pylist())
     assert float(trained[-1]["selection/rollouts_generated"]) == rolled_out
     assert fit("--ckpt_path", "last", "--model.filter", "null", "--model.filter_options", "null")
