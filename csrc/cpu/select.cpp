@@ -143,13 +143,6 @@ Outcome Selector::pass(const Ranked& cut, std::vector<Ranked>& best) const {
   return {};
 }
 
-int64_t first_outside(const int64_t* indices, int64_t count, int64_t size) {
-  for (int64_t i = 0; i < count; ++i) {
-    if (indices[i] < 0 || indices[i] >= size) return i;
-  }
-  return -1;
-}
-
 Outcome deliver(std::vector<Ranked>& best, const Request& request, int64_t first,
                 const Result& result) {
   const int64_t found = static_cast<int64_t>(best.size());
@@ -169,12 +162,11 @@ Outcome deliver(std::vector<Ranked>& best, const Request& request, int64_t first
 
 Outcome select_top_k(const Request& request, const Settings& settings, const Result& result) {
   const Beliefs& beliefs = request.beliefs;
-  const Eligible eligible(request);
   const IeeeArithmetic arithmetic;
   const Scorer scorer(request.score, beliefs.first, settings.instruction_set);
-  const int64_t bad = first_outside(eligible.excluded, eligible.excluded_size, beliefs.size);
+  const Candidates candidates(beliefs, Eligible(request));
+  const int64_t bad = candidates.bad_exclusion();
   if (bad >= 0) return {INSIGHT_BAD_EXCLUSION, bad};
-  const Candidates candidates(beliefs, eligible);
   std::vector<Ranked> best;
   const Outcome outcome = Selector(scorer, candidates, request, settings).select(best);
   if (outcome.code != INSIGHT_DONE) return outcome;

@@ -5,6 +5,10 @@
 
 namespace insight::cuda {
 
+__device__ inline bool contains(const Arguments& in, int64_t index) {
+  return index >= 0 && index < in.beliefs.size;
+}
+
 // Sets one bit for each listed prompt and finds the faults of the lists: an index outside the
 // pool, and, since only the candidates' beliefs are looked at, an invalid one among them.
 __device__ __noinline__ inline void mark_lists(const Arguments& in) {
@@ -12,7 +16,7 @@ __device__ __noinline__ inline void mark_lists(const Arguments& in) {
   Progress& progress = *in.memory.progress;
   for (int64_t i = thread_in_grid(); i < eligible.candidates_size; i += threads_in_grid()) {
     const int64_t index = eligible.candidates[i];
-    if (index < 0 || index >= in.beliefs.size) {
+    if (!contains(in, index)) {
       note_fault(progress.bad_candidate, i);
       continue;
     }
@@ -23,7 +27,7 @@ __device__ __noinline__ inline void mark_lists(const Arguments& in) {
   }
   for (int64_t i = thread_in_grid(); i < eligible.excluded_size; i += threads_in_grid()) {
     const int64_t index = eligible.excluded[i];
-    if (index < 0 || index >= in.beliefs.size) {
+    if (!contains(in, index)) {
       note_fault(progress.bad_exclusion, i);
     } else {
       atomicOr(&in.memory.excluded[index / 32], 1u << (index % 32));

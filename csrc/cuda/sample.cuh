@@ -1,7 +1,7 @@
 // A threshold that about as many candidates pass as are wanted, from a stratified sample.
 #pragma once
 
-#include "eligible.cuh"
+#include "radix.cuh"
 #include "sort.cuh"
 
 namespace insight::cuda {
@@ -36,18 +36,26 @@ __device__ __noinline__ inline void take_sample(const Arguments& in, Standing* s
   }
 }
 
-// Every block ranks the kept samples for itself, which spares a wait for the grid. kLowest if
-// there are too few of them.
-__device__ inline Standing sampled_threshold(const Arguments& in, Standing* shared) {
+// The kept sample of the plan's rank, by radix selection; kLowest if there are too few. Every block finds
+// it for itself, which spares a wait for the grid.
+__device__ __noinline__ inline Standing sampled_threshold(const Arguments& in, unsigned* histogram,
+                                                          RadixSelection& radix) {
   constexpr int kKept = Tuning::kSampleGroups * Tuning::kSampleKept;
-  static_assert(kKept <= Tuning::kSortable, "the kept samples are sorted in shared memory");
-  for (int i = static_cast<int>(threadIdx.x); i < kKept; i += Tuning::kThreads) {
-    shared[i] = in.memory.samples[i];
+  constexpr int kMine = kKept / Tuning::kThreads;
+  if (in.plan.sample_rank > kKept) return kLowest;
+  Standing mine[kMine];
+#pragma unroll
+  for (int i = 0; i < kMine; ++i) {
+    mine[i] = in.memory.samples[i * Tuning::kThreads + static_cast<int>(threadIdx.x)];
   }
-  sort_block(shared, kKept);
-  const int rank = in.plan.sample_rank;
-  const Standing threshold = rank <= kKept ? shared[rank - 1] : kNobody;
-  __syncthreads();
+  radix.begin(in.plan.sample_rank, kNobody);
+  for (int digit = 0; digit < Digit::kCount; ++digit) {
+    const Sink sink = radix.open(histogram);
+#pragma unroll
+    for (int i = 0; i < kMine; ++i) sink.tally(true, mine[i]);
+    radix.close_in_block(histogram);
+  }
+  const Standing threshold = radix.lowest();
   return threshold == kNobody ? kLowest : threshold;
 }
 

@@ -58,7 +58,9 @@ class Scan {
         limit_(in.score.with_score<float>(
             [&](const auto& score) { return score.evidence_limit(least_); })),
         repeats_(in.score.with_score<bool>(
-            [](const auto& score) { return !std::decay_t<decltype(score)>::kPerIndex; })) {
+            [](const auto& score) { return !std::decay_t<decltype(score)>::kPerIndex; })),
+        aligned_((reinterpret_cast<uintptr_t>(in.beliefs.alpha) |
+                  reinterpret_cast<uintptr_t>(in.beliefs.beta)) % 16 == 0) {
     for (unsigned i = lane(); i < Tuning::kRemembered; i += kWarp) scratch.known[i] = {0, 0, 0};
     __syncwarp();
   }
@@ -67,9 +69,13 @@ class Scan {
   // (in a listed pool they were noted before) and eligible prompts counted.
   __device__ void visit(bool checks) {
     checks_ = checks;
-    const auto aligned = [](const float* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
+    if (checks && repeats_ && sink_.threshold > kLowest) {
+      const int64_t cut = index_of(in_.key, hash_of(sink_.threshold));  // of the sample
+      cut_a_ = in_.beliefs.alpha[cut];
+      cut_b_ = in_.beliefs.beta[cut];
+    }
     const int64_t warp = thread_in_grid() / kWarp, warps = threads_in_grid() / kWarp;
-    if (sink_.threshold > kLowest && aligned(in_.beliefs.alpha) && aligned(in_.beliefs.beta)) {
+    if (sink_.threshold > kLowest) {
       for (int64_t i = warp * kStep; i < in_.beliefs.size; i += warps * kStep) visit_step(i);
     } else {
       for (int64_t i = warp * kWarp; i < in_.beliefs.size; i += warps * kWarp) visit_row(i);
@@ -115,7 +121,7 @@ class Scan {
     eligible_ += __popc(open);
     if (in_.memory.listed && !__any_sync(kAllLanes, open)) return;
     float4 a[kLoads], b[kLoads];
-    if (whole) {
+    if (whole && aligned_) {
 #pragma unroll
       for (int load = 0; load < kLoads; ++load) {
         const int64_t i = first + offset(4 * load);
@@ -130,31 +136,59 @@ class Scan {
       }
     }
     unsigned promising = 0, invalid = 0;
-    const auto look = [&](float x, float y, int i) {
+    for_each(a, b, [&](float x, float y, int i) {
       invalid |= static_cast<unsigned>(!is_belief(x, y)) << i;
       promising |= static_cast<unsigned>(!(x + y > limit_)) << i;
-    };
-#pragma unroll
-    for (int load = 0; load < kLoads; ++load) {
-      look(a[load].x, b[load].x, 4 * load);
-      look(a[load].y, b[load].y, 4 * load + 1);
-      look(a[load].z, b[load].z, 4 * load + 2);
-      look(a[load].w, b[load].w, 4 * load + 3);
-    }
+    });
     if (invalid && !in_.memory.listed) {
       for (unsigned rest = invalid; rest; rest &= rest - 1) {
         note_invalid(first + offset(__ffs(static_cast<int>(rest)) - 1));
       }
     }
     promising &= open & ~invalid;
+    if (!__any_sync(kAllLanes, promising)) return;
+    promising &= ~behind_by_hash(a, b, first, promising);
     while (__any_sync(kAllLanes, promising)) {
       const bool has = promising;
       const int64_t index = first + offset(has ? __ffs(static_cast<int>(promising)) - 1 : 0);
       promising &= promising - 1;
-      // From the first-level cache: a run-time choice among the registers would spill them all.
-      meet(has, index, has ? in_.beliefs.alpha[index] : 1.0f,
-           has ? in_.beliefs.beta[index] : 1.0f);
+      // From the first-level cache: a run-time choice among the registers would spill them all. Read
+      // again, it is checked again.
+      const float x = has ? in_.beliefs.alpha[index] : 1.0f;
+      const float y = has ? in_.beliefs.beta[index] : 1.0f;
+      if (!is_belief(x, y)) note_invalid(index);
+      meet(has && is_belief(x, y), index, x, y);
     }
+  }
+
+  // Calls visit(alpha, beta, i) for this lane's candidates of a step.
+  template <class Visit>
+  __device__ static void for_each(const float4 (&a)[kLoads], const float4 (&b)[kLoads], Visit visit) {
+#pragma unroll
+    for (int load = 0; load < kLoads; ++load) {
+      visit(a[load].x, b[load].x, 4 * load);
+      visit(a[load].y, b[load].y, 4 * load + 1);
+      visit(a[load].z, b[load].z, 4 * load + 2);
+      visit(a[load].w, b[load].w, 4 * load + 3);
+    }
+  }
+
+  // Those that equal the belief at the cut, so that the hash decides, and come after it. In a pool of
+  // ties they are nearly all.
+  __device__ unsigned behind_by_hash(const float4 (&a)[kLoads], const float4 (&b)[kLoads], int64_t first,
+                                     unsigned promising) const {
+    unsigned tied = 0;
+    for_each(a, b, [&](float x, float y, int i) {
+      tied |= static_cast<unsigned>((x == cut_a_) & (y == cut_b_)) << i;
+    });
+    if (!__any_sync(kAllLanes, tied & promising)) return 0;
+    const uint64_t least = hash_of(sink_.threshold);
+    unsigned behind = 0;
+#pragma unroll
+    for (int i = 0; i < 4 * kLoads; ++i) {
+      behind |= static_cast<unsigned>(tie_hash(in_.key, first + offset(i)) < least) << i;
+    }
+    return tied & behind;
   }
 
   // The place, in a step, of this lane's candidate i.
@@ -224,7 +258,9 @@ class Scan {
   const Sink sink_;
   const float least_, limit_;
   const bool repeats_;  // equal beliefs have equal scores
+  const bool aligned_;  // to 16 bytes
   bool checks_ = false;
+  float cut_a_ = __builtin_nanf(""), cut_b_ = __builtin_nanf("");  // the belief at the cut, if one is known
   unsigned waiting_ = 0;
   unsigned long long eligible_ = 0;
 };

@@ -49,6 +49,20 @@ struct Arguments {
   Outcome* outcome;
   int64_t* indices;
   float* scores;
+
+  Arguments(const Request& request, const Tuning& tuning, void* workspace, Outcome* outcome,
+            const Result& result)
+      : score(request.score, request.beliefs.first),
+        beliefs(request.beliefs),
+        eligible(request),
+        k(request.k),
+        key(tie_key(request.beliefs, request.seed)),
+        sorted(request.sorted),
+        plan(make_plan(request.beliefs.size, request.k, tuning)),
+        memory(workspace, request, plan),
+        outcome(outcome),
+        indices(result.indices),
+        scores(result.scores) {}
 };
 
 // A candidate that waits for its reference score.

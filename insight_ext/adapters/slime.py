@@ -28,6 +28,7 @@ from insight_ext.beliefs.pool import PromptPool
 from insight_ext.data.prompt import conversation_text
 from insight_ext.errors import ArgumentError
 from insight_ext.loop import GroupResult
+from insight_ext.runs.layout import logged
 
 SLIME = "slime"
 OBSERVE = "insight_ext.adapters.slime.observe"
@@ -121,7 +122,7 @@ class SelectingDataSource:
             results.append(GroupResult(ends[0].group_index, [self._reward(end) for end in ends]))
         self.loop.report_all(results)
         step = self.loop.step
-        metrics = {f"selection/{name}": value for name, value in self.loop.end_step().items()}
+        metrics = {logged(name): value for name, value in self.loop.end_step().items()}
         self._log(self.args, {**metrics, "selection/step": step}, step_key="selection/step")
 
     def save(self, rollout_id: int) -> None:

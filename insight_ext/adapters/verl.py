@@ -25,6 +25,7 @@ from insight_ext.adapters.common import (
 from insight_ext.adapters.dataset import pool_from_dataset
 from insight_ext.errors import ArgumentError, CheckpointError
 from insight_ext.loop import GroupResult, SelectionLoop
+from insight_ext.runs.layout import logged
 
 VERL = "verl"
 COLUMN = "insight_group"  # of a row, and so of each of its trajectories
@@ -207,7 +208,7 @@ class _Watch:
                 "trainer.resume_mode=disable"
             )
         batch, metrics = self._sample(global_steps, partition_id, batch_size)
-        chosen = {f"selection/{name}": value for name, value in loop.end_step().items()}
+        chosen = {logged(name): value for name, value in loop.end_step().items()}
         if global_steps >= self.trainer.total_training_steps:
             loop.close()
         return batch, {**metrics, **chosen}

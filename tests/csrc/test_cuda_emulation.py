@@ -25,6 +25,10 @@ from insight_ext.kernel.ops import score as cpu_score
 from insight_ext.kernel.scores import Score, WeightedInformation
 
 HERE = Path(__file__).resolve().parent
+CSRC = HERE.parents[1] / "csrc"
+COMPILER = shutil.which("g++")
+OPTIONS = ["-std=c++20", "-O1", "-Wall", "-Wextra", "-Wno-psabi", "-ffp-contract=off", "-fPIC"]
+OPTIONS += ["-pthread", "-I", str(HERE / "cuda_emulation")]
 DONE, BAD_BELIEF, BAD_CANDIDATE, BAD_EXCLUSION, TOO_FEW_ELIGIBLE = range(5)
 CHANGED, BAD_ARGUMENT = 6, 7
 
@@ -45,26 +49,35 @@ SCORES = [
 
 
 @pytest.fixture(scope="session")
-def device(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    compiler = shutil.which("g++")
-    if compiler is None:
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library, its CUDA back end compiled for the emulated device."""
+    if COMPILER is None:
         pytest.skip("the emulated device is compiled by g++, and there is none")
-    library = tmp_path_factory.mktemp("emulation") / "emulation.so"
-    folder = HERE / "cuda_emulation"
-    options = [
-        "-std=c++20",
-        "-O1",
-        "-Wall",
-        "-Wextra",
-        "-ffp-contract=off",
-        "-fPIC",
-        "-shared",
-        "-pthread",
-    ]
-    subprocess.run(
-        [compiler, *options, "-I", folder, folder / "emulation.cpp", "-o", library], check=True
-    )
+    folder = tmp_path_factory.mktemp("emulation")
+    portable, library = folder / "portable.o", folder / "libemulation.so"
+    renamed = ["-Dinsight=insight_portable", "-DINSIGHT_KERNELS=portable", "-c"]
+    cpu = [path for path in CSRC.glob("cpu/*.cpp") if path.name != "kernels.cpp"]
+    for command in (
+        [*renamed, CSRC / "cpu" / "kernels.cpp", "-o", portable],
+        ["-shared", HERE / "cuda_emulation" / "emulation.cpp", *cpu, portable, "-o", library],
+    ):
+        subprocess.run([COMPILER, *OPTIONS, *command], check=True)
+    return library
+
+
+@pytest.fixture(scope="session")
+def device(library: Path) -> ctypes.CDLL:
     return ctypes.CDLL(str(library))
+
+
+def test_the_driver_for_a_gpu_finds_no_difference(library: Path, tmp_path: Path) -> None:
+    program = tmp_path / "cuda_check"
+    source = HERE.parents[1] / "benchmarks" / "gpu" / "cuda_check.cu"
+    linked = [library, f"-Wl,-rpath,{library.parent}", "-o", program]
+    subprocess.run([COMPILER, *OPTIONS, "-x", "c++", source, "-x", "none", *linked], check=True)
+    done = subprocess.run([program, "2", "3"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.endswith("all the same\n")
 
 
 INT64, WORD, POINTER = ctypes.c_int64, ctypes.c_uint64, ctypes.c_void_p

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -262,3 +263,22 @@ def test_a_negative_number_of_rows_is_refused(tmp_path):
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="a checkpoint's file, got a folder"):
         inspect(tmp_path)
+
+
+def test_the_beliefs_are_a_table(tmp_path, capsys):
+    loop, path = trained(), tmp_path / "last.ckpt"
+    torch.save(content(loop), path)
+    assert main(["inspect", str(path), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["id"] for row in rows] == list(POOL.ids)
+    expected = loop.selector.predict(torch.arange(len(POOL)))
+    assert [row["success"] for row in rows] == pytest.approx(expected.tolist())
+    assert main(["inspect", str(path), "--output", str(tmp_path / "beliefs.csv")]) == 0
+    assert len((tmp_path / "beliefs.csv").read_text().splitlines()) == len(POOL) + 1
+    assert "strongest evidence" in capsys.readouterr().out
+
+
+def test_a_strategy_without_beliefs_has_no_table(tmp_path, capsys):
+    torch.save(content(trained(Plain(40))), tmp_path / "last.ckpt")
+    assert main(["inspect", str(tmp_path / "last.ckpt"), "--json"]) == 2
+    assert "expected a strategy that keeps beliefs, got" in capsys.readouterr().err
