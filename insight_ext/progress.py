@@ -58,7 +58,7 @@ class Progress:
         now = self._clock()
         parts = [detail] if detail else []
         parts.append(f"{done:,} of {self.total:,} {self.unit}")
-        if self.before < done < self.total:
+        if self.before < done < self.total and now - self._start >= 1:
             pace = (now - self._start) / (done - self.before)
             parts.append(f"{duration(pace * (self.total - done))} left")
         line = f"{self.stage}: {', '.join(parts)}"

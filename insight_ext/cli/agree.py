@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-from insight_ext.cli.tables import show
+from insight_ext.cli.tables import check_output, hand_over, show
 from insight_ext.progress import counter
 from insight_ext.simulate.agreement import agreement, markdown
 from insight_ext.simulate.arms import split_arms
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print how a learner ranks the recorded strategies."""
-    text = markdown(
-        agreement(
-            options.folder,
-            options.learner,
-            arms=None if options.strategies is None else split_arms(options.strategies),
-            simulations=options.seeds,
-            on_trial=counter("agree", "trials"),
-        )
+    """Compare how a learner and the recorded runs rank the strategies, and hand the table over."""
+    check_output(options)
+    seen = agreement(
+        options.folder,
+        options.learner,
+        arms=None if options.strategies is None else split_arms(options.strategies),
+        simulations=options.seeds,
+        on_trial=counter("agree", "trials"),
     )
-    show(options, text)
+    hand_over(options, seen.columns(), lambda: show(options, markdown(seen)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from dataclasses import asdict
 
-from insight_ext.cli.tables import show
+from insight_ext.cli.tables import STANDARD_OUTPUT, print_json, show
 from insight_ext.progress import counter
 from insight_ext.simulate.arms import split_arms
 from insight_ext.simulate.calibrate import calibrate, markdown
@@ -12,11 +14,16 @@ from insight_ext.simulate.recorded import read_recording
 
 
 def run(options: argparse.Namespace) -> None:
-    """Fit, print the fit, write the learner's settings."""
+    """Fit, print the fit, write the learner's settings, or print them alone."""
     arms = None if options.strategies is None else split_arms(options.strategies)
     fit = calibrate(read_recording(options.folder, arms), on_fit=counter("calibrate", "fits"))
+    if options.output == STANDARD_OUTPUT:
+        sys.stdout.write(fit.settings.as_json())
+        return
     options.output.parent.mkdir(parents=True, exist_ok=True)
     fit.settings.write(options.output)
-    text = markdown(fit)
-    show(options, text)
+    if options.json:
+        print_json([{"name": name, **asdict(each)} for name, each in fit.estimates.items()])
+        return
+    show(options, markdown(fit))
     print(options.output)

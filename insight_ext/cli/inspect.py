@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -18,9 +19,10 @@ from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.beliefs.pool_change import saved_pool
 from insight_ext.cli.drawing import beliefs_text
+from insight_ext.cli.tables import check_output, hand_over
 from insight_ext.errors import ArgumentError, CheckpointError, InsightError
 from insight_ext.loop.checkpoint import read_selection
-from insight_ext.loop.loop import take_over
+from insight_ext.loop.choice import take_over
 from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
 from insight_ext.visible_text import visible_text
 
@@ -32,9 +34,43 @@ TOLD = {"step", "dealt", "unseen", "ranking", "before", "metrics"}
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read the checkpoint, and the prompts if they are given."""
+    """Read the checkpoint, and the prompts if they are given; hand the beliefs over if asked."""
+    check_output(options)
     pool = None if options.pool is None else PromptPool.from_file(options.pool)
-    inspect(options.checkpoint, options.rows, pool=pool, strategy=options.strategy)
+
+    def show() -> None:
+        inspect(options.checkpoint, options.rows, pool=pool, strategy=options.strategy)
+
+    if options.json or options.output:
+        hand_over(options, belief_columns(options.checkpoint), show)
+    else:
+        show()
+
+
+def belief_columns(path: Path) -> dict[str, list[Any]]:
+    """What a checkpoint knows of each prompt, in the order of the pool, as columns of a table.
+
+    Raises:
+        ArgumentError: the strategy keeps no beliefs.
+        CheckpointError, BeliefError: see `inspect`.
+    """
+    _, state = read_selection(path)
+    with _damage_told(path):
+        ids, selector = saved_pool(state["pool"])[0], state["parts"]["selector"]
+        beliefs = _beliefs(selector)
+    if beliefs is None:
+        raise ArgumentError(
+            f"{path}: expected a strategy that keeps beliefs, got {selector['kind']}; leave --json "
+            "and --output out"
+        )
+    alpha, beta = beliefs.current()
+    return {
+        "id": list(ids),
+        "visits": beliefs.visits.tolist(),
+        "success": (alpha / (alpha + beta)).tolist(),
+        "alpha": alpha.tolist(),
+        "beta": beta.tolist(),
+    }
 
 
 def inspect(
@@ -64,17 +100,11 @@ def inspect(
     if rows < 0:
         raise ArgumentError(f"rows: expected 0 or more, got {rows}")
     content, state = read_selection(path)
-    try:
+    with _damage_told(path):
         ids, _ = saved_pool(state["pool"])
         facts = dict(_facts(content, state, ids))
         beliefs = _beliefs(state["parts"]["selector"])
         next_ones = _next(state, ids, rows, pool, strategy)
-    except InsightError:
-        raise
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: the selection's state is damaged: {error!r}; take another checkpoint"
-        ) from error
     console = console or Console()
     console.print(Text(visible_text(str(path)), style="bold"))
     width = max(map(len, facts))
@@ -94,6 +124,19 @@ def inspect(
     for name, largest in (("strongest", True), ("weakest", False)):
         if rows and unseen < len(beliefs):
             console.print(_evidence(f"{name} evidence", beliefs, ids, rows, largest))
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """A CheckpointError where a state is not what it should be."""
+    try:
+        yield
+    except InsightError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: the selection's state is damaged: {error!r}; take another checkpoint"
+        ) from error
 
 
 def _next(

@@ -64,6 +64,7 @@ def _inspect(command: argparse.ArgumentParser) -> None:
         "--pool", type=Path, help="the prompts, for strategies that use their texts"
     )
     command.add_argument("--strategy", help="import path of your own strategy, to have it asked")
+    _table(command, "the belief about each prompt")
 
 
 def _curate(command: argparse.ArgumentParser) -> None:
@@ -133,9 +134,14 @@ def _calibrate(command: argparse.ArgumentParser) -> None:
         "folder", type=Path, nargs="+", help="of an experiment: experiment.json, ARM-seedS/..."
     )
     command.add_argument("--strategies", help="only the runs of these, by semicolon")
-    command.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
+    shown = command.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print the estimates as JSON")
+    shown.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
     command.add_argument(
-        "--output", type=Path, default=Path("runs/calibrated.json"), help="(runs/calibrated.json)"
+        "--output",
+        type=Path,
+        default=Path("runs/calibrated.json"),
+        help="file of the learner (runs/calibrated.json), or - to print it and write nothing",
     )
 
 
@@ -147,6 +153,7 @@ def _agree(command: argparse.ArgumentParser) -> None:
     command.add_argument("--strategies", help="only these, by semicolon")
     command.add_argument("--seeds", type=int, default=5, help="of the simulation (5)")
     command.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
+    _table(command)
 
 
 def _allocate(command: argparse.ArgumentParser) -> None:
@@ -155,7 +162,9 @@ def _allocate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prompts", type=Path, required=True, help="the held-out prompts")
     command.add_argument("--budget", type=int, required=True, help="answers to deal")
     command.add_argument(
-        "--bins", type=int, help="deal by so many bins of predicted difficulty (each prompt by its)"
+        "--bins",
+        type=int,
+        help="bins of predicted difficulty to deal by (a bin for each prompt)",
     )
     _table(command)
 
@@ -192,9 +201,9 @@ def _training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--rollouts", type=int, default=8, help="answers per prompt (8)")
 
 
-def _table(command: argparse.ArgumentParser) -> None:
+def _table(command: argparse.ArgumentParser, what: str = "the table") -> None:
     """Where the command's table goes."""
-    command.add_argument("--json", action="store_true", help="print the table as JSON")
+    command.add_argument("--json", action="store_true", help=f"print {what} as JSON")
     command.add_argument(
         "--output", type=Path, help="write it: .parquet, .jsonl or .csv, or - to print it as CSV"
     )
@@ -223,7 +232,7 @@ COMMANDS: dict[str, Command] = {
         ("matplotlib",),
         NOTHING,
     ),
-    "report": ("draw report.html and its figures again", _report, (), "the run is untouched"),
+    "report": ("draw report.html and its figures", _report, (), "the run is untouched"),
     "top": ("watch a run while it goes on", _top, ("rich", "pyarrow"), "the run goes on"),
     "inspect": ("what a checkpoint knows about the pool", _inspect, ("rich",), NOTHING),
     "rank": ("the next prompts, from a log of past results", _rank, (), TABLE),
@@ -232,7 +241,7 @@ COMMANDS: dict[str, Command] = {
         "every strategy on learners whose truth is known",
         _compare,
         ("matplotlib",),
-        "the tables come at the end, so nothing was written",
+        "compare.csv, in the folder of --output, has the learners that are done",
     ),
     "reliability": (
         "how far predictions of prompts never seen can be believed",

@@ -33,10 +33,15 @@ def printed(options: argparse.Namespace, columns: Columns) -> bool:
     """Print the table for a program, if one was asked for: `--json`, or `--output -`, as CSV."""
     if options.json:
         rows = zip(*columns.values(), strict=True)
-        print(json_text([dict(zip(columns, row, strict=True)) for row in rows]))
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
     elif options.output == STANDARD_OUTPUT:
         write_csv(sys.stdout, columns)
     return bool(options.json or options.output == STANDARD_OUTPUT)
+
+
+def print_json(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the rows of a table for a program."""
+    print(json_text(rows))
 
 
 def show(options: argparse.Namespace, markdown: str) -> None:

@@ -190,11 +190,12 @@ class Filter(Stateful, ABC):
             self.steps += 1
             self.rollouts_spent += spent
             self._metrics = {
-                "generation_batches": float(len(batches)),
                 "groups_generated": float(len(every)),
-                "groups_trained": float(len(train)),
-                "filter_rollouts": float(spent),
                 "filter_passed": float(len(verdict.train)),
+                "groups_trained": float(len(train)),
+                "frac_groups_kept": len(train) / max(len(set(rolled.prompts)), 1),
+                "refills": float(len(batches) - 1),
+                "filter_rollouts": float(spent),
             }
             verdict = Verdict(train)
         return Verdict([places[i] for i in verdict.train], verdict.wanted, verdict.recall)
@@ -211,8 +212,7 @@ class Filter(Stateful, ABC):
         """Hook: the step is settled."""
 
     def metrics(self) -> dict[str, float]:
-        """About the latest settled step: batches and groups generated, groups that passed, groups
-        trained on, rollouts."""
+        """What to log about the latest settled step, see docs/metrics.md."""
         return dict(self._metrics)
 
     @property

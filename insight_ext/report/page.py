@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from insight_ext.report.charts.style import Omission
 from insight_ext.report.page_text import STYLE
 from insight_ext.report.prompts import Difficult, Visited
 from insight_ext.report.summary import SummaryRow
@@ -53,22 +54,35 @@ def figure_html(title: str, caption: str, image: bytes) -> str:
     )
 
 
-def omission_html(title: str, reason: str) -> str:
-    """Says which figure is missing and why."""
-    return (
-        f'<p class="omitted"><strong>{escape(title)}</strong> is not shown: {escape(reason)}.</p>'
+def omissions_html(omissions: Iterable[Omission]) -> str:
+    """Says which figures are missing and why, a sentence for all arms with the same reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for title, reason in omissions:
+        what, colon, arm = title.partition(": ")
+        found.setdefault((what + colon, reason), []).append(arm)
+    return "".join(
+        f'<p class="omitted"><strong>{escape(what + ", ".join(arms))}</strong> is not shown: '
+        f"{escape(reason)}.</p>"
+        for (what, reason), arms in found.items()
     )
 
 
 def numbers_html(rows: Sequence[SummaryRow]) -> str:
-    """The table with a column per arm."""
-    arms = list(dict.fromkeys(row.arm for row in rows))
-    results = {(row.question, row.arm): row.result for row in rows}
-    lines = []
+    """A block for each question, with a line for each arm."""
+    several = len({row.arm for row in rows}) > 1
+    blocks = []
     for question in dict.fromkeys(row.question for row in rows):
-        cells = (f"<td>{escape(results.get((question, arm), ''))}</td>" for arm in arms)
-        lines.append(f"<tr><th>{escape(question)}</th>{''.join(cells)}</tr>")
-    return _table("scroll", ("", *(arms if len(arms) > 1 else [""])), lines) if lines else ""
+        own = [row for row in rows if row.question == question]
+        if len({(row.value, row.result) for row in own}) == 1 and own[0].value is None:
+            body = f'<p class="omitted">{escape(own[0].result)}</p>'
+        else:
+            lines = (
+                f"<tr>{f'<th>{escape(row.arm)}</th>' * several}<td>{escape(row.result)}</td></tr>"
+                for row in own
+            )
+            body = f"<table>{''.join(lines)}</table>"
+        blocks.append(f"<div><h3>{escape(question)}</h3>{body}</div>")
+    return f'<div class="numbers">{"".join(blocks)}</div>' if blocks else ""
 
 
 def prompts_html(difficult: Difficult | None) -> str:
@@ -116,7 +130,11 @@ def _prompts_table(title: str, prompts: Sequence[Visited]) -> str:
         named = zip(heads, cells, strict=False)
         row = "".join(f'<td data-head="{head}">{escape(text)}</td>' for head, text in named)
         lines.append(f"<tr>{row}</tr>")
-    return f"<h3>{title}</h3>" + _table("prompts", heads, lines)
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    return (
+        f'<h3>{title}</h3><table class="prompts"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table>"
+    )
 
 
 def _sample_cells(sample: Sample) -> list[str]:
@@ -125,11 +143,3 @@ def _sample_cells(sample: Sample) -> list[str]:
     text = text if len(text) <= LENGTH else text[:LENGTH] + " ..."
     answer = answer if len(answer) <= LENGTH else "... " + answer[-LENGTH:]
     return [text, sample.answer, f"{answer} (step {sample.step:,}, reward {sample.reward:g})"]
-
-
-def _table(style: str, heads: Iterable[str], lines: Iterable[str]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    return (
-        f'<div class="{style}"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )

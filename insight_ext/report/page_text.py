@@ -47,22 +47,23 @@ p,li,dd{max-width:46rem}
 dt{font-weight:600;margin-top:.7rem}dd{margin:0}
 .facts{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;font-size:.92rem}
 .facts dt{margin:0;font-weight:400;color:var(--muted)}.facts dd{overflow-wrap:anywhere}
-.scroll{overflow-x:auto}
+.numbers,.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));
+gap:1.4rem}
+.numbers h3,.numbers p{margin:.2rem 0}.numbers tr:first-child>*{border:0}
+.numbers th{width:10rem;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%;font-size:.92rem}
 th,td{text-align:left;vertical-align:top;padding:.4rem .9rem .4rem 0;font-weight:400}
 thead th{color:var(--muted);font-size:.82rem}
 tbody tr>*{border-top:1px solid var(--line)}
-tbody th{max-width:20rem}
-td{font-variant-numeric:tabular-nums;min-width:7rem}
+td{font-variant-numeric:tabular-nums}
 .prompts td{white-space:pre-wrap;overflow-wrap:anywhere;max-width:24rem}
-.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1.4rem}
 figure{margin:0;max-width:30rem}figure img{width:100%;height:auto;display:block}
 figcaption,.notes,.omitted{color:var(--muted);font-size:.88rem}
 figcaption{margin-top:.3rem}
 pre{overflow-x:auto;font-size:.8rem}
 @media(max-width:40rem){
 .facts{display:block}.facts dt{margin-top:.4rem}
-.prompts thead{display:none}.prompts :is(table,tbody,tr,td){display:block}
+.prompts thead{display:none}.prompts,.prompts :is(tbody,tr,td){display:block}
 .prompts tr{border-top:1px solid var(--line);padding:.35rem 0}
 .prompts td{border-top:0;padding:0;max-width:none}
 .prompts td::before{content:attr(data-head) ": ";color:var(--muted)}

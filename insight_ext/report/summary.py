@@ -163,7 +163,9 @@ def _row(
     each = list(values.values())
     mean = float(np.mean(each))
     result = form.format(mean)
-    if len(each) > 1:
+    if len(each) > 1 and len(set(each)) == 1:
+        result += f" with each of {len(each)} seeds"
+    elif len(each) > 1:
         deviation = form.replace("+", "").format(float(np.std(each, ddof=1)))
         result += f" ± {deviation} (seeds: {', '.join(form.format(value) for value in each)})"
     return SummaryRow(question, arm, result, mean, values)

@@ -12,7 +12,7 @@ from insight_ext.report.experiment import Experiment, read_experiment
 from insight_ext.report.page import (
     figure_html,
     numbers_html,
-    omission_html,
+    omissions_html,
     page_html,
     prompts_html,
     settings_html,
@@ -44,8 +44,11 @@ def write(folder: Path) -> Path:
         old.unlink()
     sections = {"In numbers": numbers_html([*own, *against])}
     for heading, charts_of in SECTIONS.items():
-        parts = [_part(chart, figures) for chart in charts_of(experiment)]
-        sections[heading] = f'<div class="figures">{"".join(parts)}</div>' if parts else ""
+        charts = charts_of(experiment)
+        drawn = "".join(_drawn(chart, figures) for chart in charts if isinstance(chart, Chart))
+        sections[heading] = f'<div class="figures">{drawn}</div>' * bool(drawn) + omissions_html(
+            chart for chart in charts if isinstance(chart, Omission)
+        )
     alone = experiment.runs[0] if len(experiment.runs) == 1 else None
     if alone:
         sections["Prompts to look at"] = prompts_html(difficult(alone))
@@ -62,9 +65,7 @@ def write(folder: Path) -> Path:
     return report
 
 
-def _part(chart: Chart | Omission, figures: Path) -> str:
-    if isinstance(chart, Omission):
-        return omission_html(chart.title, chart.reason)
+def _drawn(chart: Chart, figures: Path) -> str:
     image = png(chart.figure)
     (figures / f"{chart.name.replace('/', '-')}.png").write_bytes(image)
     return figure_html(chart.title, chart.caption, image)
@@ -100,12 +101,15 @@ def _arms(experiment: Experiment) -> list[str]:
     if len(experiment.arms) == 1:
         return []
     _, own = experiment.settings()
-    lines = []
+    alike: dict[tuple[str, str], list[str]] = {}
     for arm, runs in experiment.arms.items():
         seeds = f"{len(runs)} seed{'s' * (len(runs) > 1)}"
         options = ", ".join(f"{n} {v}" for n, v in own[arm].items() if v is not None)
-        lines.append(f"{arm}, {seeds}" + (f": {options}" if options else ""))
-    return lines
+        alike.setdefault((seeds, options), []).append(arm)
+    return [
+        f"{', '.join(arms)}, {seeds}{' each' * (len(arms) > 1)}{': ' * bool(options)}{options}"
+        for (seeds, options), arms in alike.items()
+    ]
 
 
 def _text(value: Any) -> str:

@@ -20,8 +20,20 @@ Two tables are logged beside them, to W&B and TensorBoard, every `history_every`
 the prompts never solved, the hardest of the others, and the most improved, with ids and texts.
 `samples.jsonl` in the run's folder has the answers of every step.
 
-`GRPOModule` also logs its own training (`loss`, `gradient_norm`, `clip_fraction`,
-`completion_length`, `frac_truncated`); its docstring says what they are.
+What only some runs log has the name of who logs it in brackets: a strategy, a filter, all filters.
+
+`GRPOModule` also logs its own training, without the prefix:
+
+| name | what it is |
+| --- | --- |
+| `loss`, `gradient_norm` | of the latest update; the norm before it is clipped |
+| `clip_fraction` | share of tokens whose probability ratio was outside the clip range |
+| `completion_length` | tokens of an answer, mean |
+| `frac_truncated` | share of answers that ran out of room |
+| `reward/NAME` | of several rewards, the mean of each over what is trained on |
+| `rollout_logprob_difference` | mean distance of the engine's log-probabilities, nats |
+| `sync_ms`, `check_ms` | milliseconds of handing the weights to vLLM, and of checking them |
+| `logprob_difference` | of that check: distance of vLLM's log-probabilities, nats |
 """
 
 

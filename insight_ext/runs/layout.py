@@ -31,8 +31,9 @@ class Sample(NamedTuple):
 def groups_schema() -> Any:
     """The pyarrow schema of `GROUPS_FILE`: a row is one visit of a prompt, in order of steps.
 
-    `id` and `index` (position in the pool) say which prompt; `predicted` is the success rate that
-    was expected before the visit, NaN where the selector expects none.
+    `id` and `index` (position in the pool) say which prompt; where every id ends in a slash, as in
+    what `benchmarks.record` keeps, it is a kind, and the two together say it. `predicted` is the
+    success rate that was expected before the visit, NaN where the selector expects none.
     """
     import pyarrow as pa
 
@@ -192,6 +193,29 @@ class Metric(StrEnum):
         "low: where all tie, the choice is random",
         "as for visits_per_prompt",
     )
+    FEATURE_GAIN = (
+        "feature_gain",
+        "share of the variance of success rates that lies between the kinds that features tell "
+        "apart (insight with features)",
+        "well above 0",
+        "near 0 the features say nothing about difficulty: take others, or none",
+    )
+    STRENGTH = (
+        "strength",
+        "answers that a prediction is worth as evidence (gps)",
+        "as calibration allows: it is estimated",
+    )
+    DIFFICULTY = (
+        "target_difficulty",
+        "difficulty that is aimed at, from 0 to 100 (adarft)",
+        "rises as the model learns",
+    )
+    POOL_SHARE = (
+        "frac_pool",
+        "frac_pool/easy, frac_pool/hard: share of the pool that counts as such (difficulty_pools)",
+        "shares that leave enough normal prompts",
+        "other thresholds",
+    )
     CALIBRATION = (
         "calibration",
         "mean distance of the predicted from the observed success rate",
@@ -268,6 +292,49 @@ class Metric(StrEnum):
         "observation_ms",
         "milliseconds of taking in the step's results",
         "a small share of step_ms",
+    )
+    GENERATED = (
+        "groups_generated",
+        "groups that were rolled out whole in the step (filters)",
+        "close to groups_trained",
+        "a filter that asks for less, or a strategy that meets it more often",
+    )
+    PASSED = "filter_passed", "groups of the step that pass (filters)", "as groups_trained"
+    TRAINED = (
+        "groups_trained",
+        "groups that the step trains on (filters)",
+        "the step's prompts",
+        "more batches (max_batches), or a milder filter",
+    )
+    KEPT = (
+        "frac_groups_kept",
+        "share of the prompts rolled out whose groups are trained on (filters)",
+        "high: everything else was paid for and dropped",
+        "as for groups_generated",
+    )
+    REFILLS = (
+        "refills",
+        "generation batches of the step beyond the first (filters)",
+        "0, or few",
+        "as for groups_generated",
+    )
+    FILTER_ROLLOUTS = (
+        "filter_rollouts",
+        "answers generated in the step, those of prompts given up among them (filters)",
+        "close to groups_trained times the answers of a group",
+        "as for groups_generated",
+    )
+    DEFERRED = ("deferred_prompts", "prompts that come back later (pilot_commit)", "steady")
+    MEMORY = (
+        "memory_prompts",
+        "prompts that are kept to be trained on again (vcrl)",
+        "steady",
+    )
+    REFILL_MS = (
+        "refill_selection_ms",
+        "milliseconds of choosing the prompts of refills (filters)",
+        "a small share of step_ms",
+        "see docs/kernel.md",
     )
     STEP_MS = (
         "step_ms",

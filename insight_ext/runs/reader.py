@@ -326,10 +326,17 @@ def read_groups(*folders: Path) -> Groups | None:
     Raises:
         ArgumentError: not Parquet files with the columns of `Groups`.
     """
-    table = _read_parts(folders, ["id", "step", "successes", "rollouts", "predicted"])
+    import pyarrow.compute as pc
+
+    columns = ["id", "step", "successes", "rollouts", "predicted"]
+    table = _read_parts(folders, columns)
     if table is None:
         return None
-    prompts = table["id"].combine_chunks().dictionary_encode()
+    ids = table["id"]
+    if pc.all(pc.ends_with(ids, "/")).as_py():  # kinds of prompts
+        table = _read_parts(folders, [*columns, "index"])
+        ids = pc.binary_join_element_wise(table["id"], table["index"].cast("string"), "")
+    prompts = ids.combine_chunks().dictionary_encode()
     return Groups(
         ids=tuple(prompts.dictionary.to_pylist()),
         prompt=np.asarray(prompts.indices.to_numpy(), dtype=np.int64),

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
+from insight_ext.simulate.learner import references
 
 Floats = NDArray[np.float64]
 
@@ -95,7 +96,11 @@ class KindsSettings:
 
     def write(self, path: Path) -> None:
         """Write the settings as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        path.write_text(self.as_json(), encoding="utf-8")
+
+    def as_json(self) -> str:
+        """The settings as `read_kinds` reads them."""
+        return json.dumps(asdict(self), indent=1) + "\n"
 
 
 def read_kinds(path: Path) -> KindsSettings:
@@ -121,6 +126,7 @@ class KindsLearner:
 
     Attributes:
         kind: int64, shape (prompts,). features: its one-hot columns, float32.
+        references: see `Learner`.
         skill: float64, shape (kinds,).
         lessons: float64, shape (prompts,): the groups of each prompt that were mixed. gained: what
             it has gained by them, in logits.
@@ -161,6 +167,7 @@ class KindsLearner:
         self.gained: Floats = np.zeros(size)
         self.visits: NDArray[np.int32] = np.zeros(size, dtype=np.int32)
         self.features: Tensor = torch.eye(len(counts))[torch.from_numpy(self.kind)]
+        self.references: Tensor = references(-np.array(settings.start)[self.kind])
 
     @property
     def accuracies(self) -> Floats:

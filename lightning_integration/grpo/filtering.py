@@ -12,18 +12,18 @@ from torch import Tensor
 
 from insight_ext import ArgumentError, Dealt, Group, GroupResult, Prompt, SelectionLoop
 from insight_ext.filters import Filter, Verdict, perplexity
+from insight_ext.runs.layout import Metric, logged
 from lightning_integration.loaders import PromptBatch
 from lightning_integration.rollouts.engine import (
     RolloutEngine,
     Rollouts,
     joined,
-    no_rollouts,
 )
 
 RollOut = Callable[[Sequence[Prompt], int, int], tuple[Rollouts, Tensor]]
-"""`roll_out(prompts, n, call)` answers each prompt n times: the completions, and their rewards of
-shape (prompts, n), NaN where one could not be scored. `call` numbers the calls of a step, so that
-each has random numbers of its own.
+"""`roll_out(prompts, n, call)` answers each prompt, if there are any, n times: the completions, and
+their scores of shape (prompts, n, F) by F rewards, the outcome's first, NaN where one could not be
+scored. `call` numbers the calls of a step, so that each has random numbers of its own.
 """
 
 
@@ -33,14 +33,14 @@ class Collected:
 
     Attributes:
         rollouts: the completions to train on, K of each of G prompts; G may be 0.
-        rewards: their rewards, shape (G, K).
+        scores: of these by F rewards, the outcome's first, shape (G, K, F).
         results: everything that was rolled out here, for the loop; fewer than K rewards of prompts
             that screening gave up.
         metrics: what to log.
     """
 
     rollouts: Rollouts
-    rewards: Tensor
+    scores: Tensor
     results: list[GroupResult]
     metrics: dict[str, float]
 
@@ -66,9 +66,10 @@ def collect(
     Raises:
         ArgumentError, ObservationError: what the filter or `roll_out` raise, on all processes.
     """
-    rolling = _Rolling(chosen, roll_out, loop, n, batch["indices"].device)
+    rolling = _Rolling(chosen, roll_out, loop, n)
     places = batch["indices"].tolist()
-    dealt = list(map(Dealt, batch["groups"].tolist(), places, batch["prompts"]))
+    prompts = dict(zip(places, batch["prompts"], strict=True))
+    dealt = [Dealt(*each, prompts) for each in zip(batch["groups"].tolist(), places, strict=True)]
     target = sum(loop.ranks.gathered(len(dealt)))
     further = min(chosen.first_batch(target) - target, len(loop.pool))
     if further:
@@ -91,13 +92,11 @@ def collect(
     kept = _joined(rolling.finished).pick(rolling.own(verdict.train))
     return Collected(
         kept.rollouts,
-        kept.rewards,
+        kept.scores,
         rolling.results,
         {
-            **chosen.metrics(),
-            "frac_groups_kept": len(verdict.train) / len(rolling.dealt),
-            "refills": float(len(rolling.judged) - 1),
-            "refill_selection_ms": milliseconds,
+            **{logged(name): value for name, value in chosen.metrics().items()},
+            logged(Metric.REFILL_MS): milliseconds,
             **length_metrics(rolling.calls),
         },
     )
@@ -145,8 +144,13 @@ class _Part:
     """G dealt prompts with the same number of rollouts each."""
 
     dealt: list[Dealt]
-    rewards: Tensor
+    scores: Tensor
     rollouts: Rollouts
+
+    @property
+    def outcomes(self) -> Tensor:
+        """Whether answers are correct, shape (G, n): what filters judge, and the loop is told."""
+        return self.scores[..., 0]
 
     def __len__(self) -> int:
         return len(self.dealt)
@@ -154,26 +158,26 @@ class _Part:
     def pick(self, at: Sequence[int]) -> _Part:
         """These of the prompts."""
         places = torch.tensor(at, dtype=torch.int64)
-        rows = torch.arange(len(self.rollouts)).view(self.rewards.shape)[places].flatten()
+        rows = torch.arange(len(self.rollouts)).view(self.outcomes.shape)[places].flatten()
         dealt = [self.dealt[i] for i in at]
-        return _Part(dealt, self.rewards[places], self.rollouts.rows(rows))
+        return _Part(dealt, self.scores[places], self.rollouts.rows(rows))
 
     def completions(self) -> dict[int, list[str]]:
         """The texts of each group, by its id."""
-        n = self.rewards.shape[1]
+        n = self.scores.shape[1]
         return {
             each.group: self.rollouts.texts[at * n : (at + 1) * n]
             for at, each in enumerate(self.dealt)
         }
 
     def groups(self) -> list[Group]:
-        """What filters judge, and the loop is told."""
+        """One for each prompt, with the outcomes as rewards."""
         return [
-            Group(each.position, tuple(rewards), each.group, perplexity, entropy=entropy)
-            for each, rewards, perplexity, entropy in zip(
+            Group(each.position, tuple(outcomes), each.group, perplexity, entropy=entropy)
+            for each, outcomes, perplexity, entropy in zip(
                 self.dealt,
-                self.rewards.tolist(),
-                *uncertainties(self.rollouts, self.rewards),
+                self.outcomes.tolist(),
+                *uncertainties(self.rollouts, self.outcomes),
                 strict=True,
             )
         ]
@@ -203,7 +207,7 @@ def _joined(parts: Sequence[_Part]) -> _Part:
     """All prompts, one part after another."""
     return _Part(
         [each for part in parts for each in part.dealt],
-        torch.cat([part.rewards for part in parts]),
+        torch.cat([part.scores for part in parts]),
         joined([part.rollouts for part in parts]),
     )
 
@@ -212,10 +216,10 @@ def _completed(first: _Part, rest: _Part) -> _Part:
     """The same prompts with the rollouts of both parts, those of a prompt side by side."""
     rows = torch.arange(len(first.rollouts) + len(rest.rollouts))
     early, late = rows.tensor_split([len(first.rollouts)])
-    order = torch.cat((early.view(first.rewards.shape), late.view(rest.rewards.shape)), dim=1)
+    order = torch.cat((early.view(first.outcomes.shape), late.view(rest.outcomes.shape)), dim=1)
     return _Part(
         first.dealt,
-        torch.cat((first.rewards, rest.rewards), dim=1),
+        torch.cat((first.scores, rest.scores), dim=1),
         joined([first.rollouts, rest.rollouts]).rows(order.flatten()),
     )
 
@@ -223,21 +227,8 @@ def _completed(first: _Part, rest: _Part) -> _Part:
 class _Rolling:
     """What a step has rolled out so far: this process, and in `judged` all of them."""
 
-    def __init__(
-        self,
-        chosen: Filter,
-        roll_out: RollOut,
-        loop: SelectionLoop,
-        n: int,
-        device: torch.device,
-    ) -> None:
-        self.chosen, self.roll_out, self.loop, self.n, self.device = (
-            chosen,
-            roll_out,
-            loop,
-            n,
-            device,
-        )
+    def __init__(self, chosen: Filter, roll_out: RollOut, loop: SelectionLoop, n: int) -> None:
+        self.chosen, self.roll_out, self.loop, self.n = chosen, roll_out, loop, n
         self.calls: list[Rollouts] = []
         self.finished: list[_Part] = []
         self.results: list[GroupResult] = []
@@ -287,18 +278,12 @@ class _Rolling:
         return groups, given_up
 
     def _complete(self, part: _Part) -> _Part:
-        if not len(part):
-            # An engine cannot be asked about no prompts; the shape has to fit all the same.
-            return _Part(part.dealt, part.rewards.new_empty(0, self.n), part.rollouts)
-        return _completed(part, self._call(part.dealt, self.n - part.rewards.shape[1]))
+        return _completed(part, self._call(part.dealt, self.n - part.scores.shape[1]))
 
     def _call(self, dealt: list[Dealt], n: int) -> _Part:
-        if not dealt:
-            nothing = no_rollouts(self.device)
-            return _Part(dealt, torch.empty(0, n, device=self.device), nothing)
-        rollouts, rewards = self.roll_out([each.prompt for each in dealt], n, len(self.calls))
+        rollouts, scores = self.roll_out([each.prompt for each in dealt], n, len(self.calls))
         self.calls.append(rollouts)
-        return _Part(dealt, rewards, rollouts)
+        return _Part(dealt, scores, rollouts)
 
 
 def _share(dealt: list[Dealt], loop: SelectionLoop) -> list[Dealt]:

@@ -38,7 +38,8 @@ from lightning_integration.grpo.loss import (
     group_advantages,
     kl_to_reference,
 )
-from lightning_integration.grpo.rewards import FailureLimit, Reward, make_reward, score_completions
+from lightning_integration.grpo.reward_sum import RewardSum
+from lightning_integration.grpo.rewards import Reward
 from lightning_integration.loaders import PromptBatch, prompt_loader
 from lightning_integration.rollouts import (
     Asked,
@@ -49,11 +50,13 @@ from lightning_integration.rollouts import (
     check_rollouts,
     make_engine,
 )
+from lightning_integration.rollouts.engine import no_rollouts
 from lightning_integration.trainer import (
     DDPStrategy,
     LightningModule,
     is_rehearsal,
     ranks_of,
+    warn_of_both,
     will_log,
 )
 
@@ -82,8 +85,12 @@ class GRPOModule(LightningModule):
         old_logprobs: importance ratios compare the updated policy with the log-probabilities that
             the "engine" reported, or with those "recomputed" by the model before the first update,
             which costs a forward pass and leaves the engine's rounding out of the ratios.
-        reward: a name in `rewards.REWARDS`, an import path (`package.module:function`),
-            or a function of prompt and completion.
+        reward: a name in `rewards.REWARDS`, an import path (`package.module:function`), or a
+            function of prompt and completion; or several of these, whose sum is trained on.
+        reward_weights: of each reward in the sum; 1 if None.
+        outcome: the reward that says whether an answer is correct, and so what beliefs, filters and
+            validation count: as it stands in `reward`, or its function's name. Needed where there
+            are several.
         rollouts: completions of each prompt, at least 2.
         max_new_tokens, temperature: of the rollouts; at least 1, and more than 0.
         learning_rate, betas, weight_decay: of AdamW.
@@ -122,13 +129,13 @@ class GRPOModule(LightningModule):
         reward_workers, reward_seconds: see `rewards.score_completions`.
         max_failed: share of the latest 1,000 completions on which the reward may fail.
 
-    Logs `loss`, `gradient_norm`, `clip_fraction`, `completion_length`, `frac_truncated`, and in
+    Logs `loss`, `gradient_norm`, `clip_fraction`, `completion_length`, `frac_truncated`, of several
+    rewards the mean of each as `reward/NAME`, and in
     validation `val_accuracy` over all held-out prompts and `val_accuracy/KIND` by `meta["kind"]`.
     `sync_ms`, `check_ms` and `logprob_difference` are what the engine says of taking over the
     weights, `rollout_logprob_difference` (nats, a mean over tokens) how far the engine's
     log-probabilities are from the recomputed ones.
-    With a filter also what it reports, `frac_groups_kept` (share of the prompts rolled out whose
-    group is trained on), `refills` (generation batches beyond the first), `refill_selection_ms`.
+    With a filter also what it reports (docs/metrics.md).
 
     Raises:
         ArgumentError: an argument outside its domain, or a folder that cannot be loaded.
@@ -146,7 +153,7 @@ class GRPOModule(LightningModule):
         model: str | Path | PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase | None = None,
         engine: RolloutEngine | str | None = None,
-        reward: str | Reward = "exact_match",
+        reward: list[str | Reward] | str | Reward = "exact_match",
         rollouts: int = 8,
         max_new_tokens: int = 256,
         temperature: float = 1.0,
@@ -178,8 +185,11 @@ class GRPOModule(LightningModule):
         loss_mean: Literal["tokens", "longest"] = "tokens",
         mask_truncated: bool = False,
         importance_cap: float | None = None,
+        reward_weights: list[float] | None = None,
+        outcome: str | Reward | None = None,
     ) -> None:
         super().__init__()
+        warn_of_both("GRPOModule")
         for name, value, least in (
             ("rollouts", rollouts, 2),
             ("updates_per_batch", updates_per_batch, 1),
@@ -241,9 +251,8 @@ class GRPOModule(LightningModule):
         self.old_logprobs = old_logprobs
         self._synced = False
         self._files: dict[str, Tensor] = {}
-        self.reward = make_reward(reward) if isinstance(reward, str) else reward
+        self.rewards = RewardSum(reward, reward_weights, outcome, max_failed)
         self.reward_workers, self.reward_seconds = reward_workers, reward_seconds
-        self.failure_limit = FailureLimit(max_failed)
         self.rollouts = rollouts
         self.max_new_tokens = max_new_tokens
         self.temperature = temperature
@@ -326,21 +335,21 @@ class GRPOModule(LightningModule):
         """Roll out, reward, update.
 
         Returns:
-            The last `loss`, `rewards` of shape (B, K), the `completions`, their `perplexity` and,
-            where the filter or the log of answers needs it, their `entropy`; with a filter
-            `results` instead, see `collect`. A reward is NaN where an answer could not be scored:
-            it is in no gradient.
+            The last `loss`, `rewards` of shape (B, K) by the outcome, the `completions`, their
+            `perplexity` and, where the filter or the log of answers needs it, their `entropy`; with
+            a filter `results` instead, see `collect`. A reward is NaN where an answer could not be
+            scored: it is in no gradient.
         """
         roll_out = partial(self._roll_out, int(self.batches_seen))
         self.batches_seen += 1
         outputs: dict[str, Any]
         if self.filter is None:
-            rollouts, rewards = roll_out(batch["prompts"], self.rollouts)
+            rollouts, scores = roll_out(batch["prompts"], self.rollouts)
             answers = iter(rollouts.texts)
             texts = [[next(answers) for _ in range(self.rollouts)] for _ in batch["prompts"]]
-            outputs = {"rewards": rewards, "completions": texts}
+            outputs = {"rewards": scores[..., 0], "completions": texts}
             metrics = length_metrics([rollouts])
-            outputs["perplexity"], outputs["entropy"] = uncertainties(rollouts, rewards)
+            outputs["perplexity"], outputs["entropy"] = uncertainties(rollouts, scores[..., 0])
         else:
             loader = prompt_loader(self.trainer.train_dataloader)
             if loader is None:
@@ -352,8 +361,10 @@ class GRPOModule(LightningModule):
             # A rehearsal must leave nothing behind, in the filter neither.
             chosen = deepcopy(self.filter) if is_rehearsal(self.trainer) else self.filter
             collected = collect(chosen, roll_out, batch, loader.loop, self.rollouts)
-            rollouts, rewards = collected.rollouts, collected.rewards
+            rollouts, scores = collected.rollouts, collected.scores
             outputs, metrics = {"results": collected.results}, collected.metrics
+        metrics |= self._means(scores)
+        rewards = self.rewards.total(scores)
         advantages = group_advantages(rewards, self.standardize)
         metrics[logged(Metric.WASTED_TOKENS)] = wasted_tokens(rollouts, advantages)
         scored = ~rewards.flatten().isnan().to(rollouts.completion_mask.device)
@@ -426,17 +437,20 @@ class GRPOModule(LightningModule):
     def _roll_out(
         self, step: int, prompts: Sequence[Prompt], n: int, call: int = 0
     ) -> tuple[Rollouts, Tensor]:
-        """n completions of each prompt and their rewards, (prompts, n); see `collect.RollOut`."""
+        """n completions of each prompt and their scores, (prompts, n, F); see `RollOut`."""
+        shape = (len(prompts), n, len(self.rewards.names))
+        if not prompts:  # an engine cannot be asked about none
+            return no_rollouts(self.device), torch.empty(shape, device=self.device)
         seed = _mix(self.seed, step, call, ranks_of(self.trainer).rank)
         needed = self.filter is not None and self.filter.needs_uncertainty == "entropy"
-        wanted = self._loop is not None and self._loop.answers and tells_entropy(self.engine)
+        recorded = self._loop is not None and self._loop.history.answers
+        wanted = recorded and tells_entropy(self.engine)
         sampling = Sampling(
             self.max_new_tokens, self.temperature, seed=seed, entropy=needed or wanted
         )
         rollouts = self._generate(prompts, n, sampling)
-        worth = self._worth([prompt for prompt in prompts for _ in range(n)], rollouts.texts)
-        rewards = torch.tensor(worth, dtype=torch.float32, device=self.device)
-        return rollouts, rewards.view(len(prompts), n)
+        scores = self._scores([prompt for prompt in prompts for _ in range(n)], rollouts.texts)
+        return rollouts, scores.to(self.device).view(shape)
 
     @property
     def _loop(self) -> SelectionLoop | None:
@@ -510,22 +524,22 @@ class GRPOModule(LightningModule):
             loss = loss + self.kl_coefficient * kl_to_reference(logprobs, reference)
         return (loss * mask).sum(), (outside & mask).sum()
 
-    def _worth(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[float]:
-        """The reward of each completion; NaN where it could not be scored."""
-        rewards = score_completions(
-            self.reward,
-            prompts,
-            completions,
-            workers=self.reward_workers,
-            seconds=self.reward_seconds,
-            limit=self.failure_limit,
+    def _scores(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Tensor:
+        """Each reward of each completion, see `RewardSum.score`."""
+        return self.rewards.score(
+            prompts, completions, workers=self.reward_workers, seconds=self.reward_seconds
         )
-        return [math.nan if reward is None else reward for reward in rewards]
 
-    @property
-    def _loop(self) -> SelectionLoop | None:
-        """That of the data module, where this trains with one."""
-        return getattr(getattr(self.trainer, "datamodule", None), "loop", None)
+    def _means(self, scores: Tensor) -> dict[str, Tensor]:
+        """Of several rewards the mean of each over what is trained on, of all processes."""
+        if len(self.rewards.names) == 1:
+            return {}
+        sums, counts = scores.nansum(dim=(0, 1)), (~scores.isnan()).sum(dim=(0, 1))
+        ranks_of(self.trainer).sum_([sums, counts])
+        means = sums / counts
+        return {
+            f"reward/{name}": mean for name, mean in zip(self.rewards.names, means, strict=True)
+        }
 
     @property
     def _threshold(self) -> float:
@@ -545,8 +559,10 @@ class GRPOModule(LightningModule):
         )
         prompts = batch["prompts"]
         texts = self._generate(prompts, 1, sampling).texts
-        for prompt, worth in zip(prompts, self._worth(prompts, texts), strict=True):
-            solved = is_success(worth, self._threshold)
+        for prompt, outcome in zip(
+            prompts, self._scores(prompts, texts)[:, 0].tolist(), strict=True
+        ):
+            solved = is_success(outcome, self._threshold)
             self._solved[str(prompt.meta.get("kind", ""))].append(solved)
 
     def on_validation_epoch_end(self) -> None:

@@ -163,6 +163,17 @@ def make_reward(name: str) -> Reward:
     return REWARDS[name]
 
 
+def name_of(reward: Reward) -> str:
+    """What messages and metrics call a reward: its name in `REWARDS`, or its function's.
+
+    Example:
+        >>> name_of(math_verify), name_of(exact_match)
+        ('math_verify', 'exact_match')
+    """
+    known = (name for name, each in REWARDS.items() if each is reward)
+    return next(known, getattr(reward, "__name__", type(reward).__name__))
+
+
 class FailureLimit:
     """How often a reward may fail before the run ends: on a share of the latest 1,000 completions.
 
@@ -267,7 +278,8 @@ def score_completions(
             )
             if failed > limit.allowed:
                 raise ObservationError(
-                    f"reward: expected it to fail on at most {limit.allowed} of the latest "
+                    f"reward {name_of(reward)}: expected it to fail on at most {limit.allowed} of "
+                    "the latest "
                     f"{limit.LATEST:,} completions (max_failed = {limit.share:g}), got {failed} "
                     f"failures, the last {told}; mend the reward, give it more time, or allow more "
                     "failures"

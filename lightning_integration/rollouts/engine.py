@@ -111,7 +111,7 @@ class Rollouts:
 def no_rollouts(device: torch.device) -> Rollouts:
     """None at all; an engine cannot be asked about no prompts."""
     ids, mask = torch.empty(2, 0, 0, dtype=torch.int64, device=device)
-    return Rollouts(ids, mask.bool(), ids, mask.bool(), mask.float(), [], [], mask.float()[:, 0])
+    return Rollouts(ids, mask.bool(), ids, mask.bool(), mask.float(), [], [], mask.float().sum(1))
 
 
 def joined(parts: Sequence[Rollouts]) -> Rollouts:

@@ -130,6 +130,28 @@ def test_a_pool_may_come_from_a_function(here):
     assert fit("--data.pool", json.dumps(pool), "--trainer.fast_dev_run", "true") == 0
 
 
+SEVERAL = """
+model:
+  reward: [exact_match, "brief:brevity"]
+  reward_weights: [1.0, 0.5]
+"""
+BREVITY = """
+def brevity(prompt, completion):
+    return -len(completion)
+"""
+
+
+def test_several_rewards_with_one_outcome_come_from_the_configuration(here, capsys, monkeypatch):
+    (here / "several.yaml").write_text(SEVERAL)
+    (here / "brief.py").write_text(BREVITY)
+    monkeypatch.syspath_prepend(here)
+    assert fit("--config", "several.yaml") == 2
+    assert "outcome: expected the one reward" in capsys.readouterr().err
+    assert fit("--config", "several.yaml", "--model.outcome", "exact_match") == 0
+    names = (here / "runs/own/metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"reward/exact_match", "reward/brevity"} <= set(names)
+
+
 @pytest.mark.parametrize(
     ("chosen", "options"),
     [
@@ -146,7 +168,7 @@ def test_a_filter_comes_from_the_configuration_and_its_run_goes_on(here, chosen,
     with (here / "runs/own/metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     trained = [row for row in rows if row["selection/rollouts_generated"]]
-    assert {row["filter_rollouts"] != "" for row in trained} == {True}
+    assert {row["selection/filter_rollouts"] != "" for row in trained} == {True}
     rolled_out = sum(pq.read_table("runs/own/groups.parquet")["rollouts"].to_pylist())
     assert float(trained[-1]["selection/rollouts_generated"]) == rolled_out
     assert fit("--ckpt_path", "last", "--model.filter", "null", "--model.filter_options", "null")
@@ -167,6 +189,33 @@ def test_a_strategy_learns_from_fields_of_the_prompts(here, capsys, selector):
     (here / "runs").rename(here / "before")
     assert fit(f"--data.selector={selector}", "--data.selector_options.features=meta:sort") == 2
     assert "no field 'sort'; its fields are kind" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("written", ["in the file", "on the command line"])
+@pytest.mark.parametrize("source", ["meta:rate", "log:earlier.csv", "empirical"])
+def test_a_prior_is_named_in_a_configuration(here, capsys, source, written):
+    rows = [json.loads(line) for line in (here / "prompts.jsonl").read_text().splitlines()]
+    rated = [row | {"rate": "3/4"} for row in rows]
+    (here / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rated))
+    logged = "".join(f"{row['id']},0,6,8\n" for row in rows)
+    (here / "earlier.csv").write_text(f"id,step,successes,rollouts\n{logged}")
+    options = {"prior": source, "prior_strength": 4}
+    if written == "in the file":
+        config = yaml.safe_load(CONFIG)
+        config["data"] |= {"selector": "mixed_group", "selector_options": options}
+        (here / "own.yaml").write_text(yaml.safe_dump(config))
+        asked = []
+    else:
+        asked = [f"--data.selector_options.{name}={value}" for name, value in options.items()]
+        asked.append("--data.selector=mixed_group")
+    assert fit(*asked, "--trainer.max_epochs=1") == 0
+    first = pq.read_table("runs/own/groups.parquet")["predicted"].to_pylist()[:4]
+    # Three of four answers were right, in the field and in the log; nothing is fitted to nothing.
+    assert first == pytest.approx([0.5 if source == "empirical" else 4 / 6] * 4)
+    (here / "runs").rename(here / "before")
+    assert fit("--data.selector_options.prior=meta:ratio") == 2
+    message = "prior: expected every prompt to have a field 'ratio', prompt 'q0' (row 0) has rate"
+    assert message in capsys.readouterr().err
 
 
 def broken_line(folder):

@@ -8,7 +8,7 @@ from math import ceil
 import numpy as np
 from matplotlib.figure import Figure
 
-from insight_ext.report.charts.lines import draw_arms, line_figure
+from insight_ext.report.charts.lines import CROWD, draw_arms, line_figure
 from insight_ext.report.charts.style import (
     FONT,
     INK,
@@ -50,7 +50,7 @@ def accuracy_charts(experiment: Experiment) -> list[Chart | Omission]:
             f"The same against {effort}: further left is the same accuracy with fewer of them."
         )
         if not any(isinstance(chart, Chart) for chart in charts):
-            caption = _how_to_read(experiment, level)
+            caption = _how_to_read(experiment, len(curves), level)
         figure = line_figure(
             title,
             curves,
@@ -79,12 +79,14 @@ def kind_charts(experiment: Experiment) -> list[Chart | Omission]:
     return [Chart("accuracy_kinds", title, caption, _kinds_figure(title, experiment, kinds))]
 
 
-def _how_to_read(experiment: Experiment, level: float | None) -> str:
+def _how_to_read(experiment: Experiment, arms: int, level: float | None) -> str:
     sentences = ["The vertical axis need not start at zero."]
     if len(experiment.runs) > len(experiment.arms):
         sentences.append(
-            "Bold is the mean of an arm's seeds, the band one standard deviation, thin lines are "
-            "the seeds."
+            "A line is the mean of an arm's seeds."
+            if arms > CROWD
+            else "Bold is the mean of an arm's seeds, the band one standard deviation, thin lines "
+            "are the seeds."
         )
     if level is not None:
         sentences.append(

@@ -9,18 +9,21 @@ from matplotlib.figure import Figure
 
 from insight_ext.report.charts.style import (
     COUNTS,
+    DASHED,
     DOTTED,
     INK,
     PERCENT,
     POINTS,
     colours_of,
     counts_axis,
+    dashed,
     new_figure,
     style_axes,
 )
 from insight_ext.report.curves import Curve, mean_band
 from insight_ext.report.experiment import Experiment
 
+CROWD = 6  # more arms than this are drawn without bands and seeds
 FORMATS = {"shares": PERCENT, "points": POINTS, "counts": COUNTS}
 
 
@@ -72,14 +75,24 @@ def draw_arms(
     points: int | None = None,
 ) -> None:
     """Each arm's mean as a line in a band of one standard deviation, its seeds faint if wanted."""
+    again = dashed({arm: colours[arm] for arm in curves})
+    crowded = len(curves) > CROWD
     for arm, runs in curves.items():
         colour = colours[arm]
-        if seeds and len(runs) > 1:
+        if seeds and len(runs) > 1 and not crowded:
             for run in runs:
                 axes.plot(run.x, run.y, color=colour, linewidth=0.7, alpha=0.5)
         x, mean, deviation = mean_band(runs, points)
-        axes.fill_between(
-            x, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0
+        if not crowded:
+            axes.fill_between(
+                x, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0
+            )
+        axes.plot(
+            x,
+            mean,
+            color=colour,
+            linewidth=1.6 if crowded else 2.2,
+            linestyle=DASHED if arm in again else "-",
+            solid_capstyle="round",
+            marker="o" if len(x) == 1 else "",
         )
-        dot = "o" if len(x) == 1 else ""
-        axes.plot(x, mean, color=colour, linewidth=2.2, solid_capstyle="round", marker=dot)

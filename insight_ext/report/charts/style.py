@@ -32,6 +32,7 @@ ARMS = ("#2b7fbf", "#cf5c00", "#0a8f6a", "#c0559a", "#7f6bc9", "#9a7500", "#1f8a
 # From nothing to a full colour: it stands out more against light and dark alike.
 HEAT = LinearSegmentedColormap.from_list("heat", [to_rgba(ARMS[0], 0.0), to_rgba(ARMS[0], 1.0)])
 DOTTED = (0, (2, 2))
+DASHED, DASHES = (0, (3, 1.5)), "--"  # a line, and what stands for it before a name
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g}%")
 COUNTS = StrMethodFormatter("{x:,.0f}")
 POINTS = FuncFormatter(lambda points, _: f"{points:+g}" if points else "0")
@@ -60,6 +61,17 @@ def colours_of(arms: Iterable[str], baseline: str | None) -> dict[str, str]:
     return colours if baseline is None else {baseline: BASELINE, **colours}
 
 
+def dashed(colours: Mapping[str, str]) -> set[str]:
+    """The arms whose colour an earlier one has.
+
+    Example:
+        >>> sorted(dashed(colours_of("abcdefghi", None)))
+        ['h', 'i']
+    """
+    first: dict[str, str] = {}
+    return {arm for arm, colour in colours.items() if first.setdefault(colour, arm) != arm}
+
+
 def new_figure(
     title: str, height: float = HEIGHT, names: Mapping[str, str] | None = None
 ) -> Figure:
@@ -68,11 +80,13 @@ def new_figure(
     Args:
         title: shortened if the figure is not as wide.
         height: inches, without the line or lines of names, which come on top.
-        names: colour of each.
+        names: colour of each; those that are `dashed` have two dashes before them.
     """
+    names = names if names and len(names) > 1 else {}
+    again = dashed(names)
     places, x, lines = [], EDGE, 1
-    for name, colour in (names or {}).items() if len(names or {}) > 1 else ():
-        text = fitted(name, WIDTH - 2 * EDGE, 9.5)
+    for name, colour in names.items():
+        text = fitted(f"{DASHES} {name}" if name in again else name, WIDTH - 2 * EDGE, 9.5)
         width = text_width(text, 9.5)
         if x + width > WIDTH - EDGE:
             x, lines = EDGE, lines + 1

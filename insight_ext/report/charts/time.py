@@ -12,6 +12,7 @@ from insight_ext.report.charts.style import (
     Chart,
     Omission,
     colours_of,
+    dashed,
     new_figure,
     style_axes,
 )
@@ -47,6 +48,7 @@ def time_charts(experiment: Experiment) -> list[Chart | Omission]:
 def _figure(title: str, experiment: Experiment, times: dict[tuple[str, Metric], Floats]) -> Figure:
     colours = colours_of(experiment.arms, experiment.baseline)
     arms = list(dict.fromkeys(arm for arm, _ in times))
+    again = dashed({arm: colours[arm] for arm in arms})
     height = 1.2 + 0.2 * len(PARTS) * (len(arms) + 1)
     figure = new_figure(title, height, {arm: colours[arm] for arm in arms})
     axes = figure.add_subplot()
@@ -63,7 +65,8 @@ def _figure(title: str, experiment: Experiment, times: dict[tuple[str, Metric], 
                 continue
             low, middle, high = np.quantile(times[arm, part], (0.05, 0.5, 0.95))
             axes.plot([low, high], [base + place] * 2, color=colours[arm], linewidth=2, alpha=0.5)
-            axes.plot(middle, base + place, "o", color=colours[arm], markersize=6)
+            fill = "none" if arm in again else colours[arm]
+            axes.plot(middle, base + place, "o", color=colours[arm], mfc=fill, markersize=6)
             axes.annotate(
                 f"{middle:.3g} ms" if middle < 1000 else f"{middle:,.0f} ms",
                 (high, base + place),

@@ -12,7 +12,7 @@ import pytest
 
 import insight_ext
 from insight_ext.cli.main import main
-from insight_ext.cli.parser import COMMANDS
+from insight_ext.cli.parser import COMMANDS, make_parser
 from insight_ext.selectors import Uniform
 
 ROWS = "id,successes,rollouts\n" + "".join(f"p{i},{i % 3},8\n" for i in range(6))
@@ -72,6 +72,15 @@ def test_a_table_is_printed_as_csv(log, capsys):
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.startswith("rank,id,")
     assert len(rows) == 2
+
+
+def test_every_command_with_a_table_prints_it_for_a_program():
+    parser = make_parser()
+    (commands,) = (a for a in parser._actions if a.dest == "command")
+    without = {"demo", "report", "top", "build-info", "completion"}  # pictures, a view, text
+    for name, command in commands.choices.items():
+        options = {option for action in command._actions for option in action.option_strings}
+        assert ("--json" in options) == (name not in without), name
 
 
 def test_a_log_without_steps_is_of_one_moment(log, capsys):

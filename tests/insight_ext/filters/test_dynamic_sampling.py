@@ -40,7 +40,7 @@ def test_it_refills_until_enough_groups_vary_and_drops_the_surplus():
     verdict = sampling.judge(batches, 3)
     assert verdict.train == [1, 3, 7]
     assert sampling.rollouts_spent == 9 * 4
-    assert sampling.metrics()["generation_batches"] == 3.0
+    assert sampling.metrics()["refills"] == 2.0
 
 
 def test_at_the_cap_it_warns_and_trains_on_what_there_is():

@@ -24,6 +24,7 @@ from insight_ext.report.experiment import Experiment, read_experiment
 from insight_ext.runs.reader import Run
 
 GROUNDS = ("#ffffff", "#15181c", "#0d1117")  # of the report light and dark, of GitHub dark
+MANY = tuple(f"arm-{i}-of-eleven" for i in range(11))
 LONG = "qwen2.5-7b-deepscaler-insight-with-a-very-long-name-indeed-of-a-run-1234567890"
 
 
@@ -91,6 +92,7 @@ def charts(folder: Path) -> list[Chart]:
         (("random", "insight"), 2, 60),
         (("uniform", "insight", "insight-paper", "gps", "mopps", "dps", "bots", "greso"), 1, 25),
         (("insight", LONG), 1, 11),
+        (("random", *MANY), 2, 25),
     ],
 )
 def test_no_text_of_a_comparison_overlaps_and_no_axes_are_empty(
@@ -121,6 +123,16 @@ def test_beliefs_are_drawn_up_to_the_last_step(experiment_folder: Callable[..., 
     (chart,) = (chart for chart in charts(run) if chart.name == "beliefs_insight")
     for axes in chart.figure.axes[:2]:
         assert axes.get_xlim() == (0, 56)  # the last look is that after step 56
+
+
+def test_every_line_of_many_arms_can_be_told_from_the_others() -> None:
+    runs = {arm: (Run(arm),) for arm in ("random", *MANY)}
+    curves = {arm: [Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]))] for arm in runs}
+    figure = line_figure("t", curves, Experiment(runs), "x", "y")
+    looks = [(line.get_color(), line.get_linestyle() != "-") for line in figure.axes[0].lines]
+    assert len(set(looks)) == len(looks) == len(runs)
+    dashes = [text for text, _ in texts(figure) if text.startswith("--")]
+    assert len(dashes) == sum(dashed for _, dashed in looks)
 
 
 def test_a_gain_is_written_in_points() -> None:

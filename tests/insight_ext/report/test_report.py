@@ -60,6 +60,17 @@ def test_what_was_not_logged_is_named_and_no_figure_is_empty_or_old(
     assert "<b>" not in page
 
 
+def test_what_no_arm_logged_is_said_once(experiment_folder: Callable[..., Path]) -> None:
+    folder = experiment_folder(("random", "a", "b"), seeds=2, steps=10)
+    for run in folder.iterdir():
+        shutil.rmtree(run / "beliefs.parquet")
+        lines = (run / "metrics.csv").read_text().replace("train_seconds", "other")
+        (run / "metrics.csv").write_text(lines)
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert page.count("Beliefs about the pool: random, a, b</strong> is not shown") == 1
+    assert page.count("no seed with accuracy and seconds in both") == 1
+
+
 def test_the_report_of_one_run_judges_and_compares_nothing(
     experiment_folder: Callable[..., Path],
 ) -> None:

@@ -102,11 +102,11 @@ def test_plain_numbers_exist_for_every_arm() -> None:
     rows = measured(an_experiment(a_run("random"), a_run("random", 1), a_run("insight")))
     prompts = [row for row in rows if row.question == "Different prompts drawn"]
     assert [(row.arm, row.result) for row in prompts] == [
-        ("random", "3 ± 0 (seeds: 3, 3)"),
+        ("random", "3 with each of 2 seeds"),
         ("insight", "3"),
     ]
     assert row_about("Rollouts generated", rows).value == 32
-    assert row_about("share of a step's time", rows).result == "0.02% ± 0.00% (seeds: 0.02%, 0.02%)"
+    assert row_about("share of a step's time", rows).result == "0.02% with each of 2 seeds"
 
 
 @pytest.mark.parametrize(

@@ -135,3 +135,13 @@ def test_a_broken_file_of_a_run_is_named(
     (tmp_path / name).write_text(text)
     with pytest.raises(ArgumentError, match=message):
         read_runs(tmp_path)
+
+
+def test_prompts_of_a_recording_are_told_apart_though_it_keeps_their_kinds(tmp_path):
+    columns = {"step": [0] * 4, "successes": [1] * 4, "rollouts": [8] * 4, "predicted": [0.5] * 4}
+    for ids, known in ((["sum/"] * 4, ("sum/0", "sum/1", "sum/2")), (["a", "b", "b/", "a"],) * 2):
+        folder = tmp_path / ids[0].strip("/")
+        folder.mkdir()
+        table = pa.table({"id": ids, "index": [0, 1, 2, 0], **columns})
+        pq.write_table(table, folder / "part-0000000000.parquet")
+        assert read_groups(folder).ids == tuple(dict.fromkeys(known))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import shutil
 from copy import deepcopy
 
@@ -20,6 +21,7 @@ from insight_ext import (
 from insight_ext.curators import point_biserial
 from insight_ext.filters import FILTERS, VCRL, DynamicSampling
 from insight_ext.offline.logs import read_answers
+from insight_ext.runs.glossary import glossary
 from lightning_integration import GRPOModule, PromptDataModule, PromptSelectionCallback
 from lightning_integration.demo.model import make_model, make_tokenizer
 from lightning_integration.rollouts import Rollouts
@@ -149,6 +151,21 @@ def test_every_filter_trains_with_the_real_engine(tiny, tmp_path, name):
     assert torch.isfinite(torch.tensor(column(tmp_path, "loss"))).all()
 
 
+def test_every_logged_name_is_in_the_glossary(tiny, tmp_path):
+    held_out = PromptPool([Prompt("h", "1+1=", "2", {"kind": "sums"})])
+    datamodule = PromptDataModule(
+        pool(), "uniform", validation=held_out, prompts_per_step=BATCH, steps_per_epoch=2
+    )
+    trained = filtered("vcrl", reward=[is_one, length], outcome="is_one", old_logprobs="recomputed")
+    run(tiny, tmp_path, trained, datamodule)
+    (head, *_) = (tmp_path / "metrics.csv").read_text().splitlines()
+    patterns = {"val_accuracy/sums": "val_accuracy/KIND"}
+    patterns |= dict.fromkeys(("reward/is_one", "reward/length"), "reward/NAME")
+    names = {patterns.get(name, name) for name in head.split(",")} - {"step", "epoch"}
+    assert {"reward/NAME", "val_accuracy/KIND", "selection/refills", "loss"} < names
+    assert {name for name in names if not re.search(rf"\b{name}\b", glossary())} == set()
+
+
 @NAMES
 def test_every_rollout_is_counted_and_every_group_observed_once(tiny, tmp_path, name):
     engine, datamodule = Answers(), data("insight", steps=6)
@@ -192,16 +209,41 @@ def test_answers_rewards_and_prompts_stay_together(tiny, tmp_path, name):
         assert torch.equal(rollouts.logprobs != 0, rollouts.completion_mask)
 
 
+def length(prompt, completion):
+    return -0.1 * len(completion)
+
+
+@pytest.mark.parametrize("chosen", [None, "dynamic_sampling"])
+def test_beliefs_and_filters_count_the_outcome_and_the_gradient_the_sum(tiny, tmp_path, chosen):
+    solved = {}
+    for name, chance in (("right", 1.0), ("mixed", 0.5)):
+        trained = module(
+            Answers(lambda i, chance=chance: chance),
+            reward=[length, is_one],
+            reward_weights=[1.0, 0.0],
+            outcome="is_one",
+            filter=chosen,
+        )
+        before = weights(trained)
+        run(tiny, tmp_path / name, trained)
+        assert torch.equal(weights(trained), before) == (name == "right")
+        solved[name] = {row["successes"] for row in groups(tmp_path / name)}
+    assert solved["right"] == {ROLLOUTS}
+    assert len(solved["mixed"]) > 1
+    assert 0 < column(tmp_path / "mixed", "reward/is_one")[0] < 1
+    assert -0.2 < column(tmp_path / "mixed", "reward/length")[0] < -0.1
+
+
 def test_dynamic_sampling_fills_the_batch_with_groups_that_vary(tiny, tmp_path):
     engine = Answers(lambda i: 0.5 if i % 2 else 0.0)
     trained = watched("dynamic_sampling", engine)
     run(tiny, tmp_path, trained)
     assert [len(advantages) for _, advantages in trained.updates] == [BATCH, BATCH]
-    generated = column(tmp_path, "groups_generated")
+    generated = column(tmp_path, "selection/groups_generated")
     shares = [pytest.approx(BATCH / n) for n in generated]
-    assert column(tmp_path, "frac_groups_kept") == shares
+    assert column(tmp_path, "selection/frac_groups_kept") == shares
     refills = [(n - BATCH) / OPTIONS["dynamic_sampling"]["refill"] for n in generated]
-    assert column(tmp_path, "refills") == refills
+    assert column(tmp_path, "selection/refills") == refills
     assert sum(refills) > 0
 
 
@@ -224,7 +266,7 @@ def test_speed_gives_up_prompts_whose_screening_agrees(tiny, tmp_path):
     assert sizes == {4}
     assert {row["rollouts"] for row in groups(tmp_path)} == {4, ROLLOUTS}
     total = len(groups(tmp_path))
-    assert column(tmp_path, "frac_groups_kept") == [pytest.approx(BATCH / total)]
+    assert column(tmp_path, "selection/frac_groups_kept") == [pytest.approx(BATCH / total)]
     mixed = sum(0 < row["successes"] < row["rollouts"] for row in groups(tmp_path))
     assert column(tmp_path, "selection/frac_mixed") == [pytest.approx(mixed / total)]
 
@@ -240,7 +282,7 @@ def test_vcrl_rolls_remembered_prompts_out_again(tiny, tmp_path):
     first, second = ({r["index"] for r in groups(tmp_path) if r["step"] == s} for s in (0, 1))
     assert len(first) == BATCH < len(second)
     assert first & second
-    assert column(tmp_path, "refills") == [0.0, 1.0]
+    assert column(tmp_path, "selection/refills") == [0.0, 1.0]
 
 
 # When little or nothing is kept
@@ -256,7 +298,7 @@ def test_a_run_in_which_everything_is_filtered_out_goes_on_and_learns_nothing(
     with pytest.warns(UserWarning, match="training on none, since no rewards vary"):
         assert run(tiny, tmp_path, trained).global_step == 2
     assert torch.equal(weights(trained), before)
-    for name in ("loss", "gradient_norm", "frac_groups_kept", "groups_trained"):
+    for name in ("loss", "gradient_norm", "selection/frac_groups_kept", "selection/groups_trained"):
         assert column(tmp_path, name) == [0.0, 0.0]
     assert torch.isfinite(torch.tensor(column(tmp_path, "completion_length"))).all()
 
@@ -266,8 +308,8 @@ def test_the_cap_is_reached_with_a_warning_and_the_step_trains_on_what_there_is(
     trained = module(engine, filter=DynamicSampling(max_batches=3))
     with pytest.warns(UserWarning, match="3 generation batches gave 1 of 4 groups to train on"):
         run(tiny, tmp_path, trained, data(steps=4))
-    assert sum(column(tmp_path, "groups_trained")) > 0
-    assert set(column(tmp_path, "refills")) == {2.0}
+    assert sum(column(tmp_path, "selection/groups_trained")) > 0
+    assert set(column(tmp_path, "selection/refills")) == {2.0}
 
 
 def test_a_pool_without_further_prompts_ends_the_refills(tiny, tmp_path):
@@ -290,9 +332,9 @@ def test_refills_ask_for_other_prompts(tiny, tmp_path, selector):
 def test_an_oversampled_first_batch_is_rolled_out_at_once(tiny, tmp_path):
     sampling = DynamicSampling(oversample=3)
     run(tiny, tmp_path, module(Answers(lambda i: 0.5), filter=sampling), data(steps=2))
-    assert column(tmp_path, "groups_generated") == [3.0 * BATCH] * 2
-    assert column(tmp_path, "groups_trained") == [float(BATCH)] * 2
-    assert column(tmp_path, "refills") == [0.0] * 2
+    assert column(tmp_path, "selection/groups_generated") == [3.0 * BATCH] * 2
+    assert column(tmp_path, "selection/groups_trained") == [float(BATCH)] * 2
+    assert column(tmp_path, "selection/refills") == [0.0] * 2
 
 
 def test_a_rehearsal_teaches_nothing(tiny, tmp_path):
@@ -323,7 +365,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(tiny, tmp_path, name, selector):
     assert torch.equal(weights(resumed), weights(whole))
     assert str(resumed.filter.state_dict()) == str(whole.filter.state_dict())
     assert str(datamodule.selector.state_dict()) == str(through.selector.state_dict())
-    for metric in ("selection/rollouts_generated", "groups_trained", "refills"):
+    for metric in ("selection/rollouts_generated", "selection/groups_trained", "selection/refills"):
         assert column(tmp_path / "again", metric) == column(tmp_path / "whole", metric)
 
 

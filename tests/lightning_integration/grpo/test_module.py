@@ -195,13 +195,13 @@ def test_a_model_object_needs_its_tokenizer():
 
 def test_an_answer_that_cannot_be_scored_is_worth_nan():
     chosen = module(reward=lambda prompt, completion: None)
-    assert math.isnan(chosen._worth([Prompt("a", "?", "1")], ["2"])[0])
+    assert chosen._scores([Prompt("a", "?", "1")], ["2"]).isnan().all()
 
 
 def test_a_reward_that_is_no_number_is_named():
     chosen = module(reward=lambda prompt, completion: "much", max_failed=0.0)
     with pytest.raises(ObservationError, match="for prompt 'a'.*expected a number or None"):
-        chosen._worth([Prompt("a", "?", "1")], ["2"])
+        chosen._scores([Prompt("a", "?", "1")], ["2"])
 
 
 class Tampering(TransformersEngine):
