@@ -47,7 +47,7 @@ Outcome told(const Outcome& outcome, const char* message) {
 Outcome explained(const Outcome& outcome, const Request& request, const BackEnd& back_end,
                   const Place& place) {
   const int64_t where = outcome.where;
-  const auto outside = [&](const char* name, const insight_subset& subset) {
+  const auto outside = [&](const char* name, const insight_subset& subset) -> std::string {
     return text(name, ": expected indices in [0, ", request.beliefs.size, "), got ",
                 read(back_end, place, list_of(subset) + where), " at position ", where);
   };

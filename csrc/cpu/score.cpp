@@ -39,22 +39,13 @@ Outcome score(const Request& request, const Settings& settings, float* scores) {
   FirstFault bad;
   Stop stop(settings.is_stopped);
   on_threads(std::min<int64_t>(settings.threads, (blocks + 1) / 2), [&] {
-<<<<<<< HEAD
-    for (int64_t block; (block = next.fetch_add(1)) < blocks;) {
+    for (int64_t block; !stop.is_wanted() && (block = next.fetch_add(1)) < blocks;) {
       const int64_t end = std::min((block + 1) * kBlock, beliefs.size);
       for (int64_t begin = block * kBlock; begin < end; begin += kStrip) {
         const int64_t count = std::min<int64_t>(kStrip, end - begin);
         const int64_t valid = score_strip(scorer, beliefs, begin, count, scores);
         if (valid == count) continue;
         bad.note(begin + valid);
-=======
-    for (int64_t block; !stop.is_wanted() && (block = next.fetch_add(1)) < blocks;) {
-      const int64_t begin = block * kBlock, end = std::min(begin + kBlock, beliefs.size);
-      int64_t i = begin;
-      while (i < end && is_belief(beliefs.alpha[i], beliefs.beta[i])) ++i;
-      if (i < end) {
-        bad.note(i);
->>>>>>> train4
         return;  // earlier blocks are done or in other hands, later ones cannot hold the first
       }
     }
