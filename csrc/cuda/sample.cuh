@@ -10,15 +10,17 @@ namespace insight::cuda {
 // different groups, so that a sorted pool's best ones do not meet in one.
 __device__ __noinline__ inline void take_sample(const Arguments& in, Standing* shared) {
   const int count = in.plan.sample_per_group;
-  const int64_t stride = in.beliefs.size / (int64_t{count} * Tuning::kSampleGroups);
+  const int64_t size = candidate_count(in), parts = int64_t{count} * Tuning::kSampleGroups;
+  const int64_t stride = size < parts ? 1 : size / parts;
   for (int group = static_cast<int>(blockIdx.x); group < Tuning::kSampleGroups;
        group += static_cast<int>(gridDim.x)) {
     for (int i = static_cast<int>(threadIdx.x); i < count; i += Tuning::kThreads) {
       const int64_t stratum = (int64_t{i} * Tuning::kSampleGroups + group) * stride;
       const uint64_t jitter = tie_hash(in.key, ~stratum) % static_cast<uint64_t>(stride);
-      const int64_t index = stratum + static_cast<int64_t>(jitter);
+      const int64_t place = stratum + static_cast<int64_t>(jitter);
+      const int64_t index = place < size ? candidate(in, place) : 0;
       Standing mine = kNobody;
-      if (is_eligible(in, index)) {
+      if (place < size && is_open(in, index) && !is_excluded(in, index)) {
         const float a = in.beliefs.alpha[index], b = in.beliefs.beta[index];
         if (is_belief(a, b)) {
           mine = standing(reference_score(in.score, a, b, index), tie_hash(in.key, index));

@@ -28,16 +28,7 @@ struct Sink {
   }
 
   __device__ void append(bool has, Standing mine) const {
-    const unsigned taken = __ballot_sync(kAllLanes, has);
-    if (!taken) return;
-    const int leader = __ffs(static_cast<int>(taken)) - 1;
-    unsigned long long first = 0;
-    if (static_cast<int>(lane()) == leader) {
-      first = atomicAdd(count, static_cast<unsigned long long>(__popc(taken)));
-    }
-    first = __shfl_sync(kAllLanes, first, leader);
-    const int64_t place =
-        static_cast<int64_t>(first) + __popc(taken & ((1u << lane()) - 1u));
+    const int64_t place = claim(has, count);
     if (has && place < capacity) survivors[place] = mine;
   }
 
@@ -65,8 +56,8 @@ class Scan {
     __syncwarp();
   }
 
-  // All warps of the grid together visit the whole pool. With `checks`, invalid beliefs are noted
-  // (in a listed pool they were noted before) and eligible prompts counted.
+  // All warps of the grid together visit all candidates. With `checks`, invalid beliefs are noted
+  // (those of listed candidates were noted before) and eligible prompts counted.
   __device__ void visit(bool checks) {
     checks_ = checks;
     if (checks && repeats_ && sink_.threshold > kLowest) {
@@ -75,13 +66,14 @@ class Scan {
       cut_b_ = in_.beliefs.beta[cut];
     }
     const int64_t warp = thread_in_grid() / kWarp, warps = threads_in_grid() / kWarp;
-    if (sink_.threshold > kLowest) {
+    if (sink_.threshold > kLowest && !in_.memory.listed) {
       for (int64_t i = warp * kStep; i < in_.beliefs.size; i += warps * kStep) visit_step(i);
     } else {
-      for (int64_t i = warp * kWarp; i < in_.beliefs.size; i += warps * kWarp) visit_row(i);
+      const int64_t count = candidate_count(in_);
+      for (int64_t i = warp * kWarp; i < count; i += warps * kWarp) visit_row(i, count);
     }
     while (waiting_) score_waiting();
-    if (checks_ && is_restricted(in_)) {
+    if (checks_ && (in_.memory.listed || has_masks(in_))) {
       for (unsigned i = kWarp / 2; i; i /= 2) eligible_ += __shfl_xor_sync(kAllLanes, eligible_, i);
       if (lane() == 0) atomicAdd(&in_.memory.progress->eligible, eligible_);
     }
@@ -92,34 +84,23 @@ class Scan {
   static constexpr int64_t kStep = 4 * kWarp * kLoads;  // candidates a warp looks at together
   static constexpr unsigned kAllOpen = (1u << (4 * kLoads - 1) << 1) - 1u;  // of one lane
 
-  // Where every candidate needs its reference score, each lane takes one.
-  __device__ void visit_row(int64_t first) {
-    const int64_t index = first + lane();
-    bool has = index < in_.beliefs.size;
-    const bool eligible = has && is_eligible(in_, index);
-    float a = 1.0f, b = 1.0f;
-    if (eligible || (has && !in_.memory.listed)) {
-      a = in_.beliefs.alpha[index];
-      b = in_.beliefs.beta[index];
-      if (!is_belief(a, b)) note_invalid(index);
-    }
-    eligible_ += eligible;
-    meet(eligible && is_belief(a, b), index, a, b);
+  // Where every candidate needs its reference score, or they are listed, each lane takes one.
+  __device__ void visit_row(int64_t first, int64_t count) {
+    const int64_t place = first + lane();
+    const bool has = place < count;
+    const int64_t index = has ? candidate(in_, place) : 0;
+    const float a = has ? in_.beliefs.alpha[index] : 1.0f, b = has ? in_.beliefs.beta[index] : 1.0f;
+    if (!is_belief(a, b)) note_invalid(index);
+    const bool open = has && is_open(in_, index), excluded = open && is_excluded(in_, index);
+    eligible_ += open && !(excluded && in_.memory.listed);  // where not listed, mark_lists counted them
+    meet(open && !excluded && is_belief(a, b), index, a, b);
   }
 
   // Where few are expected to need it, each lane takes four neighbours kLoads times.
   __device__ void visit_step(int64_t first) {
     const bool whole = first + kStep <= in_.beliefs.size;
-    unsigned open = kAllOpen;
-    if (!whole || is_restricted(in_)) {
-      open = 0;
-#pragma unroll
-      for (int load = 0; load < kLoads; ++load) {
-        open |= four_eligible(in_, first + offset(4 * load)) << (4 * load);
-      }
-    }
+    const unsigned open = whole && !has_masks(in_) ? kAllOpen : open_of_step(in_, first);
     eligible_ += __popc(open);
-    if (in_.memory.listed && !__any_sync(kAllLanes, open)) return;
     float4 a[kLoads], b[kLoads];
     if (whole && aligned_) {
 #pragma unroll
@@ -140,17 +121,15 @@ class Scan {
       invalid |= static_cast<unsigned>(!is_belief(x, y)) << i;
       promising |= static_cast<unsigned>(!(x + y > limit_)) << i;
     });
-    if (invalid && !in_.memory.listed) {
-      for (unsigned rest = invalid; rest; rest &= rest - 1) {
-        note_invalid(first + offset(__ffs(static_cast<int>(rest)) - 1));
-      }
+    for (unsigned rest = invalid; rest; rest &= rest - 1) {
+      note_invalid(first + offset(__ffs(static_cast<int>(rest)) - 1));
     }
     promising &= open & ~invalid;
     if (!__any_sync(kAllLanes, promising)) return;
     promising &= ~behind_by_hash(a, b, first, promising);
     while (__any_sync(kAllLanes, promising)) {
-      const bool has = promising;
-      const int64_t index = first + offset(has ? __ffs(static_cast<int>(promising)) - 1 : 0);
+      const int64_t index = first + offset(promising ? __ffs(static_cast<int>(promising)) - 1 : 0);
+      const bool has = promising && !is_excluded(in_, index);
       promising &= promising - 1;
       // From the first-level cache: a run-time choice among the registers would spill them all. Read
       // again, it is checked again.
@@ -159,6 +138,16 @@ class Scan {
       if (!is_belief(x, y)) note_invalid(index);
       meet(has && is_belief(x, y), index, x, y);
     }
+  }
+
+  // Which of this lane's candidates of a step are in the pool and kept out by no mask.
+  __device__ __noinline__ static unsigned open_of_step(const Arguments& in, int64_t first) {
+    unsigned open = 0;
+    for (int i = 0; i < 4 * kLoads; ++i) {
+      const int64_t index = first + offset(i);
+      open |= static_cast<unsigned>(index < in.beliefs.size && is_open(in, index)) << i;
+    }
+    return open;
   }
 
   // Calls visit(alpha, beta, i) for this lane's candidates of a step.
@@ -192,7 +181,7 @@ class Scan {
   }
 
   // The place, in a step, of this lane's candidate i.
-  __device__ int64_t offset(int i) const { return i / 4 * (4 * kWarp) + 4 * lane() + i % 4; }
+  __device__ static int64_t offset(int i) { return i / 4 * (4 * kWarp) + 4 * lane() + i % 4; }
 
   // Four neighbours at the pool's end; past it a belief that nothing looks at.
   __device__ float4 load_four(const float* values, int64_t i) const {

@@ -37,7 +37,7 @@ unsigned grid_size(int device, int64_t size) {
 
 int64_t workspace_bytes(const Request& request, const Tuning& tuning) {
   check_tuning(tuning);
-  const Plan plan = make_plan(request.beliefs.size, request.k, tuning);
+  const Plan plan = make_plan(request, tuning);
   return static_cast<int64_t>(Workspace(nullptr, request, plan).bytes);
 }
 
@@ -49,7 +49,7 @@ void select_top_k(const Request& request, const Tuning& tuning, const Queue& que
   Arguments arguments(request, tuning, workspace, outcome, result);
   check(cudaMemsetAsync(workspace, 0, arguments.memory.zeroed, stream), "cudaMemsetAsync");
   void* parameters[] = {&arguments};
-  check(cudaLaunchCooperativeKernel(select_kernel, grid_size(queue.device, request.beliefs.size),
+  check(cudaLaunchCooperativeKernel(select_kernel, grid_size(queue.device, most_candidates(request)),
                                     Tuning::kThreads, parameters, 0, stream),
         "cudaLaunchCooperativeKernel");
 }

@@ -52,10 +52,11 @@ __device__ inline bool pool_is_sound(const Arguments& in) {
     conclude(in, INSIGHT_BAD_BELIEF, first_fault(progress.bad_belief));
     return false;
   }
-  const int64_t eligible =
-      is_restricted(in) ? static_cast<int64_t>(progress.eligible) : in.beliefs.size;
+  const bool counted = in.memory.listed || has_masks(in);
+  const int64_t eligible = (counted ? static_cast<int64_t>(progress.eligible) : in.beliefs.size) -
+                           static_cast<int64_t>(progress.excluded);
   if (eligible < in.k) {
-    conclude(in, INSIGHT_TOO_FEW_ELIGIBLE, eligible);
+    conclude(in, INSIGHT_TOO_FEW_ELIGIBLE, eligible < 0 ? 0 : eligible);  // a mask may have changed
     return false;
   }
   return true;

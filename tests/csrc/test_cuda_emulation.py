@@ -493,27 +493,36 @@ def test_the_first_fault_is_named_whatever_is_wrong(device: ctypes.CDLL, data) -
     assert str(caught.value) == message, f"one fault, one sentence, {place}"
 
 
-def test_a_pool_that_changes_meanwhile_gives_some_answer_in_the_pool(device: ctypes.CDLL) -> None:
+def test_what_changes_meanwhile_gives_some_answer_in_the_pool(device: ctypes.CDLL) -> None:
     n = 3_000
     pool, settled_pool, new = settled(n), settled(n, seed=1), np.ones(n, np.float32)
+    listed, invalid = np.arange(n), np.full(n, np.nan, np.float32)
     stop = threading.Event()
 
     def change() -> None:
         while not stop.is_set():
-            for values in (new, settled_pool[0], np.full(n, np.nan, np.float32), settled_pool[1]):
+            for values in (new, settled_pool[0], invalid, settled_pool[1]):
                 pool[0][:] = values
+                for outside in (2**60, n, -1):
+                    listed[:] = outside
+                    listed[:] = np.arange(n)
 
     changing = threading.Thread(target=change)
     changing.start()
     try:
-        for order in range(4):
-            for tuning in (USUAL, TOO_FEW, TOO_MANY):
-                code, _, indices, _ = emulate(
-                    device, *pool, 2_100, tuning=tuning, order=order, multiprocessors=2
-                )
-                assert code in (DONE, BAD_BELIEF, CHANGED)
-                if code == DONE:
-                    assert ((indices >= 0) & (indices < n)).all()
+        for order in range(12):
+            code, _, indices, _ = emulate(
+                device,
+                *pool,
+                2_100 if order % 2 else 20,
+                candidates=listed if order % 4 > 1 else None,
+                tuning=(USUAL, TOO_FEW, TOO_MANY)[order % 3],
+                order=order,
+                multiprocessors=2,
+            )
+            assert code in (DONE, BAD_BELIEF, BAD_CANDIDATE, TOO_FEW_ELIGIBLE, CHANGED)
+            if code == DONE:
+                assert ((indices >= 0) & (indices < n)).all()
     finally:
         stop.set()
         changing.join()
