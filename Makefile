@@ -22,6 +22,9 @@ VERL   := .venv-verl
 # Trinity-RFT likewise.
 TRINITY := .venv-trinity
 DOCS   := .venv-docs
+# What builds wheels, and a place for one to be tried in.
+WHEEL  := .venv-wheel
+FRESH  := $(WHEEL)/fresh
 CONFIG ?= configs/addition.yaml
 SOURCES := setup.py CMakeLists.txt $(shell find csrc -type f 2>/dev/null)
 
@@ -36,7 +39,7 @@ ATTACKED := tests/insight_ext/kernel/test_hostile.py tests/insight_ext/data/test
     tests/lightning_integration/rollouts/test_checks.py \
     tests/lightning_integration/demo/test_experiment.py
 
-.PHONY: train demo test lint types tests test-vllm bench-vllm test-trl bench-trl test-verl bench-verl test-trinity sanitize attack bench evidence docs lock clean FORCE
+.PHONY: train demo test lint types tests test-vllm bench-vllm test-trl bench-trl test-verl bench-verl test-trinity wheel sanitize attack bench evidence docs lock clean FORCE
 
 train: $(VENV)/.built
 	$(BIN)/python -m lightning_integration.demo --config $(CONFIG)
@@ -89,6 +92,19 @@ sanitize:
 	    tests/csrc/run.sh $$kind brief && tests/csrc/run.sh $$kind fuzz $(FUZZ) || exit 1; done
 	tests/csrc/run.sh plain check
 	tests/csrc/run.sh plain fuzz $(FUZZ)
+
+# A wheel in dist/ for this Python and this C library or a newer one, from a source archive, as users
+# build it; tried where there is neither a compiler nor the sources. Then what a release would hold.
+wheel: $(WHEEL)/.built
+	rm -rf dist $(FRESH)
+	INSIGHT_WERROR=OFF $(WHEEL)/bin/python -m build --no-isolation --outdir dist/built
+	PATH=$(abspath $(WHEEL)/bin):$$PATH auditwheel repair --wheel-dir dist dist/built/*.whl
+	$(PYTHON) -m venv $(FRESH)
+	sed '/--hash/d; s/ *\\$$//' constraints.txt > $(FRESH)/constraints.txt
+	$(FRESH)/bin/python $(PIP) --constraint $(FRESH)/constraints.txt dist/*.whl $(TORCH) hypothesis pytest scipy
+	tests/wheel.sh $(FRESH)/bin/python
+	ls -l dist/*.whl
+	$(WHEEL)/bin/cibuildwheel --print-build-identifiers --platform linux --archs x86_64,aarch64
 
 # The documentation as a site, in build/site; a warning is an error.
 docs: $(DOCS)/.built
@@ -151,10 +167,15 @@ $(DOCS)/.built: constraints-docs.txt
 	$(DOCS)/bin/python $(PIP) $(LOCKED) constraints-docs.txt
 	touch $@
 
+$(WHEEL)/.built: constraints-wheel.txt
+	test -x $(WHEEL)/bin/python || $(PYTHON) -m venv $(WHEEL)
+	$(WHEEL)/bin/python $(PIP) $(LOCKED) constraints-wheel.txt
+	touch $@
+
 # The hashes of every file of a release, after a version was changed. Needs uv.
 lock:
 	for file in constraints.txt constraints-vllm.txt constraints-trl.txt constraints-verl.txt \
-	    constraints-trinity.txt constraints-docs.txt constraints-evidence.txt; do \
+	    constraints-trinity.txt constraints-docs.txt constraints-evidence.txt constraints-wheel.txt; do \
 	    uv pip compile --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
 	        --no-annotate --no-header $$file --output-file $$file || exit 1; done
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from benchmarks import bench_select, bench_selectors, plot, table
 from benchmarks.timing import RESULTS, Figure, record
 from insight_ext.progress import Progress
 
-Work = tuple[str, Callable[[], list[Figure]]]
+Work = tuple[str, Callable[[], Iterable[Figure]]]
 
 
 def work(quick: bool) -> Iterator[Work]:
@@ -36,7 +36,7 @@ def work(quick: bool) -> Iterator[Work]:
     yield "a pool's index", partial(select.incremental, 10_000_000, 256, 256)
     for n in (10_000, 1_000_000, 10_000_000):
         yield f"a training step, {n:,} prompts", partial(select.training_step, n, 256, threads)
-    yield "strategies", partial(bench_selectors.steps, 1_000_000, 256)
+    yield "dealing", partial(bench_selectors.deals, 1_000_000, 256)
     n = 10_000_000 if quick else 100_000_000
     yield "memory", partial(select.extra_memory, n, 4_096)
 

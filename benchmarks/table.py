@@ -9,7 +9,7 @@ from typing import Any
 
 Line = dict[str, Any]
 KEY = ("bench", "what", "n", "k", "rollouts", "pool", "threads")
-OTHERS = ("incremental", "step", "selectors", "memory")
+OTHERS = ("incremental", "step", "deal", "memory")
 
 
 def recorded(path: Path) -> list[Line]:
@@ -39,13 +39,7 @@ def tables(lines: list[Line]) -> str:
         f"torch {first['torch']}, {first['when'][:10]}; medians of {first['runs']} runs.",
         _against_the_limit([line for line in lines if line["bench"] == "select"]),
         _peers([line for line in lines if line["bench"] == "peers"]),
-        _others(
-            [
-                line
-                for line in lines
-                if line["bench"] in ("incremental", "step", "memory", "selectors")
-            ]
-        ),
+        _others([line for line in lines if line["bench"] in OTHERS]),
     ]
     return "\n\n".join(parts)
 

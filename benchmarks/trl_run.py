@@ -244,6 +244,9 @@ def main() -> None:
         watched = Watched(select_prompts(trainer, given.selector))
     trainer.add_callback(Trace(trainer, watched, given.folder, given.kill_at))
     trainer.train(resume_from_checkpoint=given.resume or None)
+    # Gloo's threads must end before the process does, and no process before the others are done.
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
 #include <limits>
 #include <sstream>
 #include <stdexcept>
+#include <string>
+#include <tuple>
 
 #include "request.h"
 
@@ -20,11 +22,29 @@ struct DeviceError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Values that make a sentence, written only if somebody wants to read it: to write takes longer than to
+// check. It refers to them, so it must not outlive the expression that it stands in.
 template <class... Parts>
-std::string text(const Parts&... parts) {
-  std::ostringstream written;
-  (written << ... << parts);
-  return written.str();
+class Text {
+ public:
+  explicit Text(const Parts&... parts) : parts_(parts...) {}
+  operator std::string() const {
+    std::ostringstream written;
+    written << *this;
+    return written.str();
+  }
+  friend std::ostream& operator<<(std::ostream& stream, const Text& text) {
+    std::apply([&](const auto&... parts) { static_cast<void>((stream << ... << parts)); }, text.parts_);
+    return stream;
+  }
+
+ private:
+  std::tuple<const Parts&...> parts_;
+};
+
+template <class... Parts>
+Text<Parts...> text(const Parts&... parts) {
+  return Text<Parts...>(parts...);
 }
 
 template <class Limit, class Value>

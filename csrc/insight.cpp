@@ -47,7 +47,7 @@ Outcome told(const Outcome& outcome, const char* message) {
 Outcome explained(const Outcome& outcome, const Request& request, const BackEnd& back_end,
                   const Place& place) {
   const int64_t where = outcome.where;
-  const auto outside = [&](const char* name, const insight_subset& subset) {
+  const auto outside = [&](const char* name, const insight_subset& subset) -> std::string {
     return text(name, ": expected indices in [0, ", request.beliefs.size, "), got ",
                 read(back_end, place, list_of(subset) + where), " at position ", where);
   };
@@ -76,6 +76,9 @@ Outcome explained(const Outcome& outcome, const Request& request, const BackEnd&
     case INSIGHT_CHANGED:
       message = "beliefs: expected them to stay as they are while a selection runs, but they changed; "
                 "let it end first, and select again";
+      break;
+    case INSIGHT_STOPPED:
+      message = "the call: ended before its time, as its caller wished; nothing was returned";
   }
   return told(outcome, message.c_str());
 }

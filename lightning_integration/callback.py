@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
@@ -10,23 +9,24 @@ from insight_ext import ArgumentError, SelectionLoop
 from insight_ext.beliefs.group import Threshold
 from insight_ext.filters import Filter
 from insight_ext.runs.layout import Metric, logged
-from lightning_integration.datamodule import PromptDataModule
+from lightning_integration.checkpoint import check_before_loading, forget_check
+from lightning_integration.datamodule import data_of
 from lightning_integration.loaders import PromptBatch, prompt_loader, with_prompts
 from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.outputs import report
 from lightning_integration.tables import log_tables
 from lightning_integration.trainer import (
-    PACKAGE,
     Callback,
     LightningModule,
     Trainer,
     check_one_copy_each,
+    check_trainer,
     is_rehearsal,
     ranks_of,
     will_log,
 )
 
-SHOWN = (logged(Metric.REWARD), logged(Metric.MIXED))  # in the progress bar
+SHOWN = (Metric.REWARD, Metric.MIXED)  # in the progress bar
 
 
 class PromptSelectionCallback(Callback):
@@ -105,42 +105,22 @@ class PromptSelectionCallback(Callback):
         """Make the loop; see to it that a wrong checkpoint is refused before it is used."""
         if stage != "fit":
             return
-        if not isinstance(trainer, Trainer):
-            raise ArgumentError(
-                f"PromptSelectionCallback: expected the Trainer of {PACKAGE}, which was imported "
-                f"when lightning_integration was, got that of {type(trainer).__module__}; import "
-                "one of the two packages alone, and before lightning_integration"
-            )
-        data = getattr(trainer, "datamodule", None)
-        if not isinstance(data, PromptDataModule):
-            raise ArgumentError(
-                "PromptSelectionCallback: expected trainer.fit(..., datamodule=PromptDataModule"
-                f"(...)), got datamodule={type(data).__name__}"
-            )
+        check_trainer(trainer)
         check_one_copy_each(trainer)
         chosen = getattr(pl_module, "filter", None)
-        loop = data.begin(
+        self._loop = data_of(trainer).begin(
             rollouts=getattr(pl_module, "rollouts", None),
             success_threshold=self.success_threshold,
             partial_credit=self.partial_credit,
             filter=chosen if isinstance(chosen, Filter) else None,
             ranks=ranks_of(trainer),
         )
-        loop.agree()
-        loop.keep_samples = self.keep_samples
-        self._loop = loop
-        # Lightning restores the model before the callbacks; only the module's own hook comes first.
-        own_hook = pl_module.on_load_checkpoint
-
-        def check_first(checkpoint: dict[str, Any]) -> None:
-            loop.check_state(_saved(checkpoint.get("callbacks", {}).get(self.state_key)))
-            own_hook(checkpoint)
-
-        pl_module.on_load_checkpoint = check_first
+        self._loop.agree()
+        check_before_loading(pl_module, self._check)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the module its own hook back."""
-        vars(pl_module).pop("on_load_checkpoint", None)
+        forget_check(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose the run's folder; steps beyond the checkpoint will be trained again."""
@@ -152,8 +132,12 @@ class PromptSelectionCallback(Callback):
             self._fitted.expect(epochs * batches * trainer.datamodule.prompts_per_step)
         if self.history_every and trainer.loggers:
             folder = trainer.log_dir  # asked of all processes at once
-            path = Path(folder or trainer.default_root_dir)
-            self._fitted.record(path, self.history_every, answers=self.answers)
+            self._fitted.record(
+                folder or trainer.default_root_dir,
+                self.history_every,
+                answers=self.answers,
+                keep_samples=self.keep_samples,
+            )
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.start_training(resumed=self._fitted.step > 0)
@@ -185,10 +169,9 @@ class PromptSelectionCallback(Callback):
         if will_log(trainer):
             metrics[Metric.STEP_MS.value] = 1e3 * seconds
             metrics[Metric.TRAIN_SECONDS.value] = self._seconds
-            metrics = {logged(name): value for name, value in metrics.items()}
-            shown = {name: metrics.pop(name) for name in SHOWN if name in metrics}
-            pl_module.log_dict(shown, prog_bar=True, batch_size=len(batch["prompts"]))
-            pl_module.log_dict(metrics, batch_size=len(batch["prompts"]))
+            for name, value in metrics.items():
+                bar, n = name in SHOWN, len(batch["prompts"])
+                pl_module.log(logged(name), value, prog_bar=bar, batch_size=n)
         if self.history_every and loop.step % self.history_every == 0:
             loop.flush()
             log_tables(trainer.loggers, loop)
@@ -223,6 +206,9 @@ class PromptSelectionCallback(Callback):
         if self._loop is not None:
             self._loop.load_state_dict(_saved(state), in_flight=self.in_flight)
             self._seconds = state["train_seconds"]
+
+    def _check(self, checkpoint: dict[str, Any]) -> None:
+        self._fitted.check_state(_saved(checkpoint.get("callbacks", {}).get(self.state_key)))
 
     @property
     def _fitted(self) -> SelectionLoop:

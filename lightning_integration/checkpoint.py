@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from insight_ext import ArgumentError, CheckpointError
 from insight_ext.atomic_file import unfinished, write_atomically
 from lightning_integration.trainer import LightningModule, Trainer, callbacks
+
+
+def check_before_loading(module: LightningModule, check: Callable[[dict[str, Any]], None]) -> None:
+    """Have a checkpoint checked before any of it is restored; `forget_check` undoes this.
+
+    Lightning restores the model before the callbacks; only the module's own hook comes first.
+    """
+    own_hook = module.on_load_checkpoint
+
+    def check_first(checkpoint: dict[str, Any]) -> None:
+        check(checkpoint)
+        own_hook(checkpoint)
+
+    module.on_load_checkpoint = check_first
+
+
+def forget_check(module: LightningModule) -> None:
+    """Give the module its own hook back."""
+    vars(module).pop("on_load_checkpoint", None)
 
 
 class LastCheckpoint(callbacks.Checkpoint):

@@ -12,7 +12,7 @@ from insight_ext import ArgumentError, PromptPool, SelectionLoop, Selector
 from insight_ext.beliefs.group import Threshold
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.filters import Filter
-from insight_ext.loop.loop import take_over
+from insight_ext.loop.choice import take_over
 from insight_ext.plugins import whole
 from insight_ext.selectors import given_selector
 from lightning_integration.loaders import PromptBatches, PromptLoader, check_epoch
@@ -162,6 +162,21 @@ class PromptDataModule(LightningDataModule):
             name: self.transfer_batch_to_device(part, device, dataloader_idx)
             for name, part in batch.items()
         }
+
+
+def data_of(trainer: Any) -> PromptDataModule:
+    """The data module that a trainer was given.
+
+    Raises:
+        ArgumentError: it is another one.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, PromptDataModule):
+        raise ArgumentError(
+            "PromptSelectionCallback: expected trainer.fit(..., datamodule=PromptDataModule(...)), "
+            f"got datamodule={type(data).__name__}"
+        )
+    return data
 
 
 def _pool(pool: PromptPool | str | Path) -> PromptPool:

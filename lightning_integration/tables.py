@@ -44,9 +44,9 @@ def log_tables(loggers: Sequence[Any], loop: SelectionLoop) -> None:
 
 def _prompts(loop: SelectionLoop) -> list[list[Any]]:
     """Never solved, hardest and most improved, as far as the folder tells."""
-    if loop.folder is None:
+    if loop.history.folder is None:
         return []
-    found = difficult(Run("", groups=read_groups(loop.folder / GROUPS_FILE)))
+    found = difficult(Run("", groups=read_groups(loop.history.folder / GROUPS_FILE)))
     if found is None:
         return []
     kinds = {"never solved": found.never, "hardest": found.hardest, "improved": found.improved}

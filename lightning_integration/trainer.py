@@ -7,6 +7,7 @@ package that the program has already imported is taken, `pytorch_lightning` if i
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Container
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +19,7 @@ from insight_ext.distributed.ranks import Ranks
 
 # By intruders (advisory GHSA-w37p-236h-pfx3): they send secrets away as soon as they are imported.
 FORGED = ("2.6.2", "2.6.3")
+IMPORT_ORDER = "import one of the two packages alone, and before lightning_integration"
 
 
 def refuse_forged(distribution: str) -> None:
@@ -84,6 +86,33 @@ def ranks_of(trainer: Any) -> Ranks:
 def is_rehearsal(trainer: Any) -> bool:
     """Whether the trainer only tries itself out, so that nothing may be learned about prompts."""
     return bool(trainer.fast_dev_run) or trainer.overfit_batches > 0
+
+
+def check_trainer(trainer: Any) -> None:
+    """See that a trainer is of the chosen package.
+
+    Raises:
+        ArgumentError: it is the other package's.
+    """
+    if not isinstance(trainer, Trainer):
+        raise ArgumentError(
+            f"PromptSelectionCallback: expected the Trainer of {PACKAGE}, which was imported when "
+            f"lightning_integration was, got that of {type(trainer).__module__}; {IMPORT_ORDER}"
+        )
+
+
+def warn_of_both(what: str) -> None:
+    """Say of which package something is, where the program has both: it cannot tell which Trainer.
+
+    A Trainer of the other one refuses it before anything here is called.
+    """
+    (other,) = {"pytorch_lightning", "lightning.pytorch"} - {PACKAGE}
+    if other in sys.modules:
+        warnings.warn(
+            f"{what}: expected one Lightning package in the program, got two; it is made for the "
+            f"Trainer of {PACKAGE}, and that of {other} refuses it; {IMPORT_ORDER}",
+            stacklevel=3,
+        )
 
 
 def check_one_copy_each(trainer: Any) -> None:

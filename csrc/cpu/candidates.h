@@ -50,14 +50,27 @@ struct Chunk {
   int64_t index(int i) const { return indices ? indices[i] : first + i; }
 };
 
+// The first position among indices that is outside a pool of this size, or -1.
+inline int64_t first_outside(const std::vector<int64_t>& indices, int64_t size) {
+  for (size_t i = 0; i < indices.size(); ++i) {
+    if (indices[i] < 0 || indices[i] >= size) return static_cast<int64_t>(i);
+  }
+  return -1;
+}
+
 class Candidates {
  public:
   Candidates(const Beliefs& beliefs, const Eligible& eligible)
       : beliefs_(beliefs), eligible_(eligible) {
     if (eligible.excluded == nullptr) return;
+    // A copy, so that the indices that were checked are the ones that are used.
     excluded_.assign(eligible.excluded, eligible.excluded + eligible.excluded_size);
+    bad_exclusion_ = first_outside(excluded_, beliefs.size);
     std::sort(excluded_.begin(), excluded_.end());
   }
+
+  // The first position among the excluded that is outside the pool, or -1.
+  int64_t bad_exclusion() const { return bad_exclusion_; }
 
   bool is_list() const { return eligible_.candidates != nullptr; }
   int64_t size() const { return is_list() ? eligible_.candidates_size : beliefs_.size; }
@@ -103,6 +116,7 @@ class Candidates {
   Beliefs beliefs_;
   Eligible eligible_;
   std::vector<int64_t> excluded_;
+  int64_t bad_exclusion_ = -1;
 };
 
 }  // namespace insight::cpu

@@ -82,7 +82,7 @@ Outcome PoolIndex::update(const int64_t* indices, int64_t count) {
   const Call call;
   // A copy, so that the indices that were checked are the ones that are used.
   const std::vector<int64_t> changed(indices, indices + count);
-  const int64_t outside = first_outside(changed.data(), count, beliefs_.size);
+  const int64_t outside = first_outside(changed, beliefs_.size);
   if (outside >= 0) return {INSIGHT_BAD_CANDIDATE, outside};
   for (const int64_t i : changed) {
     if (!is_belief(beliefs_.alpha[i], beliefs_.beta[i])) return {INSIGHT_BAD_BELIEF, i};
@@ -176,13 +176,13 @@ Ranked PoolIndex::cut_of_blocks(int64_t rank) const {
 Outcome PoolIndex::select(const Request& request, const Result& result) {
   const Call call;
   const Eligible eligible(request);
-  const int64_t bad = first_outside(eligible.excluded, eligible.excluded_size, beliefs_.size);
+  const Candidates candidates(beliefs_, eligible);
+  const int64_t bad = candidates.bad_exclusion();
   if (bad >= 0) return {INSIGHT_BAD_EXCLUSION, bad};
   if (!built_) {
     const Outcome outcome = build();
     if (outcome.code != INSIGHT_DONE) return outcome;
   }
-  const Candidates candidates(beliefs_, eligible);
   const int64_t blocks = static_cast<int64_t>(score_.size());
   // Of the blocks' best, excluded_size may be excluded.
   const int64_t k = request.k, rank = k + eligible.excluded_size;

@@ -32,9 +32,6 @@ class Selector {
   const Settings& settings_;
 };
 
-// The first position among excluded that is outside a pool of this size, or -1.
-int64_t first_outside(const int64_t* indices, int64_t count, int64_t size);
-
 // Writes the best, in the requested order, unless there are too few. Index i is prompt first + i.
 Outcome deliver(std::vector<Ranked>& best, const Request& request, int64_t first,
                 const Result& result);

@@ -18,7 +18,11 @@ class Survivors {
 
   // True when so many have piled up that the caller should `shrink`.
   bool add(const Ranked& candidate) {
-    items_.push_back(candidate);
+    // Field by field: copied as a whole right after it was made, it waits for its own fields.
+    Ranked& kept = items_.emplace_back();
+    kept.score = candidate.score;
+    kept.hash = candidate.hash;
+    kept.index = candidate.index;
     return items_.size() >= capacity_;
   }
 

@@ -34,8 +34,11 @@ set_target_properties(insight PROPERTIES
 target_sources(insight PRIVATE csrc/cuda/back_end.cu csrc/cuda/score.cu csrc/cuda/select.cu)
 target_compile_options(insight PRIVATE
   "$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--prec-div=true;--prec-sqrt=true;--threads=2;-Xcompiler=-Wall,-ffp-contract=off>")
-if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/tests/csrc/cuda_check.cu)  # not in a source archive
-  add_executable(cuda_check EXCLUDE_FROM_ALL tests/csrc/cuda_check.cu)
-  target_compile_options(cuda_check PRIVATE --fmad=false)
-  target_link_libraries(cuda_check PRIVATE insight)
+if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/benchmarks/gpu)  # not in a source archive
+  foreach(driver cuda_check cuda_bench)
+    add_executable(${driver} EXCLUDE_FROM_ALL benchmarks/gpu/${driver}.cu)
+    target_compile_options(${driver} PRIVATE --fmad=false)
+    target_link_libraries(${driver} PRIVATE insight)
+    set_target_properties(${driver} PROPERTIES BUILD_RPATH_USE_ORIGIN ON)
+  endforeach()
 endif()

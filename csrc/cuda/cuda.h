@@ -47,8 +47,8 @@ extern const BackEnd back_end;
 // while a kernel runs may give any answer or outcome, but it comes, and every index in it is in the
 // pool.
 
-// How much device memory select_top_k needs for these sizes, aligned to 16 bytes: O(k), and one bit
-// of each belief for each list.
+// How much device memory select_top_k needs for these sizes, aligned to 16 bytes: O(k), one bit of each
+// belief for each list, and 8 bytes of each listed candidate.
 int64_t workspace_bytes(const Request& request, const Tuning& tuning);
 
 // The request.k first eligible prompts in THE order. Unless the outcome becomes INSIGHT_DONE, all

@@ -17,11 +17,18 @@ struct Plan {
   int64_t capacity = 0;      // survivors that there is room for
 };
 
+// Of the beliefs, or of the list of candidates, in which some may repeat.
+inline int64_t most_candidates(const Request& request) {
+  const insight_subset& listed = request.candidates;
+  return listed.form == INSIGHT_LIST ? std::min(listed.size, request.beliefs.size) : request.beliefs.size;
+}
+
 // The k best of N hold about k S / N of a sample of S. The rank lies so far above that number
 // that fewer than k survive once in 1e7 calls or less; then, and when survivors overflow, the
 // kernel finds the exact threshold by radix selection.
-inline Plan make_plan(int64_t size, int64_t k, const Tuning& tuning) {
+inline Plan make_plan(const Request& request, const Tuning& tuning) {
   Plan plan;
+  const int64_t size = most_candidates(request), k = request.k;
   plan.capacity = size;
   const int64_t unsampled = std::max(tuning.unsampled, int64_t{Tuning::kSortable});
   if (size <= unsampled || k > size / tuning.capacity_factor) return plan;
@@ -45,7 +52,9 @@ inline Plan make_plan(int64_t size, int64_t k, const Tuning& tuning) {
 // found, so that zero says "none" and the first place is the largest fault.
 struct Progress {
   unsigned long long bad_belief, bad_candidate, bad_exclusion;
-  unsigned long long eligible;   // counted only where something restricts the pool
+  unsigned long long members;    // of the list of candidates, each once
+  unsigned long long excluded;   // by a list, from a pool whose candidates are not listed
+  unsigned long long eligible;   // counted only where candidates are listed or there is a mask
   unsigned long long survivors;  // of the sampled threshold
   unsigned long long kept;       // of the exact threshold, where the sample misled
   unsigned long long chosen;     // of the survivors
@@ -56,7 +65,8 @@ struct Workspace {
   unsigned long long (*histograms)[Digit::kValues];   //   one for each digit
   uint32_t* listed;                                   //   a bit for each belief, or null
   uint32_t* excluded;                                 //   likewise
-  Standing* samples;                                  // these need not be:
+  int64_t* members;                                   // these need not be: of the list
+  Standing* samples;
   Standing* survivors;                                //   plan.capacity
   Standing* chosen;                                   //   k, or as many as there are
   size_t zeroed, bytes;
@@ -78,6 +88,7 @@ struct Workspace {
     place(listed, lists ? words : 0);
     place(excluded, excludes ? words : 0);
     zeroed = next - start;
+    place(members, lists ? request.candidates.size : 0);
     place(samples, Tuning::kSampleGroups * Tuning::kSampleKept);
     place(survivors, plan.capacity);
     place(chosen, std::min(request.k, size));

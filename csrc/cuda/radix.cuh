@@ -42,6 +42,12 @@ class RadixSelection {
     return count_ <= wanted_;
   }
 
+  // As `close`, of the block's own candidates.
+  __device__ void close_in_block(const unsigned* histogram) {
+    __syncthreads();
+    locate(histogram);
+  }
+
   __device__ Standing lowest() const {
     const Standing lowest = Digit::lowest(prefix_, digit_);
     return lowest < floor_ ? floor_ : lowest;
@@ -50,7 +56,8 @@ class RadixSelection {
  private:
   // Finds the digit in which the wanted-th largest candidate falls, 0 if there are not so many.
   // Each thread looks at some neighbouring digits; the one that finds it notes it for the block.
-  __device__ void locate(const unsigned long long* sums) {
+  template <class Count>
+  __device__ void locate(const Count* sums) {
     constexpr int kMine = Digit::kValues / Tuning::kThreads;
     const int top = Digit::kValues - 1 - kMine * static_cast<int>(threadIdx.x);
     const unsigned long long wanted = wanted_;

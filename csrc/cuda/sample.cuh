@@ -1,7 +1,7 @@
 // A threshold that about as many candidates pass as are wanted, from a stratified sample.
 #pragma once
 
-#include "eligible.cuh"
+#include "radix.cuh"
 #include "sort.cuh"
 
 namespace insight::cuda {
@@ -10,15 +10,17 @@ namespace insight::cuda {
 // different groups, so that a sorted pool's best ones do not meet in one.
 __device__ __noinline__ inline void take_sample(const Arguments& in, Standing* shared) {
   const int count = in.plan.sample_per_group;
-  const int64_t stride = in.beliefs.size / (int64_t{count} * Tuning::kSampleGroups);
+  const int64_t size = candidate_count(in), parts = int64_t{count} * Tuning::kSampleGroups;
+  const int64_t stride = size < parts ? 1 : size / parts;
   for (int group = static_cast<int>(blockIdx.x); group < Tuning::kSampleGroups;
        group += static_cast<int>(gridDim.x)) {
     for (int i = static_cast<int>(threadIdx.x); i < count; i += Tuning::kThreads) {
       const int64_t stratum = (int64_t{i} * Tuning::kSampleGroups + group) * stride;
       const uint64_t jitter = tie_hash(in.key, ~stratum) % static_cast<uint64_t>(stride);
-      const int64_t index = stratum + static_cast<int64_t>(jitter);
+      const int64_t place = stratum + static_cast<int64_t>(jitter);
+      const int64_t index = place < size ? candidate(in, place) : 0;
       Standing mine = kNobody;
-      if (is_eligible(in, index)) {
+      if (place < size && is_open(in, index) && !is_excluded(in, index)) {
         const float a = in.beliefs.alpha[index], b = in.beliefs.beta[index];
         if (is_belief(a, b)) {
           mine = standing(reference_score(in.score, a, b, index), tie_hash(in.key, index));
@@ -36,18 +38,26 @@ __device__ __noinline__ inline void take_sample(const Arguments& in, Standing* s
   }
 }
 
-// Every block ranks the kept samples for itself, which spares a wait for the grid. kLowest if
-// there are too few of them.
-__device__ inline Standing sampled_threshold(const Arguments& in, Standing* shared) {
+// The kept sample of the plan's rank, by radix selection; kLowest if there are too few. Every block finds
+// it for itself, which spares a wait for the grid.
+__device__ __noinline__ inline Standing sampled_threshold(const Arguments& in, unsigned* histogram,
+                                                          RadixSelection& radix) {
   constexpr int kKept = Tuning::kSampleGroups * Tuning::kSampleKept;
-  static_assert(kKept <= Tuning::kSortable, "the kept samples are sorted in shared memory");
-  for (int i = static_cast<int>(threadIdx.x); i < kKept; i += Tuning::kThreads) {
-    shared[i] = in.memory.samples[i];
+  constexpr int kMine = kKept / Tuning::kThreads;
+  if (in.plan.sample_rank > kKept) return kLowest;
+  Standing mine[kMine];
+#pragma unroll
+  for (int i = 0; i < kMine; ++i) {
+    mine[i] = in.memory.samples[i * Tuning::kThreads + static_cast<int>(threadIdx.x)];
   }
-  sort_block(shared, kKept);
-  const int rank = in.plan.sample_rank;
-  const Standing threshold = rank <= kKept ? shared[rank - 1] : kNobody;
-  __syncthreads();
+  radix.begin(in.plan.sample_rank, kNobody);
+  for (int digit = 0; digit < Digit::kCount; ++digit) {
+    const Sink sink = radix.open(histogram);
+#pragma unroll
+    for (int i = 0; i < kMine; ++i) sink.tally(true, mine[i]);
+    radix.close_in_block(histogram);
+  }
+  const Standing threshold = radix.lowest();
   return threshold == kNobody ? kLowest : threshold;
 }
 

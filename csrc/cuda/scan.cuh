@@ -28,16 +28,7 @@ struct Sink {
   }
 
   __device__ void append(bool has, Standing mine) const {
-    const unsigned taken = __ballot_sync(kAllLanes, has);
-    if (!taken) return;
-    const int leader = __ffs(static_cast<int>(taken)) - 1;
-    unsigned long long first = 0;
-    if (static_cast<int>(lane()) == leader) {
-      first = atomicAdd(count, static_cast<unsigned long long>(__popc(taken)));
-    }
-    first = __shfl_sync(kAllLanes, first, leader);
-    const int64_t place =
-        static_cast<int64_t>(first) + __popc(taken & ((1u << lane()) - 1u));
+    const int64_t place = claim(has, count);
     if (has && place < capacity) survivors[place] = mine;
   }
 
@@ -58,24 +49,31 @@ class Scan {
         limit_(in.score.with_score<float>(
             [&](const auto& score) { return score.evidence_limit(least_); })),
         repeats_(in.score.with_score<bool>(
-            [](const auto& score) { return !std::decay_t<decltype(score)>::kPerIndex; })) {
+            [](const auto& score) { return !std::decay_t<decltype(score)>::kPerIndex; })),
+        aligned_((reinterpret_cast<uintptr_t>(in.beliefs.alpha) |
+                  reinterpret_cast<uintptr_t>(in.beliefs.beta)) % 16 == 0) {
     for (unsigned i = lane(); i < Tuning::kRemembered; i += kWarp) scratch.known[i] = {0, 0, 0};
     __syncwarp();
   }
 
-  // All warps of the grid together visit the whole pool. With `checks`, invalid beliefs are noted
-  // (in a listed pool they were noted before) and eligible prompts counted.
+  // All warps of the grid together visit all candidates. With `checks`, invalid beliefs are noted
+  // (those of listed candidates were noted before) and eligible prompts counted.
   __device__ void visit(bool checks) {
     checks_ = checks;
-    const auto aligned = [](const float* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
+    if (checks && repeats_ && sink_.threshold > kLowest) {
+      const int64_t cut = index_of(in_.key, hash_of(sink_.threshold));  // of the sample
+      cut_a_ = in_.beliefs.alpha[cut];
+      cut_b_ = in_.beliefs.beta[cut];
+    }
     const int64_t warp = thread_in_grid() / kWarp, warps = threads_in_grid() / kWarp;
-    if (sink_.threshold > kLowest && aligned(in_.beliefs.alpha) && aligned(in_.beliefs.beta)) {
+    if (sink_.threshold > kLowest && !in_.memory.listed) {
       for (int64_t i = warp * kStep; i < in_.beliefs.size; i += warps * kStep) visit_step(i);
     } else {
-      for (int64_t i = warp * kWarp; i < in_.beliefs.size; i += warps * kWarp) visit_row(i);
+      const int64_t count = candidate_count(in_);
+      for (int64_t i = warp * kWarp; i < count; i += warps * kWarp) visit_row(i, count);
     }
     while (waiting_) score_waiting();
-    if (checks_ && is_restricted(in_)) {
+    if (checks_ && (in_.memory.listed || has_masks(in_))) {
       for (unsigned i = kWarp / 2; i; i /= 2) eligible_ += __shfl_xor_sync(kAllLanes, eligible_, i);
       if (lane() == 0) atomicAdd(&in_.memory.progress->eligible, eligible_);
     }
@@ -86,36 +84,25 @@ class Scan {
   static constexpr int64_t kStep = 4 * kWarp * kLoads;  // candidates a warp looks at together
   static constexpr unsigned kAllOpen = (1u << (4 * kLoads - 1) << 1) - 1u;  // of one lane
 
-  // Where every candidate needs its reference score, each lane takes one.
-  __device__ void visit_row(int64_t first) {
-    const int64_t index = first + lane();
-    bool has = index < in_.beliefs.size;
-    const bool eligible = has && is_eligible(in_, index);
-    float a = 1.0f, b = 1.0f;
-    if (eligible || (has && !in_.memory.listed)) {
-      a = in_.beliefs.alpha[index];
-      b = in_.beliefs.beta[index];
-      if (!is_belief(a, b)) note_invalid(index);
-    }
-    eligible_ += eligible;
-    meet(eligible && is_belief(a, b), index, a, b);
+  // Where every candidate needs its reference score, or they are listed, each lane takes one.
+  __device__ void visit_row(int64_t first, int64_t count) {
+    const int64_t place = first + lane();
+    const bool has = place < count;
+    const int64_t index = has ? candidate(in_, place) : 0;
+    const float a = has ? in_.beliefs.alpha[index] : 1.0f, b = has ? in_.beliefs.beta[index] : 1.0f;
+    if (!is_belief(a, b)) note_invalid(index);
+    const bool open = has && is_open(in_, index), excluded = open && is_excluded(in_, index);
+    eligible_ += open && !(excluded && in_.memory.listed);  // where not listed, mark_lists counted them
+    meet(open && !excluded && is_belief(a, b), index, a, b);
   }
 
   // Where few are expected to need it, each lane takes four neighbours kLoads times.
   __device__ void visit_step(int64_t first) {
     const bool whole = first + kStep <= in_.beliefs.size;
-    unsigned open = kAllOpen;
-    if (!whole || is_restricted(in_)) {
-      open = 0;
-#pragma unroll
-      for (int load = 0; load < kLoads; ++load) {
-        open |= four_eligible(in_, first + offset(4 * load)) << (4 * load);
-      }
-    }
+    const unsigned open = whole && !has_masks(in_) ? kAllOpen : open_of_step(in_, first);
     eligible_ += __popc(open);
-    if (in_.memory.listed && !__any_sync(kAllLanes, open)) return;
     float4 a[kLoads], b[kLoads];
-    if (whole) {
+    if (whole && aligned_) {
 #pragma unroll
       for (int load = 0; load < kLoads; ++load) {
         const int64_t i = first + offset(4 * load);
@@ -130,35 +117,71 @@ class Scan {
       }
     }
     unsigned promising = 0, invalid = 0;
-    const auto look = [&](float x, float y, int i) {
+    for_each(a, b, [&](float x, float y, int i) {
       invalid |= static_cast<unsigned>(!is_belief(x, y)) << i;
       promising |= static_cast<unsigned>(!(x + y > limit_)) << i;
-    };
-#pragma unroll
-    for (int load = 0; load < kLoads; ++load) {
-      look(a[load].x, b[load].x, 4 * load);
-      look(a[load].y, b[load].y, 4 * load + 1);
-      look(a[load].z, b[load].z, 4 * load + 2);
-      look(a[load].w, b[load].w, 4 * load + 3);
-    }
-    if (invalid && !in_.memory.listed) {
-      for (unsigned rest = invalid; rest; rest &= rest - 1) {
-        note_invalid(first + offset(__ffs(static_cast<int>(rest)) - 1));
-      }
+    });
+    for (unsigned rest = invalid; rest; rest &= rest - 1) {
+      note_invalid(first + offset(__ffs(static_cast<int>(rest)) - 1));
     }
     promising &= open & ~invalid;
+    if (!__any_sync(kAllLanes, promising)) return;
+    promising &= ~behind_by_hash(a, b, first, promising);
     while (__any_sync(kAllLanes, promising)) {
-      const bool has = promising;
-      const int64_t index = first + offset(has ? __ffs(static_cast<int>(promising)) - 1 : 0);
+      const int64_t index = first + offset(promising ? __ffs(static_cast<int>(promising)) - 1 : 0);
+      const bool has = promising && !is_excluded(in_, index);
       promising &= promising - 1;
-      // From the first-level cache: a run-time choice among the registers would spill them all.
-      meet(has, index, has ? in_.beliefs.alpha[index] : 1.0f,
-           has ? in_.beliefs.beta[index] : 1.0f);
+      // From the first-level cache: a run-time choice among the registers would spill them all. Read
+      // again, it is checked again.
+      const float x = has ? in_.beliefs.alpha[index] : 1.0f;
+      const float y = has ? in_.beliefs.beta[index] : 1.0f;
+      if (!is_belief(x, y)) note_invalid(index);
+      meet(has && is_belief(x, y), index, x, y);
     }
   }
 
+  // Which of this lane's candidates of a step are in the pool and kept out by no mask.
+  __device__ __noinline__ static unsigned open_of_step(const Arguments& in, int64_t first) {
+    unsigned open = 0;
+    for (int i = 0; i < 4 * kLoads; ++i) {
+      const int64_t index = first + offset(i);
+      open |= static_cast<unsigned>(index < in.beliefs.size && is_open(in, index)) << i;
+    }
+    return open;
+  }
+
+  // Calls visit(alpha, beta, i) for this lane's candidates of a step.
+  template <class Visit>
+  __device__ static void for_each(const float4 (&a)[kLoads], const float4 (&b)[kLoads], Visit visit) {
+#pragma unroll
+    for (int load = 0; load < kLoads; ++load) {
+      visit(a[load].x, b[load].x, 4 * load);
+      visit(a[load].y, b[load].y, 4 * load + 1);
+      visit(a[load].z, b[load].z, 4 * load + 2);
+      visit(a[load].w, b[load].w, 4 * load + 3);
+    }
+  }
+
+  // Those that equal the belief at the cut, so that the hash decides, and come after it. In a pool of
+  // ties they are nearly all.
+  __device__ unsigned behind_by_hash(const float4 (&a)[kLoads], const float4 (&b)[kLoads], int64_t first,
+                                     unsigned promising) const {
+    unsigned tied = 0;
+    for_each(a, b, [&](float x, float y, int i) {
+      tied |= static_cast<unsigned>((x == cut_a_) & (y == cut_b_)) << i;
+    });
+    if (!__any_sync(kAllLanes, tied & promising)) return 0;
+    const uint64_t least = hash_of(sink_.threshold);
+    unsigned behind = 0;
+#pragma unroll
+    for (int i = 0; i < 4 * kLoads; ++i) {
+      behind |= static_cast<unsigned>(tie_hash(in_.key, first + offset(i)) < least) << i;
+    }
+    return tied & behind;
+  }
+
   // The place, in a step, of this lane's candidate i.
-  __device__ int64_t offset(int i) const { return i / 4 * (4 * kWarp) + 4 * lane() + i % 4; }
+  __device__ static int64_t offset(int i) { return i / 4 * (4 * kWarp) + 4 * lane() + i % 4; }
 
   // Four neighbours at the pool's end; past it a belief that nothing looks at.
   __device__ float4 load_four(const float* values, int64_t i) const {
@@ -224,7 +247,9 @@ class Scan {
   const Sink sink_;
   const float least_, limit_;
   const bool repeats_;  // equal beliefs have equal scores
+  const bool aligned_;  // to 16 bytes
   bool checks_ = false;
+  float cut_a_ = __builtin_nanf(""), cut_b_ = __builtin_nanf("");  // the belief at the cut, if one is known
   unsigned waiting_ = 0;
   unsigned long long eligible_ = 0;
 };

@@ -49,6 +49,20 @@ struct Arguments {
   Outcome* outcome;
   int64_t* indices;
   float* scores;
+
+  Arguments(const Request& request, const Tuning& tuning, void* workspace, Outcome* outcome,
+            const Result& result)
+      : score(request.score, request.beliefs.first),
+        beliefs(request.beliefs),
+        eligible(request),
+        k(request.k),
+        key(tie_key(request.beliefs, request.seed)),
+        sorted(request.sorted),
+        plan(make_plan(request, tuning)),
+        memory(workspace, request, plan),
+        outcome(outcome),
+        indices(result.indices),
+        scores(result.scores) {}
 };
 
 // A candidate that waits for its reference score.
@@ -81,6 +95,19 @@ __device__ inline int64_t thread_in_grid() {
   return int64_t{blockIdx.x} * Tuning::kThreads + threadIdx.x;
 }
 __device__ inline int64_t threads_in_grid() { return int64_t{gridDim.x} * Tuning::kThreads; }
+
+// The next places of a counter, one for each lane of a warp for which `has`. All its lanes call this.
+__device__ inline int64_t claim(bool has, unsigned long long* count) {
+  const unsigned taken = __ballot_sync(kAllLanes, has);
+  if (!taken) return 0;
+  const int leader = __ffs(static_cast<int>(taken)) - 1;
+  unsigned long long first = 0;
+  if (static_cast<int>(lane()) == leader) {
+    first = atomicAdd(count, static_cast<unsigned long long>(__popc(taken)));
+  }
+  first = __shfl_sync(kAllLanes, first, leader);
+  return static_cast<int64_t>(first) + __popc(taken & ((1u << lane()) - 1u));
+}
 
 // Waits for every thread of the grid and makes its writes visible.
 __device__ inline void wait_for_grid() { cooperative_groups::this_grid().sync(); }

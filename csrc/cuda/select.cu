@@ -37,32 +37,19 @@ unsigned grid_size(int device, int64_t size) {
 
 int64_t workspace_bytes(const Request& request, const Tuning& tuning) {
   check_tuning(tuning);
-  const Plan plan = make_plan(request.beliefs.size, request.k, tuning);
+  const Plan plan = make_plan(request, tuning);
   return static_cast<int64_t>(Workspace(nullptr, request, plan).bytes);
 }
 
 void select_top_k(const Request& request, const Tuning& tuning, const Queue& queue,
                   void* workspace, Outcome* outcome, const Result& result) {
   check_tuning(tuning);
-  const Beliefs& beliefs = request.beliefs;
   const OnDevice current(queue.device);
   const auto stream = static_cast<cudaStream_t>(queue.stream);
-  const Plan plan = make_plan(beliefs.size, request.k, tuning);
-  const Workspace memory(workspace, request, plan);
-  check(cudaMemsetAsync(workspace, 0, memory.zeroed, stream), "cudaMemsetAsync");
-  Arguments arguments{PreparedScore(request.score, beliefs.first),
-                      beliefs,
-                      Eligible(request),
-                      request.k,
-                      tie_key(beliefs, request.seed),
-                      request.sorted,
-                      plan,
-                      memory,
-                      outcome,
-                      result.indices,
-                      result.scores};
+  Arguments arguments(request, tuning, workspace, outcome, result);
+  check(cudaMemsetAsync(workspace, 0, arguments.memory.zeroed, stream), "cudaMemsetAsync");
   void* parameters[] = {&arguments};
-  check(cudaLaunchCooperativeKernel(select_kernel, grid_size(queue.device, beliefs.size),
+  check(cudaLaunchCooperativeKernel(select_kernel, grid_size(queue.device, most_candidates(request)),
                                     Tuning::kThreads, parameters, 0, stream),
         "cudaLaunchCooperativeKernel");
 }

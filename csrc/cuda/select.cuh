@@ -36,7 +36,10 @@ __device__ inline bool lists_are_sound(const Arguments& in) {
     return false;
   }
   if (progress.bad_belief) {
-    conclude(in, INSIGHT_BAD_BELIEF, in.eligible.candidates[first_fault(progress.bad_belief)]);
+    // The list is read again, and another stream may have changed it since.
+    const int64_t place = first_fault(progress.bad_belief), index = in.eligible.candidates[place];
+    const bool inside = contains(in, index);
+    conclude(in, inside ? INSIGHT_BAD_BELIEF : INSIGHT_BAD_CANDIDATE, inside ? index : place);
     return false;
   }
   return true;
@@ -49,10 +52,11 @@ __device__ inline bool pool_is_sound(const Arguments& in) {
     conclude(in, INSIGHT_BAD_BELIEF, first_fault(progress.bad_belief));
     return false;
   }
-  const int64_t eligible =
-      is_restricted(in) ? static_cast<int64_t>(progress.eligible) : in.beliefs.size;
+  const bool counted = in.memory.listed || has_masks(in);
+  const int64_t eligible = (counted ? static_cast<int64_t>(progress.eligible) : in.beliefs.size) -
+                           static_cast<int64_t>(progress.excluded);
   if (eligible < in.k) {
-    conclude(in, INSIGHT_TOO_FEW_ELIGIBLE, eligible);
+    conclude(in, INSIGHT_TOO_FEW_ELIGIBLE, eligible < 0 ? 0 : eligible);  // a mask may have changed
     return false;
   }
   return true;
@@ -126,7 +130,7 @@ __device__ inline void select_body(const Arguments& in, BlockScratch& scratch, R
   if (in.plan.sample_per_group) {
     take_sample(in, scratch.sorting);
     wait_for_grid();
-    threshold = sampled_threshold(in, scratch.sorting);
+    threshold = sampled_threshold(in, scratch.scan.histogram, radix);
   }
   // Usually one round. If the sample misled, the exact threshold is found digit by digit, which
   // scores the pool again for each, and one more round collects what passes it.

@@ -130,6 +130,29 @@ def report_prompt(loop: SelectionLoop, position: int, rewards: Any) -> None:
         loop.report(group, rewards)
 
 
+def outcome_of(entries: Mapping[str, Any], name: str | None, setting: str) -> Any:
+    """The reward that says whether an answer is correct, of one that has several entries.
+
+    Args:
+        entries: of the reward.
+        name: of the entry.
+        setting: where a user names it, for the message.
+
+    Raises:
+        ArgumentError: no such entry.
+
+    Example:
+        >>> outcome_of({"accuracy": 1.0, "brevity": 0.2}, "accuracy", "outcome")
+        1.0
+    """
+    if name is None or name not in entries:
+        raise ArgumentError(
+            f"{setting}: expected the entry of a reward that says whether an answer is correct, "
+            f"one of {', '.join(map(str, entries))}, got {name!r}; name it there"
+        )
+    return entries[name]
+
+
 def load_beliefs(loop: SelectionLoop, path: Path, otherwise: str) -> None:
     """Restore what belongs to a trainer's checkpoint.
 

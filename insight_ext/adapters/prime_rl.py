@@ -15,6 +15,7 @@ from insight_ext.adapters.common import check_names, deal_exactly, make_loop, re
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.data.prompt import Prompt
 from insight_ext.errors import ArgumentError, CheckpointError, PoolError
+from insight_ext.plugins import whole
 
 PRIME = "prime-rl"
 
@@ -49,8 +50,7 @@ class SelectingSampler:
                 f"tasks: expected a list of them to choose from, got a {type(tasks).__name__} "
                 "without an end or of none; give the environment's tasks a number"
             )
-        if groups < 1:
-            raise ArgumentError(f"groups: expected at least 1, got {groups}")
+        groups = whole("groups", groups, 1)
         check_names("task", PRIME, tasks[0], ["data.prompt_text", "key"])
         keys = [task.key for task in tasks]
         if None in keys:

@@ -22,6 +22,7 @@ from insight_ext.adapters.common import (
     imported_from,
     load_beliefs,
     make_loop,
+    outcome_of,
 )
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.data.prompt import conversation_text
@@ -100,10 +101,11 @@ class SelectingDataSource:
         groups: list[list[Any]] = []
         if source.buffer:
             groups += source.buffer_filter(self.args, None, source.buffer, num_samples)
-        for group, position, _ in deal_exactly(self.loop, num_samples - len(groups)):
-            samples = [deepcopy(source.dataset.origin_samples[position]) for _ in range(copies)]
+        for dealt in deal_exactly(self.loop, num_samples - len(groups)):
+            row = source.dataset.origin_samples[dealt.position]
+            samples = [deepcopy(row) for _ in range(copies)]
             for number, sample in enumerate(samples):
-                sample.group_index, sample.index = group, group * copies + number
+                sample.group_index, sample.index = dealt.group, dealt.group * copies + number
             groups.append(samples)
         return groups
 
@@ -152,15 +154,8 @@ class SelectingDataSource:
 
     def _reward(self, sample: Any) -> Any:
         reward = sample.reward
-        if not isinstance(reward, Mapping):
-            return reward
-        if self._outcome not in reward:
-            raise ArgumentError(
-                "outcome: expected the entry of the reward that says whether an answer is "
-                f"correct, one of {', '.join(map(str, reward))}, got {self._outcome!r}; set "
-                "insight: {outcome: NAME}, or --reward-key"
-            )
-        return reward[self._outcome]
+        several = isinstance(reward, Mapping)
+        return outcome_of(reward, self._outcome, "insight.outcome") if several else reward
 
 
 def observe(args: Any, all_groups: list[list[Any]], data_source: Any) -> None:

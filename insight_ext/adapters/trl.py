@@ -23,16 +23,19 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
+from insight_ext.adapters.common import load_beliefs
 from insight_ext.adapters.dataset import pool_from_dataset
 from insight_ext.adapters.trl_checks import check, position_of, prompts_of, repeats_of
 from insight_ext.distributed.ranks import Ranks
-from insight_ext.errors import CheckpointError
+from insight_ext.errors import ObservationError
 from insight_ext.loop import SelectionLoop
 from insight_ext.runs.layout import TOTALS, logged
 from insight_ext.selectors import Selector
 
 COLUMN = "insight_rollout"  # (group, number of the rollout in it): a row's way to the reward
 FILE = "insight_ext.pt"  # in each checkpoint's folder
+# Columns of TRL's log of completions that are the loop's too.
+UNCERTAINTIES = ("perplexity", "entropy")
 
 
 def select_prompts(
@@ -60,6 +63,8 @@ def select_prompts(
             names; see `pool_from_dataset`.
         options: of `SelectionLoop`, such as `success_threshold` and `selector_options`. Its seed
             is the trainer's, its number of rollouts `num_generations`, its folder `output_dir`.
+            With `answers=True` a row of each answer is recorded, with the columns `perplexity` and
+            `entropy` that the outcome function gives to TRL's `log_extra`.
 
     Returns:
         The loop, for its beliefs and metrics.
@@ -189,28 +194,44 @@ class _Selection(TrainerCallback):
                 self.trainer.args.output_dir
             )
         if folder:
-            self._load(Path(folder) / FILE)
-        return self._train(resume_from_checkpoint, *args, **kwargs)
-
-    def _load(self, path: Path) -> None:
-        if not path.is_file():
-            raise CheckpointError(
-                f"{path}: expected the beliefs of the run that wrote this checkpoint, got no file; "
-                "to go on from these weights with new beliefs, make the trainer with the folder as "
-                "its model and train without resume_from_checkpoint"
+            load_beliefs(
+                self.loop,
+                Path(folder) / FILE,
+                "make the trainer with the folder as its model and train without "
+                "resume_from_checkpoint",
             )
-        self.loop.load(path)
+        return self._train(resume_from_checkpoint, *args, **kwargs)
 
 
 def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[..., Any]:
     """The reward function, of whose results the loop is told."""
 
-    def tell(rewards: Any, rollouts: list[tuple[int, int]] | None) -> Any:
+    def noting(columns: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the function is given, and where what it logs of each answer is noted."""
+        noted: dict[str, Any] = {}
+
+        def log_extra(name: str, values: Any) -> None:
+            columns["log_extra"](name, values)
+            if name in UNCERTAINTIES:
+                noted[name] = values
+
+        return (columns | {"log_extra": log_extra} if "log_extra" in columns else columns), noted
+
+    def tell(rewards: Any, rollouts: list[tuple[int, int]] | None, noted: dict[str, Any]) -> Any:
         # Rows of an evaluation were not dealt. That the counts differ is TRL's to say.
-        pairs = zip(rollouts or (), rewards, strict=False)
-        for group, part in groupby(pairs, key=lambda pair: pair[0][0]):
+        dealt = list(zip(rollouts or (), rewards, strict=False))
+        for name, values in noted.items():
+            if len(values) != len(rewards):
+                raise ObservationError(
+                    f"log_extra({name!r}): expected a number for each of {len(rewards)} answers, "
+                    f"got {len(values)}"
+                )
+        start = 0
+        for group, part in groupby(dealt, key=lambda pair: pair[0][0]):
             numbers, values = zip(*part, strict=True)
-            loop.report(group, values, first=numbers[0][1], of=loop.rollouts)
+            known = {name: each[start : start + len(values)] for name, each in noted.items()}
+            loop.report(group, values, first=numbers[0][1], of=loop.rollouts, **known)
+            start += len(values)
         return rewards
 
     plain: Any = function
@@ -220,12 +241,14 @@ def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[...,
 
         @wraps(function)
         async def watched(*args: Any, **kwargs: Any) -> Any:
-            return tell(await function(*args, **kwargs), kwargs.get(COLUMN))
+            given, noted = noting(kwargs)
+            return tell(await function(*args, **given), kwargs.get(COLUMN), noted)
     else:
 
         @wraps(function)
         def watched(*args: Any, **kwargs: Any) -> Any:
-            return tell(function(*args, **kwargs), kwargs.get(COLUMN))
+            given, noted = noting(kwargs)
+            return tell(function(*args, **given), kwargs.get(COLUMN), noted)
 
     return watched
 

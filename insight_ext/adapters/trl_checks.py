@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from insight_ext.adapters.common import check_names
 from insight_ext.errors import ArgumentError
 
 TRAINER = [
@@ -31,15 +32,8 @@ def check(trainer: Any, column: str) -> None:
     Raises:
         ArgumentError: a name is missing, or a setting or the data set cannot work.
     """
-    missing = [name for name in TRAINER if not hasattr(trainer, name)]
-    if "args" not in missing:
-        missing += [f"args.{name}" for name in ARGS if not hasattr(trainer.args, name)]
-    if missing:
-        raise ArgumentError(
-            "trainer: expected a GRPOTrainer or an RLOOTrainer with the names that selection "
-            f"needs, got a {type(trainer).__name__} without {', '.join(missing)}; use a release "
-            "of TRL that docs/trainers.md lists"
-        )
+    check_names("GRPOTrainer or RLOOTrainer", "TRL", trainer, TRAINER)
+    check_names("its settings", "TRL", trainer.args, ARGS)
     args, dataset = trainer.args, trainer.train_dataset
     owner = getattr(trainer.get_train_dataloader, "__module__", "")
     if owner.partition(".")[0] != "trl":

@@ -15,7 +15,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from insight_ext.adapters.common import check_names, deal_exactly, imported_from, make_loop
+from insight_ext.adapters.common import (
+    check_names,
+    deal_exactly,
+    imported_from,
+    make_loop,
+    outcome_of,
+)
 from insight_ext.adapters.dataset import pool_from_dataset
 from insight_ext.errors import ArgumentError, CheckpointError
 from insight_ext.loop import GroupResult, SelectionLoop
@@ -23,6 +29,7 @@ from insight_ext.runs.layout import logged
 
 VERL = "verl"
 COLUMN = "insight_group"  # of a row, and so of each of its trajectories
+OUTCOME = "data.insight.outcome"
 TRAIN = "train"  # verl's partition of what is trained on
 RLHFDataset = imported_from(VERL, "verl.utils.dataset.rl_dataset", "RLHFDataset")
 open_dict = imported_from(VERL, "omegaconf", "open_dict")
@@ -177,7 +184,11 @@ class _Watch:
         )
         groups: dict[int, dict[int, Any]] = {}
         for (_, session), group, value in zip(ends, found[COLUMN], found[field], strict=True):
-            reward = _reward(getattr(value, "data", value), outcome)
+            value = getattr(value, "data", value)
+            if outcome is None:
+                reward = float(value.sum())  # over the trajectory's tokens
+            else:
+                reward = outcome_of(value.get("reward_extra_info", {}), outcome, OUTCOME)
             groups.setdefault(int(getattr(group, "data", group)), {})[session] = reward
         self.dataset.loop.report_all(
             GroupResult(group, [rewards[session] for session in sorted(rewards)])
@@ -201,19 +212,6 @@ class _Watch:
         if global_steps >= self.trainer.total_training_steps:
             loop.close()
         return batch, {**metrics, **chosen}
-
-
-def _reward(value: Any, outcome: str | None) -> Any:
-    """A trajectory's reward: the sum over its tokens, or the entry that the outcome names."""
-    if outcome is None:
-        return float(value.sum())
-    entries = value.get("reward_extra_info", {})
-    if outcome not in entries:
-        raise ArgumentError(
-            "data.insight.outcome: expected the entry of reward_extra_info that says whether an "
-            f"answer is correct, one of {', '.join(map(str, entries))}, got {outcome!r}"
-        )
-    return entries[outcome]
 
 
 def _check(config: Any) -> None:

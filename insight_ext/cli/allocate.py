@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
+
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.cli.tables import check_output, hand_over
 from insight_ext.errors import ArgumentError
 from insight_ext.loop.checkpoint import read_selection
 from insight_ext.predictors import allocate_samples, features_of
+from insight_ext.predictors.allocation import as_many_to_each, share_solved
 from insight_ext.selectors import make_selector
 from insight_ext.selectors.gps import Gps
 from insight_ext.visible_text import visible_text
@@ -26,6 +29,13 @@ def run(options: argparse.Namespace) -> None:
     def show() -> None:
         for name, rate, answers in list(zip(*columns.values(), strict=True))[:SHOWN]:
             print(f"{visible_text(str(name))}  {rate:.2f}  {answers}")
+        rates = torch.tensor(columns["predicted"])
+        dealt = share_solved(rates, torch.tensor(columns["answers"]))
+        evenly = share_solved(rates, as_many_to_each(len(rates), options.budget))
+        print(
+            f"predicted: a right answer to {dealt:.1%} of {len(rates):,} prompts, "
+            f"{evenly:.1%} with as many answers to each"
+        )
 
     hand_over(options, columns, show)
 

@@ -10,19 +10,23 @@ from dataclasses import asdict
 from insight_ext.cli.tables import STANDARD_OUTPUT, printed, show
 from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.progress import counter
-from insight_ext.simulate.arms import ARMS, split_arms
+from insight_ext.simulate.arms import ARMS, needs_other_models, split_arms
 from insight_ext.simulate.compare import Row, Setting, compare, markdown, write_rows
 from insight_ext.simulate.figures import write_figures
 from insight_ext.simulate.learners import LEARNERS, usual_length
 from insight_ext.simulate.paired import paired
+from insight_ext.simulate.trial import Trial
 
 STOPPED = 130
+TABLE = "compare.csv"
 
 
 def run(options: argparse.Namespace) -> None:
     """Compare, print the tables, write them and the figures."""
     arms = list(ARMS) if options.strategies == "all" else split_arms(options.strategies)
     if options.grpo:
+        if options.strategies == "all":
+            arms = [arm for arm in arms if not needs_other_models(arm)]
         _train(options, arms)
         return
     learners = list(LEARNERS) if options.learner == "all" else options.learner.split(",")
@@ -36,7 +40,21 @@ def run(options: argparse.Namespace) -> None:
     if options.against:
         arms.append(options.against)
     told = counter("compare", "trials")
-    rows, trials = compare(settings, arms, options.seeds, workers=options.workers, on_trial=told)
+    rows: list[Row] = []
+    trials: dict[tuple[Setting, str], list[Trial]] = {}
+    for at, setting in enumerate(settings):
+
+        def on_trial(done: int, total: int, before: int = at) -> None:
+            told(before * total + done, len(settings) * total)
+
+        more, of = compare(
+            [setting], arms, options.seeds, workers=options.workers, on_trial=on_trial
+        )
+        rows += more
+        trials |= of
+        if options.output != STANDARD_OUTPUT:
+            options.output.mkdir(parents=True, exist_ok=True)
+            write_rows(rows, options.output / TABLE)
     text = markdown(rows)
     if options.against:
         text += f"\n### Beside {options.against}\n\n{paired(trials, options.against)}"
@@ -45,8 +63,6 @@ def run(options: argparse.Namespace) -> None:
         show(options, text)
     if options.output == STANDARD_OUTPUT:
         return
-    options.output.mkdir(parents=True, exist_ok=True)
-    write_rows(rows, options.output / "compare.csv")
     (options.output / "compare.md").write_text(text, encoding="utf-8")
     for path in write_figures(rows, trials, options.output):
         print(path, file=sys.stderr if for_program else sys.stdout)

@@ -22,7 +22,7 @@ from insight_ext.cli.drawing import beliefs_text
 from insight_ext.cli.tables import check_output, hand_over
 from insight_ext.errors import ArgumentError, CheckpointError, InsightError
 from insight_ext.loop.checkpoint import read_selection
-from insight_ext.loop.loop import take_over
+from insight_ext.loop.choice import take_over
 from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
 from insight_ext.visible_text import visible_text
 

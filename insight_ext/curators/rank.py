@@ -107,7 +107,8 @@ def rank(
     """The prompts that a strategy would choose next after what a log holds.
 
     The strategy observes the log step by step, then selects once. Every prompt is a candidate, also
-    where the strategy would draw some by default (`candidate_ratio`). Prompts of the log's pool
+    where the strategy would draw some by default (`candidate_ratio`). A score's K is the log's most
+    frequent group size, unless the options have `rollouts`. Prompts of the log's pool
     that were never visited are expected to be solved as often as the others were: unless the
     options have a prior or features, their beliefs begin at the log's mean success rate, those of
     the others at Beta(1, 1), and both weigh two answers.
@@ -146,6 +147,8 @@ def rank(
     if not {"prior", "features"} & settings.keys():
         settings |= _known_mean(strategy, log)
     selector = make_selector(strategy, n, seed=seed, pool=pool, **settings)
+    if selector.rollouts is None:
+        selector.rollouts = int(np.bincount(log.rollouts).argmax())
     step = 0
     for moment in log.moments():
         results = (log.prompt[moment], log.successes[moment], log.rollouts[moment])

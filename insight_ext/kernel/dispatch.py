@@ -152,8 +152,7 @@ def select_top_k(
         seed % WORD,
         sorted,
     )
-    indices = torch.empty(k, dtype=torch.int64, device=alpha.device)
-    scores = torch.empty(k, dtype=torch.float32, device=alpha.device)
+    indices, scores = alpha.new_empty(k, dtype=torch.int64), alpha.new_empty(k)
     call(_C.select_top_k, request, alpha.device, indices.data_ptr(), scores.data_ptr())
     return indices, scores
 

@@ -238,7 +238,7 @@ class MixedGroup(Score):
     Raises:
         ArgumentError: rollouts outside its domain.
 
-    Source: docs/kernel.md.
+    Source: MaPP (Ren et al.), eq. 15; docs/kernel.md has the product that is computed.
 
     Example:
         >>> import torch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from insight_ext.loop.in_flight import GroupResult
 from insight_ext.loop.loop import Dealt, SelectionLoop
+from insight_ext.loop.results import GroupResult
 
 __all__ = ["Dealt", "GroupResult", "SelectionLoop"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.atomic_file import write_atomically
+from insight_ext.distributed.ranks import digest
 from insight_ext.errors import CheckpointError
 
 FORMAT = 7
@@ -79,26 +80,43 @@ def read_selection(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
             "PromptSelectionCallback or SelectionLoop.save"
         )
     trainer, state = found[0]
-    if type(state["format"]) is not int or state["format"] != FORMAT:
-        raise CheckpointError(
-            f"{path}: the selection's state has format {state['format']}: expected {FORMAT}; read "
-            "it with the version that wrote it"
-        )
-    check_form(state, f"{path}: ")
+    check_saved(state, f"{path}: ")
     return trainer, state
 
 
-def check_form(state: Mapping[str, Any], where: str = "") -> None:
-    """See that a state of this format has its parts, and that its tensors are what they seem.
+def check_saved(state: Any, where: str = "") -> None:
+    """See that this is a loop's state, of this format, in full and undamaged.
 
     Args:
-        state: of a loop.
+        state: what was saved.
         where: the message begins with this.
 
-    A file of a few bytes may hold a tensor of any size whose elements share one place.
-
     Raises:
-        CheckpointError: it has not, or they are not.
+        CheckpointError: it is not.
+    """
+    if not isinstance(state, Mapping) or "format" not in state:
+        raise CheckpointError(
+            f"{where}the checkpoint holds no beliefs: expected one written with a SelectionLoop; "
+            "to start from its weights alone, load them into the model and train without it"
+        )
+    if type(state["format"]) is not int or state["format"] != FORMAT:
+        raise CheckpointError(
+            f"{where}the checkpoint's beliefs have format {state['format']}: expected {FORMAT}; "
+            "read it, or resume, with the version that wrote it"
+        )
+    _check_form(state, where)
+    found = digest({name: part for name, part in state.items() if name != "digest"})
+    if found != state.get("digest"):
+        raise CheckpointError(
+            f"{where}the checkpoint's beliefs are damaged: expected the digest "
+            f"{state.get('digest')}, got {found}; take another checkpoint"
+        )
+
+
+def _check_form(state: Mapping[str, Any], where: str) -> None:
+    """See that a state has its parts, and that its tensors are what they seem.
+
+    A file of a few bytes may hold a tensor of any size whose elements share one place.
     """
     pool = state.get("pool")
     if not isinstance(pool, Mapping) or not isinstance(state.get("told"), Mapping):

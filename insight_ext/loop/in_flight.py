@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from insight_ext.beliefs.group import Group, as_rewards
+from insight_ext.beliefs.group import Group
 from insight_ext.errors import CheckpointError, ObservationError
+from insight_ext.loop.results import GroupResult, plain_result
 from insight_ext.state import Stateful
-
-ROUNDING = 1e-2
-
-
-class GroupResult(NamedTuple):
-    """Some or all rollouts of a group, as they came back.
-
-    Args:
-        group: the group's id.
-        rewards: numbers, of the rollouts number `first`, `first` + 1, ... of the group; a list, a
-            tensor or an array; None and NaN are answers that could not be scored.
-        first: 0 for the group's first rollout.
-        of: rollouts of the whole group; None: these are the last.
-        perplexity, entropy: of these rollouts, see `Group`: numbers as the rewards are; None where
-            they are not known.
-        completions: the answers themselves, a text for each reward, for people who look at the run
-            (`SelectionLoop.samples`); None where they need not be kept.
-    """
-
-    group: int
-    rewards: Any
-    first: int = 0
-    of: int | None = None
-    perplexity: Any = None
-    entropy: Any = None
-    completions: Sequence[str] | None = None
 
 
 @dataclass(slots=True)
@@ -141,6 +115,27 @@ class InFlight(Stateful):
         """
         return torch.from_numpy(self._prompts[: len(self._places)])
 
+    def left_out(self, room: int, step: int, chosen: Sequence[int]) -> Tensor:
+        """The prompts that a deal of this step leaves out, int64.
+
+        Args:
+            room: how many may be left out, so that as many as wanted remain. Those of the step
+                itself and of later ones stay out whatever is wanted.
+            step: that is dealt.
+            chosen: prompts that are dealt whatever the selector says.
+        """
+        prompts = self.prompts
+        if chosen:
+            prompts = torch.cat((torch.tensor(chosen), prompts))
+        if len(prompts) <= room:
+            return prompts
+        kept = dict.fromkeys(chosen)
+        for flight in sorted(self, key=lambda f: -f.step):
+            if flight.step < step and len(kept) >= room:
+                break
+            kept[flight.prompt] = None
+        return torch.tensor(list(kept), dtype=torch.int64)
+
     def prompt_of(self, group: int) -> int | None:
         """The prompt of a group in flight; None of one that is not."""
         flight = self._flights.get(group)
@@ -218,7 +213,7 @@ class InFlight(Stateful):
         Raises:
             ObservationError: see `receive`.
         """
-        plain = [_plain(at, result) for at, result in enumerate(results)]
+        plain = [plain_result(at, result) for at, result in enumerate(results)]
         said: dict[int, int] = {}  # sizes of groups in flight, by these results
         for result in plain:
             where, size = f"result of group {result.group}", result.of
@@ -302,52 +297,3 @@ class InFlight(Stateful):
                     flight.perplexity[int(number)] = perplexity
                 if entropy == entropy:
                     flight.entropy[int(number)] = entropy
-
-
-def _plain(at: int, result: GroupResult) -> GroupResult:
-    """A result in Python's own numbers."""
-    if not isinstance(result, GroupResult):
-        raise ObservationError(
-            f"results[{at}]: expected a GroupResult, got {type(result).__name__}; nothing was "
-            "taken in"
-        )
-    try:
-        group, first = operator.index(result.group), operator.index(result.first)
-        of = None if result.of is None else operator.index(result.of)
-    except TypeError as error:
-        raise ObservationError(
-            f"results[{at}]: expected integers as `group`, `first` and `of`, got {result!r:.120}; "
-            "nothing was taken in"
-        ) from error
-    rewards = as_rewards(f"result of group {group}", result.rewards)
-    completions = result.completions
-    if completions is not None and len(completions) != len(rewards):
-        raise ObservationError(
-            f"completions of group {group}: expected a text for each of {len(rewards)} rewards, "
-            f"got {len(completions)}; nothing was taken in"
-        )
-    return GroupResult(
-        group,
-        rewards,
-        first,
-        first + len(rewards) if of is None else of,
-        _uncertainty("perplexity", 1.0, result.perplexity, group, len(rewards)),
-        _uncertainty("entropy", 0.0, result.entropy, group, len(rewards)),
-        completions,
-    )
-
-
-def _uncertainty(
-    name: str, least: float, values: Any, group: int, rollouts: int
-) -> tuple[float, ...] | None:
-    """What is known of a group's uncertainty, in Python's own numbers."""
-    if values is None:
-        return None
-    numbers = as_rewards(f"{name} of group {group}", values)
-    # The probability of a token may round to a little more than 1.
-    if len(numbers) != rollouts or not all(each >= least - ROUNDING for each in numbers):
-        raise ObservationError(
-            f"{name} of group {group}: expected a number of at least {least:g} for each of "
-            f"{rollouts} rollouts, got {numbers!r:.120}; nothing was taken in"
-        )
-    return numbers

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,31 +20,48 @@ from insight_ext.data.prompt import Prompt
 from insight_ext.distributed.ranks import Ranks, digest
 from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
 from insight_ext.filters import Filter, given_filter
-from insight_ext.loop.checkpoint import FORMAT, check_form, read_file, write_file
-from insight_ext.loop.in_flight import GroupResult, InFlight
-from insight_ext.loop.metrics import Totals, group_metrics, occupancy, spread
+from insight_ext.loop.checkpoint import FORMAT, check_saved, read_file, write_file
+from insight_ext.loop.choice import (
+    check_takes_parts,
+    checked_choice,
+    relies_on_visits,
+    take_over,
+)
+from insight_ext.loop.history import History
+from insight_ext.loop.in_flight import InFlight
+from insight_ext.loop.metrics import Totals, group_metrics, occupancy
+from insight_ext.loop.results import GroupResult
 from insight_ext.plugins import plain, whole
 from insight_ext.runs.layout import Metric, Sample
-from insight_ext.runs.writer import RunWriter
-from insight_ext.selectors import (
-    BeliefSelector,
-    FileOrder,
-    Selector,
-    Uniform,
-    given_selector,
-)
+from insight_ext.selectors import BeliefSelector, Selector, given_selector
 from insight_ext.state import Stateful, carried, equal
 
 BLIND = 2  # visits of a prompt below which its belief has told the strategy nothing
 
 
-class Dealt(NamedTuple):
-    """A prompt to roll out now, and the id under which its rewards come back."""
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """A prompt to roll out now: `group, position, prompt = dealt`.
+
+    The prompt is looked up when it is asked for, since a trainer may have rows of its own.
+
+    Attributes:
+        group: the id under which its rewards come back.
+        position: the prompt's place in the pool.
+    """
 
     group: int
     position: int
-    """The prompt's place in the pool."""
-    prompt: Prompt
+    _prompts: PromptPool | Mapping[int, Prompt]
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt itself."""
+        prompt: Prompt = self._prompts[self.position]
+        return prompt
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.group, self.position, self.prompt))
 
 
 class SelectionLoop(Stateful):
@@ -94,7 +111,7 @@ class SelectionLoop(Stateful):
         step: number of the present step: steps ended so far.
         in_flight: the groups dealt and not yet taken in.
         threshold: the smallest reward of a success at present.
-        samples: the answers kept of the latest step that ended.
+        history: what is written, and where.
 
     Raises:
         ArgumentError: an argument outside its domain, an unknown strategy or filter, or one that
@@ -141,8 +158,6 @@ class SelectionLoop(Stateful):
         ranks: Ranks | None = None,
     ) -> None:
         rollouts, seed = whole("rollouts", rollouts, 1), whole("seed", seed, 0, 2**64 - 1)
-        history_every = whole("history_every", history_every, 1)
-        keep_samples = whole("keep_samples", keep_samples, 0)
         max_staleness = whole("max_staleness", max_staleness, 0)
         success_threshold = check_threshold(success_threshold)
         self.pool = pool
@@ -150,18 +165,14 @@ class SelectionLoop(Stateful):
         self.partial_credit = partial_credit
         self.selector = given_selector(selector, selector_options, pool, seed)
         if partial_credit:
-            self._check_partial_credit()
+            check_takes_parts(self.selector, success_threshold)
         self._totals = Totals(success_threshold)
         self.filter = given_filter(filter, filter_options)
         self._made = {"selector": selector, "options": plain(selector_options or {})}
         take_over("selector", self.selector, "rollouts", rollouts)
         self.max_staleness = max_staleness
-        self.folder = None if folder is None else Path(folder)
-        self.history_every, self.answers = history_every, answers
-        self.keep_samples = keep_samples
-        self.samples: list[Sample] = []
-        self._answered: list[Sample] = []  # an answer of each group reported in this step
         self.ranks = Ranks() if ranks is None else ranks
+        self.history = History(folder, history_every, answers, keep_samples)
         self.step = 0
         self._flights = InFlight()
         self._occupancy: dict[str, float] = {}
@@ -169,14 +180,17 @@ class SelectionLoop(Stateful):
         self._reported: list[GroupResult] = []
         self._others: list[tuple[int, tuple[float, ...]]] = []  # of prompts that were never dealt
         self._milliseconds = 0.0
-        self._writer: RunWriter | None = None
-        self._unseen: int | None = None  # the latest step, while its beliefs are not recorded
         self._agreed = False
 
     @property
     def threshold(self) -> float:
         """The smallest reward of a success at present."""
         return self._totals.threshold
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The answers kept of the latest step that ended."""
+        return self.history.samples
 
     @property
     def filter(self) -> Filter | None:
@@ -193,7 +207,7 @@ class SelectionLoop(Stateful):
     @property
     def in_flight(self) -> list[Dealt]:
         """The groups that were dealt and are not yet taken in, oldest first."""
-        return [Dealt(f.group, f.prompt, self.pool[f.prompt]) for f in self._flights]
+        return [Dealt(f.group, f.prompt, self.pool) for f in self._flights]
 
     def deal(self, k: int, *, step: int | None = None) -> list[Dealt]:
         """The next prompts of a step, best first.
@@ -222,11 +236,7 @@ class SelectionLoop(Stateful):
         start = perf_counter()
         chosen = self._first_again(k)
         if len(chosen) < k:
-            exclude = self._excluded(k - len(chosen), step, chosen)
-            wanted = min(k - len(chosen), len(self.pool) - len(exclude))
-            if wanted:
-                found = self.selector.select(wanted, step=step, exclude=exclude)
-                chosen += self._checked(found, wanted, exclude)
+            chosen += self._selected(k - len(chosen), step, chosen)
         dealt = self._put(chosen, step)
         self._milliseconds += 1e3 * (perf_counter() - start)
         return dealt
@@ -273,7 +283,10 @@ class SelectionLoop(Stateful):
         """`report` of many groups at once; of several results with one wrong, none is taken in."""
         alone = self.ranks.size == 1
         plain = self._flights.receive(results) if alone else self._flights.checked(results)
-        self._answered += filter(None, map(self._sample, plain))
+        for result in plain:
+            at = self._flights.prompt_of(result.group)
+            if at is not None:
+                self.history.note_answer(self.step, self.pool[at], result)
         if not alone:
             self._reported += [result._replace(completions=None) for result in plain]
 
@@ -359,13 +372,15 @@ class SelectionLoop(Stateful):
         self.exchange(work)
         groups = self._flights.take(before=self.step - self.max_staleness + 1)
         scored = [group for group in groups if group.scored]
-        self.samples, self._answered = spread(self._answered, self.keep_samples), []
-        totals = self._totals.add(groups, self.samples)
+        totals = self._totals.add(groups, self.history.choose_samples())
         lost = self._totals.lose(self._predicted(self._flights.lost).tolist())
         start = perf_counter()
         predicted = self._observe(scored)
         observing = 1e3 * (perf_counter() - start)
-        self._record(scored, predicted)
+        if not self.ranks.rank:
+            self.history.add_step(
+                self.step, self.pool, scored, self.threshold, predicted, self.selector
+            )
         metrics = {
             **group_metrics(groups, self.threshold, predicted, self.step, self.partial_credit),
             **self.selector.metrics(),
@@ -386,18 +401,20 @@ class SelectionLoop(Stateful):
 
     def flush(self) -> None:
         """Write the history so far; call it before a checkpoint counts as written."""
-        if self._writer is not None:
-            self._writer.flush()
+        self.history.flush()
 
-    def record(self, folder: str | Path, every: int = 50, *, answers: bool = False) -> None:
-        """Write the history there from the present step on: `folder`, `history_every`, `answers`.
+    def record(
+        self, folder: str | Path, every: int = 50, *, answers: bool = False, keep_samples: int = 4
+    ) -> None:
+        """Write the history there from the present step on; `every` is `history_every`.
 
         Raises:
-            ArgumentError: another loop writes this folder.
+            ArgumentError: an argument outside its domain, or another loop writes this folder.
         """
-        self.close(finished=False)
-        self.folder, self.history_every, self.answers = Path(folder), every, answers
-        self._open_folder()
+        self.history.close()
+        self.history = History(folder, every, answers, keep_samples)
+        if not self.ranks.rank:
+            self.history.open(self.step)
 
     def close(self, *, finished: bool = True) -> None:
         """Write the rest of the history and leave the folder to others.
@@ -405,11 +422,7 @@ class SelectionLoop(Stateful):
         Args:
             finished: the run ends here, so the beliefs are looked at once more.
         """
-        if self._writer is not None:
-            if finished and self._unseen is not None:
-                self._look(self._unseen)
-            self._writer.close()
-            self._writer = None
+        self.history.close(self.selector if finished else None)
 
     # What is saved
 
@@ -506,19 +519,6 @@ class SelectionLoop(Stateful):
 
     # How it works
 
-    def _check_partial_credit(self) -> None:
-        beliefs = getattr(self.selector, "posterior", None)
-        if not self.selector.takes_parts or (beliefs is not None and beliefs.is_empirical):
-            raise ArgumentError(
-                "partial_credit: expected a strategy that ranks by the beliefs alone, such as "
-                f"insight, without an empirical prior, got {type(self.selector).__name__}"
-            )
-        if self.success_threshold == "auto" or self.success_threshold <= 0:
-            raise ArgumentError(
-                "partial_credit: expected a success_threshold above 0, of which rewards are parts, "
-                f"got {self.success_threshold}"
-            )
-
     def _same(self, name: str, own: str) -> None:
         everyone = self.ranks.gathered(own)
         if len(set(everyone)) > 1:
@@ -536,52 +536,23 @@ class SelectionLoop(Stateful):
         self._again = torch.tensor(waiting[k:], dtype=torch.int64)
         return waiting[:k]
 
-    def _excluded(self, wanted: int, step: int, chosen: Sequence[int]) -> Tensor:
-        """The prompts in flight and those chosen, so few that as many as wanted remain if possible.
+    def _selected(self, k: int, step: int, before: Sequence[int]) -> list[int]:
+        """Up to k prompts of the selector's, beside those that are dealt before."""
+        n = len(self.pool)
+        exclude = self._flights.left_out(n - k, step, before)
+        k = min(k, n - len(exclude))
+        if not k:
+            return []
 
-        Those of the step itself, and of later ones, stay excluded whatever is wanted.
-        """
-        room = len(self.pool) - wanted
-        exclude = self._flights.prompts
-        if chosen:
-            exclude = torch.cat((torch.tensor(chosen), exclude))
-        if len(exclude) <= room:
-            return exclude
-        kept = dict.fromkeys(chosen)
-        for flight in sorted(self._flights, key=lambda f: -f.step):
-            if flight.step < step and len(kept) >= room:
-                break
-            kept[flight.prompt] = None
-        return torch.tensor(list(kept), dtype=torch.int64)
+        def is_excluded(index: int) -> bool:
+            return (self._flights.holds(index) or index in before) and index in exclude
 
-    def _checked(self, found: Any, wanted: int, exclude: Tensor) -> list[int]:
-        """What a selector returned, as a list, if it is what was asked for."""
-        chosen = found.tolist() if isinstance(found, Tensor) else None
-        problem = None
-        if chosen is None or not isinstance(chosen, list) or found.is_floating_point():
-            problem = f"an int64 tensor of shape ({wanted},), got {found!r:.80}"
-        elif len(chosen) != wanted:
-            problem = f"{wanted} prompts, got {len(chosen)}"
-        elif not all(type(index) is int and 0 <= index < len(self.pool) for index in chosen):
-            problem = f"positions in a pool of {len(self.pool)}, got {chosen!r:.80}"
-        elif len(set(chosen)) < wanted:
-            twice = next(index for index in chosen if chosen.count(index) > 1)
-            problem = f"distinct prompts, got position {twice} twice"
-        elif len(exclude):
-            out = [index for index in chosen if self._flights.holds(index)]
-            out = out and sorted(set(out) & set(exclude.tolist()))
-            if out:
-                problem = f"none of the excluded prompts, got position {out[0]}"
-        if problem is not None:
-            raise ArgumentError(
-                f"selector {type(self.selector).__name__}: expected {problem}; nothing was dealt"
-            )
-        assert chosen is not None
-        return chosen
+        found = self.selector.select(k, step=step, exclude=exclude)
+        return checked_choice(self.selector, found, k, n, is_excluded)
 
     def _put(self, chosen: Iterable[int], step: int) -> list[Dealt]:
         add, pool, version = self._flights.add, self.pool, self.step
-        return [Dealt(add(index, step, version), index, pool[index]) for index in chosen]
+        return [Dealt(add(index, step, version), index, pool) for index in chosen]
 
     def _take_in_others(self, everyone: Sequence[Sequence[tuple[int, tuple[float, ...]]]]) -> None:
         for index, numbers in chain.from_iterable(everyone):
@@ -597,7 +568,7 @@ class SelectionLoop(Stateful):
 
     def _occupied(self) -> dict[str, float]:
         """The pool's occupancy at the latest look at it."""
-        if isinstance(self.selector, BeliefSelector) and self.step % self.history_every == 0:
+        if isinstance(self.selector, BeliefSelector) and self.step % self.history.every == 0:
             self._occupancy = occupancy(self.selector.posterior, self.rollouts)
         return self._occupancy
 
@@ -616,50 +587,6 @@ class SelectionLoop(Stateful):
         self.selector.observe(torch.tensor(list(sums)), *columns, step=self.step)
         return predicted
 
-    def _record(self, groups: Sequence[Group], predicted: Tensor) -> None:
-        self._open_folder()
-        if self._writer is None:
-            return
-        if groups:
-            self._writer.add_groups(
-                self.step,
-                [self.pool[group.prompt].id for group in groups],
-                torch.tensor([group.prompt for group in groups]),
-                torch.tensor([group.successes(self.threshold) for group in groups]),
-                torch.tensor([len(group.scored) for group in groups]),
-                predicted,
-            )
-            if self.answers:
-                ids = [self.pool[group.prompt].id for group in groups]
-                self._writer.add_answers(self.step, ids, groups, self.threshold)
-        self._writer.add_samples(self.samples)
-        self._unseen = self.step
-        if self.step % self.history_every == 0:
-            self._look(self.step)
-            self._writer.flush()
-
-    def _open_folder(self) -> None:
-        if self._writer is None and self.folder is not None and not self.ranks.rank:
-            self._writer = RunWriter(self.folder, self.step, answers=self.answers)
-
-    def _sample(self, result: GroupResult) -> Sample | None:
-        """The first scored answer of a result, if its text is there and its prompt known."""
-        at = self._flights.prompt_of(result.group)
-        if not (self.keep_samples and result.completions) or at is None:
-            return None
-        prompt = self.pool[at]
-        answers = zip(result.completions, result.rewards, strict=True)
-        for text, reward in answers:
-            if not math.isnan(reward):
-                return Sample(self.step, prompt.id, prompt.prompt, text, reward, prompt.answer)
-        return None
-
-    def _look(self, step: int) -> None:
-        """Record the beliefs after this step."""
-        if self._writer is not None and isinstance(self.selector, BeliefSelector):
-            self._writer.add_beliefs(step, self.selector.posterior)
-        self._unseen = None
-
     def _told(self) -> dict[str, Any]:
         """Settings that may change between a checkpoint and the run that goes on from it."""
         return {"max_staleness": self.max_staleness}
@@ -674,23 +601,7 @@ class SelectionLoop(Stateful):
 
     def _fitting(self, state: Mapping[str, Any]) -> tuple[Mapping[str, Any], PoolChange | None]:
         """The state as one of the present pool, checked; and how the pool changed, if it did."""
-        if not isinstance(state, Mapping) or "format" not in state:
-            raise CheckpointError(
-                "the checkpoint holds no beliefs: expected one written with a SelectionLoop; to "
-                "start from its weights alone, load them into the model and train without it"
-            )
-        if type(state["format"]) is not int or state["format"] != FORMAT:
-            raise CheckpointError(
-                f"the checkpoint's beliefs have format {state['format']}: expected {FORMAT}; "
-                "resume with the version that wrote it"
-            )
-        check_form(state)
-        found = digest({name: part for name, part in state.items() if name != "digest"})
-        if found != state.get("digest"):
-            raise CheckpointError(
-                "the checkpoint's beliefs are damaged: expected the digest "
-                f"{state.get('digest')}, got {found}; take another checkpoint"
-            )
+        check_saved(state)
         fitting, change = state, None
         if state["pool"].get("fingerprint") != self.pool.fingerprint:
             change = PoolChange(state["pool"], self.pool)
@@ -706,30 +617,3 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
     return isinstance(value, (str, int, float, type(None)))
-
-
-def relies_on_visits(selector: Selector) -> bool:
-    """Whether a strategy knows of a prompt only what its own visits said."""
-    if isinstance(selector, Uniform | FileOrder) or not isinstance(selector, BeliefSelector):
-        return False
-    if hasattr(selector, "predictor") or getattr(selector, "features", None) is not None:
-        return False
-    beliefs = selector.posterior
-    alpha, beta = beliefs.prior
-    return not (beliefs.is_empirical or isinstance(alpha, Tensor)) and alpha == beta == 1.0
-
-
-def take_over(what: str, part: Any, name: str, value: Any) -> None:
-    """Give a selector or a filter the loop's setting, where it was given none.
-
-    Raises:
-        ArgumentError: it was given another one.
-    """
-    own = getattr(part, name, None)
-    if own is None:
-        setattr(part, name, value)
-    elif own != value:
-        raise ArgumentError(
-            f"{what} {type(part).__name__}: expected {name} {value}, as in the loop, got {own}; "
-            "give it to the loop alone"
-        )

@@ -70,21 +70,6 @@ def group_metrics(
     return {name.value: value for name, value in metrics.items()}
 
 
-def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
-    """Up to n of the samples, evenly from the worst reward to the best, both among them.
-
-    Example:
-        >>> rewards = {"a": 1.0, "b": 0.0, "c": 3.0, "d": 2.0}
-        >>> samples = [Sample(0, name, "", "", reward) for name, reward in rewards.items()]
-        >>> [sample.id for sample in spread(samples, 3)]
-        ['b', 'd', 'c']
-    """
-    ranked = sorted(samples, key=lambda sample: sample.reward)
-    if n >= len(ranked):
-        return ranked
-    return [ranked[round(at * (len(ranked) - 1) / max(n - 1, 1))] for at in range(n)]
-
-
 def occupancy(beliefs: BetaPosteriors, rollouts: int) -> dict[str, float]:
     """How much of a pool is learnable, saturated, hopeless and never visited; they add up to 1.
 

@@ -66,6 +66,28 @@ def allocate_samples(success_rates: Tensor, budget: int, bins: int | None = None
     return counts
 
 
+def as_many_to_each(prompts: int, budget: int) -> Tensor:
+    """The budget dealt evenly, the first prompts one more where it does not divide: int64 counts.
+
+    Example:
+        >>> as_many_to_each(3, 8).tolist()
+        [3, 3, 2]
+    """
+    counts = torch.full((prompts,), budget // prompts)
+    counts[: budget % prompts] += 1
+    return counts
+
+
+def share_solved(success_rates: Tensor, samples: Tensor) -> float:
+    """The expected share of prompts with a right answer among so many samples.
+
+    Example:
+        >>> share_solved(torch.tensor([0.5, 1.0]), torch.tensor([2, 1]))
+        0.875
+    """
+    return float((1.0 - (1.0 - success_rates) ** samples).mean())
+
+
 def _binned(success_rates: Tensor, bins: int) -> Tensor:
     """Of each prompt the mean rate of its bin."""
     if not 1 <= bins <= len(success_rates):

@@ -28,23 +28,22 @@ class DifficultyPools(BeliefSelector):
 
     Args:
         pool_size, seed, common: see `BeliefSelector`.
-        easy_share, hard_share: of every step, from the easy and the hard pool; rounded down.
         easy, hard: success rates that make a prompt easy or hard.
+        easy_share, hard_share: of every step, from the easy and the hard pool; rounded down.
         weights: of an easy and of a hard prompt, at least 0; prompts of weight 0 come last.
 
-    Source: prime-rl; there is no paper. As published: its buffer of commit 01c9b0a is `easy=0.8,
-    hard=0.2, easy_share=0, hard_share=0`; its curriculum of commit 559b447 (August 2026)
-    `easy=0.75, hard=0.25, weights=[0.2, 0.2]`, where a step may draw a prompt twice. That pools
-    fill in for each other is ours.
+    Source: prime-rl; there is no paper. The defaults are its buffer of commit 01c9b0a; its
+    curriculum of commit 559b447 (August 2026) is `easy=0.75, hard=0.25, weights=[0.2, 0.2]`, where
+    a step may draw a prompt twice. That any pool fills in where the normal one runs out is ours.
 
     Example:
-        >>> selector = DifficultyPools(4, easy_share=0.0, hard_share=0.0)
+        >>> selector = DifficultyPools(4)
         >>> selector.observe([0, 1], [8, 0], 8, step=0)
         >>> sorted(selector.select(2, step=1).tolist())
         [2, 3]
     """
 
-    settings = ("easy_share", "hard_share", "easy", "hard", "weights")
+    settings = ("easy", "hard", "easy_share", "hard_share", "weights")
     per_prompt = ("pool",)
 
     def __init__(
@@ -52,10 +51,10 @@ class DifficultyPools(BeliefSelector):
         pool_size: int,
         *,
         seed: int = 0,
-        easy_share: float = 0.1,
-        hard_share: float = 0.1,
-        easy: float = 1.0,
-        hard: float = 0.0,
+        easy: float = 0.8,
+        hard: float = 0.2,
+        easy_share: float = 0.0,
+        hard_share: float = 0.0,
         weights: Sequence[float] | None = None,
         **common: Any,
     ) -> None:

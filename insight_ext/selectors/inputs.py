@@ -45,7 +45,7 @@ def worked_out(
         if pool is None:
             raise ArgumentError(
                 f"selector {selector!r}: {name} {value!r} can only be worked out from a pool; pass "
-                "pool=..., or a tensor"
+                "pool=... (--pool), or a tensor"
             )
         found[name] = work(pool, value, options)
     return found

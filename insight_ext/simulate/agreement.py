@@ -22,6 +22,7 @@ from insight_ext.simulate.recorded import recorded_settings
 from insight_ext.simulate.trial import run_trial
 
 FEWEST_ARMS = 4
+ROLLOUTS = 8  # answers per prompt
 # What is compared: the accuracy that a run ends with, and its mean over the run, which a
 # strategy that gets there sooner has the higher.
 MEASURES = ("final accuracy", "mean accuracy of the run")
@@ -127,14 +128,15 @@ def agreement(
         for seed in finished
     ]
     length = usual_length(learner)
-    sizes = {"steps": length.steps, "prompts": length.prompts}
+    sizes = {"steps": length.steps, "prompts": length.prompts, "rollouts": ROLLOUTS}
     simulated: list[list[tuple[float, ...]]] = []
     for seed in range(simulations):
         simulated.append([])
         for place, arm in enumerate(arms):
             torch.manual_seed(seed)
             model = make_learner(learner, seed=seed)
-            trial = run_trial(model, selector_for(model, *options[arm], seed), **sizes)
+            selector = selector_for(model, *options[arm], seed, ROLLOUTS)
+            trial = run_trial(model, selector, **sizes)
             simulated[-1].append(_two(trial.skill[1:], max(length.steps // 100, 1)))
             on_trial(seed * len(arms) + place + 1, simulations * len(arms))
     real, own = np.array(results), np.array(simulated)

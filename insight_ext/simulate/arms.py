@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from insight_ext.errors import ArgumentError
+from insight_ext.loop.choice import take_over
 from insight_ext.plugins import parsed_options
 from insight_ext.selectors import SELECTORS, check_selector, make_selector
 from insight_ext.simulate.learner import Learner
@@ -13,7 +17,7 @@ from insight_ext.simulate.trial import Chooser, Oracle
 
 RANDOM, ORACLE = "random", "oracle"
 
-# Arms by name: a selector and its options. "features": True hands it the learner's features.
+# Arms by name: a selector and its options; True stands for what the learner tells, see `told_of`.
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     RANDOM: ("uniform", {}),
     ORACLE: (ORACLE, {}),
@@ -23,7 +27,9 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "mopps": ("mopps", {}),
     "mopps (threshold)": ("mopps", {"rule": "threshold"}),
     "expected_difficulty": ("expected_difficulty", {"decay": 0.5}),
+    "expected_difficulty (paper)": ("expected_difficulty", {"candidate_ratio": 16}),
     "inverse_evidence": ("inverse_evidence", {}),
+    "inverse_evidence (paper)": ("inverse_evidence", {"candidate_ratio": 16}),
     "mixed_group": ("mixed_group", {}),
     "mixed_group (paper)": ("mixed_group", {"rule": "proportional", "candidate_ratio": 8}),
     "gps": ("gps", {"features": True}),
@@ -40,14 +46,16 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "bots": ("bots", {}),
+    "bots (paper)": (
+        "bots",
+        {"references": True, "decay": 0.9, "sharing": 0.1, "candidate_ratio": None},
+    ),
     "greso": ("greso", {}),
     "adarft": ("adarft", {"decay": 0.5}),
+    "adarft (paper)": ("adarft", {"difficulty": True}),
     "prioritized": ("prioritized", {"decay": 0.5}),
+    "prioritized (paper)": ("prioritized", {"prior": (1e-6, 1e-6)}),
     "difficulty_pools": ("difficulty_pools", {}),
-    "difficulty_pools (01c9b0a)": (
-        "difficulty_pools",
-        {"easy": 0.8, "hard": 0.2, "easy_share": 0.0, "hard_share": 0.0},
-    ),
     "difficulty_pools (559b447)": (
         "difficulty_pools",
         {"easy": 0.75, "hard": 0.25, "weights": (0.2, 0.2)},
@@ -60,8 +68,8 @@ def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
     options if need be: `selector:option=value,option=value`.
 
     Example:
-        >>> parse_arm("insight_ext.selectors:Uniform"), parse_arm("mopps:decay=1")
-        (('insight_ext.selectors:Uniform', {}), ('mopps', {'decay': 1}))
+        >>> parse_arm("insight_ext.selectors:Uniform"), parse_arm("mopps:decay=1,prior=[2,3]")
+        (('insight_ext.selectors:Uniform', {}), ('mopps', {'decay': 1, 'prior': [2, 3]}))
     """
     if arm in ARMS:
         return ARMS[arm]
@@ -75,7 +83,9 @@ def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
             )
         attribute, _, text = text.partition(":")
         name = f"{name}:{attribute}"
-    options = parsed_options(text.split(",") if text else [], f"strategy {arm!r}")
+    # A comma within a value is none between options.
+    texts = re.split(r",(?=\w+=)", text) if text else []
+    options = parsed_options(texts, f"strategy {arm!r}")
     check_selector(name, options)
     return name, options
 
@@ -91,6 +101,12 @@ def split_arms(text: str) -> list[str]:
     return [arm.strip() for arm in text.split(separator)]
 
 
+def needs_other_models(arm: str) -> bool:
+    """Whether an arm is told what other models make of the prompts, as a learner does."""
+    options = parse_arm(arm)[1]
+    return any(options.get(name) is True for name in ("references", "difficulty"))
+
+
 def trainable_arms(arms: Sequence[str], features: str) -> dict[str, dict[str, Any]]:
     """The arms as settings of a real data module: random first, without the oracle.
 
@@ -102,7 +118,7 @@ def trainable_arms(arms: Sequence[str], features: str) -> dict[str, dict[str, An
         By arm: `selector` and `selector_options`.
 
     Raises:
-        ArgumentError: unknown arm.
+        ArgumentError: unknown arm, or one that is told what only a simulated learner tells.
 
     Example:
         >>> trainable_arms(["mopps (threshold)"], "ngrams")["mopps (threshold)"]
@@ -111,6 +127,11 @@ def trainable_arms(arms: Sequence[str], features: str) -> dict[str, dict[str, An
     settings = {}
     for arm in dict.fromkeys((RANDOM, *arms)):
         selector, options = parse_arm(arm)
+        if needs_other_models(arm):
+            raise ArgumentError(
+                f"strategy {arm!r}: expected fields of the prompts in place of what a simulated "
+                "learner tells, such as 'bots:references=meta:WEAKER,STRONGER'"
+            )
         if options.get("features") is True:
             options = {**options, "features": features}
         if selector != ORACLE:
@@ -118,17 +139,37 @@ def trainable_arms(arms: Sequence[str], features: str) -> dict[str, dict[str, An
     return settings
 
 
-def selector_of(arm: str, learner: Learner, seed: int) -> Chooser:
-    """The strategy of an arm, for this learner."""
+def selector_of(arm: str, learner: Learner, seed: int, rollouts: int) -> Chooser:
+    """The strategy of an arm, for this learner and groups of this size."""
     name, options = parse_arm(arm)
     if name == ORACLE:
         return Oracle(learner)
-    return selector_for(learner, name, options, seed)
+    return selector_for(learner, name, options, seed, rollouts)
 
 
-def selector_for(learner: Learner, selector: str, options: Mapping[str, Any], seed: int) -> Chooser:
-    """A selector on this learner's pool; whatever `features` it is to have are the learner's."""
-    given = dict(options)
-    if given.get("features") is not None:
-        given["features"] = learner.features
-    return make_selector(selector, len(learner.visits), seed=seed, **given)
+def selector_for(
+    learner: Learner, name: str, options: Mapping[str, Any], seed: int, rollouts: int
+) -> Chooser:
+    """A selector on this learner's pool; what it is to know of the prompts, the learner tells.
+
+    Raises:
+        ArgumentError: see `make_selector`; another K in the options than `rollouts`.
+    """
+    told = told_of(learner)
+    given: dict[str, Any] = {
+        option: told[option] if option in told and value is not None else value
+        for option, value in options.items()
+    }
+    selector = make_selector(name, len(learner.visits), seed=seed, **given)
+    take_over("selector", selector, "rollouts", rollouts)
+    return selector
+
+
+def told_of(learner: Learner) -> dict[str, Tensor]:
+    """What a learner tells of its prompts, by the option that takes it."""
+    weaker = learner.references[:, 0]
+    return {
+        "features": learner.features,
+        "references": learner.references,
+        "difficulty": 100.0 * (1.0 - weaker),
+    }

@@ -150,7 +150,7 @@ def _trial(job: tuple[Setting, str, int]) -> Trial:
     learner = setting.learner_of(seed)
     return run_trial(
         learner,
-        selector_of(arm, learner, seed),
+        selector_of(arm, learner, seed, setting.rollouts),
         steps=setting.steps,
         prompts=setting.prompts,
         rollouts=setting.rollouts,
@@ -220,7 +220,8 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
 def overview(rows: Sequence[Row]) -> str:
     """One table: steps / random's by strategy and learner, the best on average first.
 
-    `!` marks where the final skill is below random's beyond chance (p < 0.05).
+    `!` marks where the final skill is below random's beyond chance: the paired sign-flip test of
+    that side alone, p < 0.05, which five seeds reach if all of them are below.
     """
     columns = list(dict.fromkeys((row.learner, row.pool) for row in rows))
     cells: dict[str, dict[tuple[str, int], Row]] = {}
@@ -230,7 +231,7 @@ def overview(rows: Sequence[Row]) -> str:
     lines = [f"| strategy |{heads} worse than random on |", "| --- " * (len(columns) + 2) + "|"]
 
     def worse(row: Row) -> bool:
-        return row.gain < 0 and row.p < 0.05
+        return row.gain < 0 and row.p / 2 < 0.05
 
     def mean_fraction(arm: str) -> float:
         return float(np.mean([row.fraction for row in cells[arm].values()]))
@@ -243,8 +244,10 @@ def overview(rows: Sequence[Row]) -> str:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The overview, and one table per learner, the fastest first."""
-    parts = ["### Steps to random's final skill, relative to random's\n", overview(rows)]
+    """An overview for each pool size, and one table per learner, the fastest first."""
+    parts = ["### Steps to random's final skill, relative to random's\n"]
+    for pool in dict.fromkeys(row.pool for row in rows):
+        parts.append(overview([row for row in rows if row.pool == pool]))
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.learner, row.pool), []).append(row)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.predictors import allocate_samples
+from insight_ext.predictors.allocation import as_many_to_each, share_solved
 from insight_ext.report.measures import Floats
 from insight_ext.selectors.gps import Gps
 from insight_ext.simulate.compare import Setting
@@ -23,7 +24,7 @@ BINS = 10
 
 # How a budget is dealt, from what is predicted of the prompts and what is true of them.
 RULES: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
-    "as many to each": lambda predicted, true, budget: _evenly(len(true), budget),
+    "as many to each": lambda predicted, true, budget: as_many_to_each(len(true), budget),
     f"gps, {BINS} bins": lambda predicted, true, budget: allocate_samples(predicted, budget, BINS),
     "gps, each prompt by itself": lambda predicted, true, budget: allocate_samples(
         predicted, budget
@@ -44,11 +45,11 @@ def held_out(setting: Setting, seeds: int) -> Mapping[str, tuple[Floats, Floats]
     budget = ANSWERS * PROMPTS
     for seed in range(seeds):
         predicted, true = _predicted(setting, seed)
-        target = _solved(true, _evenly(PROMPTS, budget))
+        target = share_solved(true, as_many_to_each(PROMPTS, budget))
         for rule, deal in RULES.items():
             dealt = partial(deal, predicted, true)
-            needed = _smallest(lambda n: _solved(true, dealt(n)) >= target, budget)  # noqa: B023
-            found[rule].append((_solved(true, dealt(budget)), needed / budget))
+            needed = _smallest(lambda n: share_solved(true, dealt(n)) >= target, budget)  # noqa: B023
+            found[rule].append((share_solved(true, dealt(budget)), needed / budget))
     return {
         rule: (np.array([s for s, _ in rows]), np.array([n for _, n in rows]))
         for rule, rows in found.items()
@@ -80,17 +81,6 @@ def _predicted(setting: Setting, seed: int) -> tuple[Tensor, Tensor]:
     rates = selector.model.success_rates(embeddings=learner.features[setting.pool :])
     others = np.arange(setting.pool, setting.pool + PROMPTS)
     return rates, torch.from_numpy(learner.success_rate(others))
-
-
-def _evenly(prompts: int, budget: int) -> Tensor:
-    counts = torch.full((prompts,), budget // prompts)
-    counts[: budget % prompts] += 1
-    return counts
-
-
-def _solved(true: Tensor, answers: Tensor) -> float:
-    """The expected share of prompts with a right answer among so many."""
-    return float((1.0 - (1.0 - true) ** answers).mean())
 
 
 def markdown(found: Mapping[str, Sequence[Floats]]) -> str:

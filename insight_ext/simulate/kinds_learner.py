@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
+from insight_ext.simulate.learner import references
 
 Floats = NDArray[np.float64]
 
@@ -125,6 +126,7 @@ class KindsLearner:
 
     Attributes:
         kind: int64, shape (prompts,). features: its one-hot columns, float32.
+        references: see `Learner`.
         skill: float64, shape (kinds,).
         lessons: float64, shape (prompts,): the groups of each prompt that were mixed. gained: what
             it has gained by them, in logits.
@@ -165,6 +167,7 @@ class KindsLearner:
         self.gained: Floats = np.zeros(size)
         self.visits: NDArray[np.int32] = np.zeros(size, dtype=np.int32)
         self.features: Tensor = torch.eye(len(counts))[torch.from_numpy(self.kind)]
+        self.references: Tensor = references(-np.array(settings.start)[self.kind])
 
     @property
     def accuracies(self) -> Floats:

@@ -5,8 +5,26 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+ABLER = 3.0
+
+
+def references(difficulty: NDArray[np.float64]) -> Tensor:
+    """Success rates of two models that find the prompts as hard as this, see `Learner`.
+
+    Args:
+        difficulty: in logits, for a model as able as the learner is before training.
+
+    Example:
+        >>> references(np.array([0.0, np.inf]))
+        tensor([[0.5000, 0.9526],
+                [0.0000, 0.0000]])
+    """
+    logits = np.array([0.0, ABLER]) - difficulty[:, None]
+    return torch.from_numpy((1.0 / (1.0 + np.exp(-logits))).astype(np.float32))
 
 
 class Learner(Protocol):
@@ -14,10 +32,14 @@ class Learner(Protocol):
 
     Attributes:
         features: float32, shape (prompts, d): what a selector may see of each prompt.
+        references: float32, shape (prompts, 2): success rates of two other models, one as able as
+            the learner is before training, the other `ABLER` logits more. How hard a prompt is
+            for these is what the features tell.
         visits: int32, shape (prompts,): how often each prompt was trained on.
     """
 
     features: Tensor
+    references: Tensor
     visits: NDArray[np.int32]
 
     @property

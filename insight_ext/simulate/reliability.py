@@ -169,7 +169,7 @@ def _first_visits(
     setting: Setting, arm: str, choice: str, seed: int
 ) -> list[tuple[Floats, Floats, Counts]]:
     learner = setting.learner_of(seed)
-    selector = selector_of(arm, learner, seed)
+    selector = selector_of(arm, learner, seed, setting.rollouts)
     assert isinstance(selector, BeliefSelector), "check_predicts has seen to it"
     chooser = Uniform(setting.pool, seed=seed) if choice == RANDOM else selector
     watched = Watched(selector, chooser)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
+from insight_ext.simulate.learner import references
 
 Difficulties = Literal["normal", "deepscaler"]
 DEEPSCALER = Path(__file__).with_name("deepscaler.json")
@@ -101,6 +102,7 @@ class SkillLearner:
 
     Attributes:
         features: float32, shape (prompts, 1) or (prompts, 1 + topics): what a predictor may see.
+        references: see `Learner`.
         skill: float64, shape (topics,).
         visits: int32, shape (prompts,): how often each prompt was trained on.
 
@@ -129,7 +131,8 @@ class SkillLearner:
         self.topic: NDArray[np.int64] = self._random.integers(settings.topics, size=n)
         easier = settings.topic_spread * self._random.standard_normal(settings.topics)
         self.difficulty: NDArray[np.float64] = centre + spread * own + easier[self.topic]
-        self.difficulty[self._random.random(n) < settings.broken] = np.inf
+        broken = self._random.random(n) < settings.broken
+        self.difficulty[broken] = np.inf
         self.speed: NDArray[np.float64] = np.ones(n)
         if settings.learnability:
             self.speed += settings.learnability * self._random.standard_normal(n)
@@ -139,6 +142,8 @@ class SkillLearner:
         if settings.topics > 1:
             columns.append(np.eye(settings.topics)[self.topic])
         self.features: Tensor = torch.from_numpy(np.hstack(columns).astype(np.float32))
+        for_others = centre + spread * seen + easier[self.topic] - settings.start
+        self.references: Tensor = references(np.where(broken, np.inf, for_others))
 
     @property
     def level(self) -> float:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import yaml
@@ -71,6 +72,8 @@ def warm_started_model(
 ) -> Path:
     """The folder of a warm-started model; made if no run has made it before.
 
+    Of several runs that make it at once, the first that is done gives the folder its name.
+
     Args:
         settings, seed: what the model depends on.
         cache: folder of such folders.
@@ -85,10 +88,16 @@ def warm_started_model(
     tokenizer = make_tokenizer(task.alphabet)
     model = make_model(tokenizer, seed=seed, **settings.model)
     teach(model, tokenizer, task, settings, seed, on_step)
-    unfinished = folder.with_name(f".{folder.name}")
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    unfinished.rename(folder)
+    cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}-", dir=cache) as place:
+        unfinished = Path(place, "model")
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another run was first, with the same model
+                raise
     return folder
 
 

@@ -68,7 +68,8 @@ def collect(
     """
     rolling = _Rolling(chosen, roll_out, loop, n)
     places = batch["indices"].tolist()
-    dealt = list(map(Dealt, batch["groups"].tolist(), places, batch["prompts"]))
+    prompts = dict(zip(places, batch["prompts"], strict=True))
+    dealt = [Dealt(*each, prompts) for each in zip(batch["groups"].tolist(), places, strict=True)]
     target = sum(loop.ranks.gathered(len(dealt)))
     further = min(chosen.first_batch(target) - target, len(loop.pool))
     if further:

@@ -56,6 +56,7 @@ from lightning_integration.trainer import (
     LightningModule,
     is_rehearsal,
     ranks_of,
+    warn_of_both,
     will_log,
 )
 
@@ -188,6 +189,7 @@ class GRPOModule(LightningModule):
         outcome: str | Reward | None = None,
     ) -> None:
         super().__init__()
+        warn_of_both("GRPOModule")
         for name, value, least in (
             ("rollouts", rollouts, 2),
             ("updates_per_batch", updates_per_batch, 1),
@@ -441,7 +443,8 @@ class GRPOModule(LightningModule):
             return no_rollouts(self.device), torch.empty(shape, device=self.device)
         seed = _mix(self.seed, step, call, ranks_of(self.trainer).rank)
         needed = self.filter is not None and self.filter.needs_uncertainty == "entropy"
-        wanted = self._loop is not None and self._loop.answers and tells_entropy(self.engine)
+        recorded = self._loop is not None and self._loop.history.answers
+        wanted = recorded and tells_entropy(self.engine)
         sampling = Sampling(
             self.max_new_tokens, self.temperature, seed=seed, entropy=needed or wanted
         )

@@ -25,6 +25,10 @@ from insight_ext.kernel.ops import score as cpu_score
 from insight_ext.kernel.scores import Score, WeightedInformation
 
 HERE = Path(__file__).resolve().parent
+CSRC = HERE.parents[1] / "csrc"
+COMPILER = shutil.which("g++")
+OPTIONS = ["-std=c++20", "-O1", "-Wall", "-Wextra", "-Wno-psabi", "-ffp-contract=off", "-fPIC"]
+OPTIONS += ["-pthread", "-I", str(HERE / "cuda_emulation")]
 DONE, BAD_BELIEF, BAD_CANDIDATE, BAD_EXCLUSION, TOO_FEW_ELIGIBLE = range(5)
 CHANGED, BAD_ARGUMENT = 6, 7
 
@@ -45,26 +49,35 @@ SCORES = [
 
 
 @pytest.fixture(scope="session")
-def device(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    compiler = shutil.which("g++")
-    if compiler is None:
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library, its CUDA back end compiled for the emulated device."""
+    if COMPILER is None:
         pytest.skip("the emulated device is compiled by g++, and there is none")
-    library = tmp_path_factory.mktemp("emulation") / "emulation.so"
-    folder = HERE / "cuda_emulation"
-    options = [
-        "-std=c++20",
-        "-O1",
-        "-Wall",
-        "-Wextra",
-        "-ffp-contract=off",
-        "-fPIC",
-        "-shared",
-        "-pthread",
-    ]
-    subprocess.run(
-        [compiler, *options, "-I", folder, folder / "emulation.cpp", "-o", library], check=True
-    )
+    folder = tmp_path_factory.mktemp("emulation")
+    portable, library = folder / "portable.o", folder / "libemulation.so"
+    renamed = ["-Dinsight=insight_portable", "-DINSIGHT_KERNELS=portable", "-c"]
+    cpu = [path for path in CSRC.glob("cpu/*.cpp") if path.name != "kernels.cpp"]
+    for command in (
+        [*renamed, CSRC / "cpu" / "kernels.cpp", "-o", portable],
+        ["-shared", HERE / "cuda_emulation" / "emulation.cpp", *cpu, portable, "-o", library],
+    ):
+        subprocess.run([COMPILER, *OPTIONS, *command], check=True)
+    return library
+
+
+@pytest.fixture(scope="session")
+def device(library: Path) -> ctypes.CDLL:
     return ctypes.CDLL(str(library))
+
+
+def test_the_driver_for_a_gpu_finds_no_difference(library: Path, tmp_path: Path) -> None:
+    program = tmp_path / "cuda_check"
+    source = HERE.parents[1] / "benchmarks" / "gpu" / "cuda_check.cu"
+    linked = [library, f"-Wl,-rpath,{library.parent}", "-o", program]
+    subprocess.run([COMPILER, *OPTIONS, "-x", "c++", source, "-x", "none", *linked], check=True)
+    done = subprocess.run([program, "2", "3"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.endswith("all the same\n")
 
 
 INT64, WORD, POINTER = ctypes.c_int64, ctypes.c_uint64, ctypes.c_void_p
@@ -480,27 +493,36 @@ def test_the_first_fault_is_named_whatever_is_wrong(device: ctypes.CDLL, data) -
     assert str(caught.value) == message, f"one fault, one sentence, {place}"
 
 
-def test_a_pool_that_changes_meanwhile_gives_some_answer_in_the_pool(device: ctypes.CDLL) -> None:
+def test_what_changes_meanwhile_gives_some_answer_in_the_pool(device: ctypes.CDLL) -> None:
     n = 3_000
     pool, settled_pool, new = settled(n), settled(n, seed=1), np.ones(n, np.float32)
+    listed, invalid = np.arange(n), np.full(n, np.nan, np.float32)
     stop = threading.Event()
 
     def change() -> None:
         while not stop.is_set():
-            for values in (new, settled_pool[0], np.full(n, np.nan, np.float32), settled_pool[1]):
+            for values in (new, settled_pool[0], invalid, settled_pool[1]):
                 pool[0][:] = values
+                for outside in (2**60, n, -1):
+                    listed[:] = outside
+                    listed[:] = np.arange(n)
 
     changing = threading.Thread(target=change)
     changing.start()
     try:
-        for order in range(4):
-            for tuning in (USUAL, TOO_FEW, TOO_MANY):
-                code, _, indices, _ = emulate(
-                    device, *pool, 2_100, tuning=tuning, order=order, multiprocessors=2
-                )
-                assert code in (DONE, BAD_BELIEF, CHANGED)
-                if code == DONE:
-                    assert ((indices >= 0) & (indices < n)).all()
+        for order in range(12):
+            code, _, indices, _ = emulate(
+                device,
+                *pool,
+                2_100 if order % 2 else 20,
+                candidates=listed if order % 4 > 1 else None,
+                tuning=(USUAL, TOO_FEW, TOO_MANY)[order % 3],
+                order=order,
+                multiprocessors=2,
+            )
+            assert code in (DONE, BAD_BELIEF, BAD_CANDIDATE, TOO_FEW_ELIGIBLE, CHANGED)
+            if code == DONE:
+                assert ((indices >= 0) & (indices < n)).all()
     finally:
         stop.set()
         changing.join()

@@ -191,6 +191,33 @@ def test_a_strategy_learns_from_fields_of_the_prompts(here, capsys, selector):
     assert "no field 'sort'; its fields are kind" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("written", ["in the file", "on the command line"])
+@pytest.mark.parametrize("source", ["meta:rate", "log:earlier.csv", "empirical"])
+def test_a_prior_is_named_in_a_configuration(here, capsys, source, written):
+    rows = [json.loads(line) for line in (here / "prompts.jsonl").read_text().splitlines()]
+    rated = [row | {"rate": "3/4"} for row in rows]
+    (here / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rated))
+    logged = "".join(f"{row['id']},0,6,8\n" for row in rows)
+    (here / "earlier.csv").write_text(f"id,step,successes,rollouts\n{logged}")
+    options = {"prior": source, "prior_strength": 4}
+    if written == "in the file":
+        config = yaml.safe_load(CONFIG)
+        config["data"] |= {"selector": "mixed_group", "selector_options": options}
+        (here / "own.yaml").write_text(yaml.safe_dump(config))
+        asked = []
+    else:
+        asked = [f"--data.selector_options.{name}={value}" for name, value in options.items()]
+        asked.append("--data.selector=mixed_group")
+    assert fit(*asked, "--trainer.max_epochs=1") == 0
+    first = pq.read_table("runs/own/groups.parquet")["predicted"].to_pylist()[:4]
+    # Three of four answers were right, in the field and in the log; nothing is fitted to nothing.
+    assert first == pytest.approx([0.5 if source == "empirical" else 4 / 6] * 4)
+    (here / "runs").rename(here / "before")
+    assert fit("--data.selector_options.prior=meta:ratio") == 2
+    message = "prior: expected every prompt to have a field 'ratio', prompt 'q0' (row 0) has rate"
+    assert message in capsys.readouterr().err
+
+
 def broken_line(folder):
     with (folder / "prompts.jsonl").open("a") as file:
         file.write('{"id": "q99", "prompt": \n')

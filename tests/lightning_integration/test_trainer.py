@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import sys
+import warnings
+from types import ModuleType
+
 import pytest
 
 from insight_ext import ArgumentError
 from lightning_integration import PromptSelectionCallback
-from lightning_integration.trainer import PACKAGE, choose, refuse_forged
+from lightning_integration.trainer import PACKAGE, choose, refuse_forged, warn_of_both
 
 OLD, NEW = "pytorch_lightning", "lightning.pytorch"
 
@@ -47,3 +51,14 @@ def test_other_releases_and_none_pass():
 def test_a_trainer_of_the_other_package_is_told_apart():
     with pytest.raises(ArgumentError, match=f"expected the Trainer of {PACKAGE}.* got that of "):
         PromptSelectionCallback().setup(object(), None, "fit")
+
+
+def test_where_both_packages_are_imported_a_module_says_for_which_it_is(monkeypatch):
+    (other,) = {OLD, NEW} - {PACKAGE}
+    monkeypatch.setitem(sys.modules, other, ModuleType(other))
+    with pytest.warns(UserWarning, match=f"Trainer of {PACKAGE}.* of {other} refuses .* before"):
+        warn_of_both("GRPOModule")
+    monkeypatch.delitem(sys.modules, other)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_both("GRPOModule")

@@ -15,8 +15,9 @@ from trl import GRPOTrainer
 from trl.experimental.gmpo import GMPOConfig, GMPOTrainer
 
 from benchmarks.trl_run import correct, make_trainer, tiny_dataset
-from insight_ext import PromptPool
+from insight_ext import ObservationError, PromptPool
 from insight_ext.adapters.trl import COLUMN, select_prompts
+from insight_ext.offline.logs import read_answers
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -228,6 +229,43 @@ def test_every_group_is_recorded_in_the_output_folder(tmp_path):
         chance = dataset[row["index"]]["chance"]
         assert row["rollouts"] == 8
         assert chance == 0.5 or row["successes"] == 8 * chance
+
+
+def correct_and_uncertain(completion_ids, chance, log_extra, **_):
+    log_extra("perplexity", [1.0 + sum(ids) / 100 for ids in completion_ids])
+    log_extra("words", [str(ids) for ids in completion_ids])
+    return correct(completion_ids, chance)
+
+
+async def correct_and_uncertain_later(**columns):
+    return correct_and_uncertain(**columns)
+
+
+@pytest.mark.parametrize("function", [correct_and_uncertain, correct_and_uncertain_later])
+def test_answers_are_recorded_with_the_uncertainty_that_trl_logs(function, tmp_path):
+    trainer = make_trainer(tmp_path, reward_funcs=function, log_completions=True)
+    loop = select_prompts(trainer, answers=True)
+    trainer.train()
+    ours = read_answers(tmp_path, pool=loop.pool)
+    trls = read_answers(tmp_path / "completions", pool=loop.pool)
+    assert len(ours) == len(trls) == 4 * 64
+    assert len(set(ours.uncertainty.tolist())) > 8
+    rows = [
+        sorted(zip(*map(list, (log.prompt, log.uncertainty, log.successes)), strict=True))
+        for log in (ours, trls)
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_an_uncertainty_that_is_not_there_for_each_answer_is_refused(tmp_path):
+    def uncertain(completion_ids, log_extra, **_):
+        log_extra("entropy", [0.5])
+        return [0.0] * len(completion_ids)
+
+    trainer = make_trainer(tmp_path, reward_funcs=uncertain)
+    select_prompts(trainer)
+    with pytest.raises(ObservationError, match="'entropy'.: expected a number for each of 64 answ"):
+        trainer.train()
 
 
 def test_the_data_set_is_the_pool_that_a_file_of_its_rows_is(tmp_path):

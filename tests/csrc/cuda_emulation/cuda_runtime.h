@@ -75,7 +75,7 @@ class Block {
     const unsigned count = grid.threads.x;
     threads_.resize(count);
     votes_.resize((count + kLanes - 1) / kLanes);
-    stacks_ = std::make_unique<char[]>(kStack * count);
+    stacks_.reset(new char[kStack * count]);  // left as it is: most of it is never touched
   }
 
   void run() {
@@ -300,23 +300,74 @@ template <class Kernel>
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, int, size_t) {
   return *blocks = 2, cudaSuccess;
 }
-inline cudaError_t cudaMemsetAsync(void* memory, int value, size_t size, cudaStream_t) {
-  std::memset(memory, value, size);
+inline cudaError_t cudaMalloc(void** memory, size_t size) {
+  *memory = std::malloc(size);
   return cudaSuccess;
 }
-enum cudaMemcpyKind { cudaMemcpyDeviceToHost };
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t size, cudaMemcpyKind,
-                                   cudaStream_t) {
-  std::memcpy(to, from, size);
+inline cudaError_t cudaFree(void* memory) { return std::free(memory), cudaSuccess; }
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost };
+inline cudaError_t cudaMemcpy(void* to, const void* from, size_t size, cudaMemcpyKind) {
+  if (size > 0) std::memcpy(to, from, size);
   return cudaSuccess;
 }
+
+// What a stream is told is done at once, or, while it is captured, kept in a graph.
+struct Graph {
+  std::vector<std::function<void()>> work;
+};
+struct Stream {
+  Graph* captured = nullptr;
+};
+using cudaGraph_t = Graph*;
+using cudaGraphExec_t = Graph*;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal };
+
+namespace emulation {
+inline cudaError_t submit(Stream* stream, std::function<void()> work) {
+  if (stream && stream->captured) {
+    stream->captured->work.push_back(std::move(work));
+  } else {
+    work();
+  }
+  return cudaSuccess;
+}
+}  // namespace emulation
+
+inline cudaError_t cudaStreamCreate(cudaStream_t* stream) {
+  return *stream = new Stream, cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t stream) { return delete stream, cudaSuccess; }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  return stream->captured = new Graph, cudaSuccess;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = stream->captured;
+  return stream->captured = nullptr, cudaSuccess;
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* instance, cudaGraph_t graph, unsigned) {
+  return *instance = new Graph(*graph), cudaSuccess;
+}
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t instance, cudaStream_t) {
+  for (const auto& work : instance->work) work();
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t instance) { return delete instance, cudaSuccess; }
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) { return delete graph, cudaSuccess; }
+
+inline cudaError_t cudaMemsetAsync(void* memory, int value, size_t size, cudaStream_t stream) {
+  return emulation::submit(stream, [=] { std::memset(memory, value, size); });
+}
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t size, cudaMemcpyKind,
+                                   cudaStream_t stream) {
+  return emulation::submit(stream, [=] { std::memcpy(to, from, size); });
+}
 template <class Argument>
 cudaError_t cudaLaunchKernel(void (*kernel)(Argument), dim3 blocks, dim3 threads, void** arguments,
-                             size_t, cudaStream_t) {
-  const auto& argument = *static_cast<const std::remove_const_t<Argument>*>(arguments[0]);
-  emulation::launch(blocks, threads, [&] { kernel(argument); });
-  return cudaSuccess;
+                             size_t, cudaStream_t stream) {
+  const auto argument = *static_cast<const std::remove_const_t<Argument>*>(arguments[0]);
+  return emulation::submit(
+      stream, [=] { emulation::launch(blocks, threads, [&] { kernel(argument); }); });
 }
 template <class Argument>
 cudaError_t cudaLaunchCooperativeKernel(void (*kernel)(Argument), dim3 blocks, dim3 threads,

@@ -1,12 +1,17 @@
-// The library with the CUDA back end alone, kernels and host side, compiled for the emulated device: a
-// shared library that test_cuda_emulation.py calls by insight.h.
+// The library with the CUDA back end, kernels and host side, compiled for the emulated device: a shared
+// library that test_cuda_emulation.py calls by insight.h. The CPU's back end is in it, too, with its
+// portable loops alone.
 #include "cuda_runtime.h"
 
-#define INSIGHT_BACK_ENDS BACK_END(cuda)
+#include "../../../csrc/cpu/kernels.h"
+#define INSIGHT_BACK_ENDS BACK_END(cpu) BACK_END(cuda)
 #include "../../../csrc/cuda/back_end.cu"
 #include "../../../csrc/cuda/score.cu"
 #include "../../../csrc/cuda/select.cu"
 #include "../../../csrc/insight.cpp"
+
+const insight_kernels::Kernels& insight_kernels::avx2(int kind) { return portable(kind); }
+const insight_kernels::Kernels& insight_kernels::avx512(int kind) { return portable(kind); }
 
 extern "C" {
 

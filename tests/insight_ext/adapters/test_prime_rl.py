@@ -1,4 +1,4 @@
-"""The task sampler for prime-rl, in small classes that follow its published interface.
+"""The task sampler for prime-rl, in small classes that follow its published interface; a program.
 
 prime-rl is installed from its repository, with Python 3.12 and vLLM, so its curriculum is written
 down here after its source at commit 559b44772 of 2026-08-21 (`orchestrator/curriculum/`,
@@ -8,7 +8,11 @@ down here after its source at commit 559b44772 of 2026-08-21 (`orchestrator/curr
 from __future__ import annotations
 
 import inspect
+import json
+import os
 import random
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -174,6 +178,32 @@ def test_a_resumed_run_makes_the_choices_of_one_that_was_not_interrupted(groups,
     assert digest(second.sampler.loop.state_dict()) == digest(whole.sampler.loop.state_dict())
 
 
+def run_apart(folder, ahead, *kill_at):
+    """This file as a program: how it ended, and (number, keys dealt, beliefs) of each group."""
+    ended = subprocess.run(
+        [sys.executable, __file__, str(folder), str(ahead), *map(str, kill_at)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    return ended.returncode, [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("ahead", [1, 12])
+def test_a_process_that_was_killed_goes_on_as_if_nothing_had_happened(ahead, tmp_path):
+    ended, whole = run_apart(tmp_path / "whole", ahead)
+    assert (ended, len(whole)) == (0, 160)
+    killed, first = run_apart(tmp_path / "cut", ahead, 113)
+    assert (killed, first) == (-signal.SIGKILL, whole[:113])
+    ended, rest = run_apart(tmp_path / "cut", ahead)
+    dealt = [key for _, keys, _ in whole[:100] for key in keys]
+    # prime-rl asks anew for what was in flight, which comes first; then all is as it was.
+    number, keys, digests = rest[0]
+    assert (ended, number, digests) == (0, 100, whole[100][2])
+    assert keys == dealt[100:] + whole[100][1]
+    assert rest[1:] == whole[101:]
+
+
 def test_after_a_resume_the_tasks_that_were_in_flight_come_first():
     first, second = curriculum(), curriculum()
     _, out = run(first, 50, ahead=12)
@@ -227,7 +257,7 @@ def test_more_tasks_in_flight_than_there_are():
         ([], {}, ArgumentError, "tasks: expected a list"),
         ([*tasks(3), tasks(1)[0]], {}, PoolError, "'task-0'"),
         ([Task("a", TaskData("")), Task(None, TaskData(""))], {}, PoolError, "task 1: expected a"),
-        (tasks(), {"groups": 0}, ArgumentError, "groups: expected at least 1, got 0"),
+        (tasks(), {"groups": 0}, ArgumentError, "groups: expected a whole number"),
         (tasks(), {"selectr": "a"}, ArgumentError, "did you mean 'selector'"),
     ],
     ids=["endless", "none", "twice", "no key", "no groups", "unknown option"],
@@ -285,3 +315,30 @@ def test_the_program_in_the_guide_puts_it_into_every_curriculum(monkeypatch):
     assert made.sampler.loop.rollouts == K
     assert made.sampler.groups == GROUPS
     assert made.on_result(group_of(next(made.sampler), 0, rollouts=K))
+
+
+def main(folder, ahead, kill_at=-1):
+    """prime-rl's orchestrator: `progress.pt` at every 50th of 160 groups; dies if told so."""
+    progress = folder / "progress.pt"
+    made, done, out = curriculum(), 0, []
+    if progress.exists():
+        saved = torch.load(progress, weights_only=False)
+        made.load_state_dict(saved["curriculum"])
+        done = saved["groups"]
+    for number in range(done, 160):
+        dealt = [next(made.sampler) for _ in range(ahead - len(out))]
+        out += dealt
+        if number == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        made.on_result(group_of(out.pop(0), number))
+        beliefs = digest(made.sampler.loop.selector.state_dict())
+        print(json.dumps([number, [task.key for task in dealt], beliefs]), flush=True)
+        if number % 50 == 49:
+            folder.mkdir(exist_ok=True)
+            beside = folder / "progress.tmp"
+            torch.save({"curriculum": made.state_dict(), "groups": number + 1}, beside)
+            beside.replace(progress)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

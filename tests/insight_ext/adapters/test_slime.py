@@ -1,4 +1,4 @@
-"""slime's two flags, against small classes that follow its published interface.
+"""slime's two flags, against small classes that follow its published interface; also a program.
 
 slime is not on the package index, so what it calls and in which order is written down here after
 its source at commit 624b824a8 of 2026-08-21: `slime/rollout/data_source.py`, `sglang_rollout.py`,
@@ -7,7 +7,11 @@ its source at commit 624b824a8 of 2026-08-21: `slime/rollout/data_source.py`, `s
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import signal
+import subprocess
 import sys
 from argparse import Namespace
 from copy import deepcopy
@@ -110,10 +114,8 @@ def generate_rollout(args, rollout_id, data_source, solve, keep=None, aborts=0):
     return kept, done
 
 
-@pytest.fixture(autouse=True)
-def logged(monkeypatch):
-    """slime's modules under their names; what was logged."""
-    lines = []
+def slime_modules(lines):
+    """slime's modules by their names; what is logged goes into `lines`."""
     contents = {
         "slime": {},
         "slime.rollout": {},
@@ -123,9 +125,17 @@ def logged(monkeypatch):
             "log": lambda args, metrics, step_key: lines.append((metrics[step_key], metrics))
         },
     }
+    modules = {name: ModuleType(name) for name in contents}
     for name, names in contents.items():
-        module = ModuleType(name)
-        vars(module).update(names)
+        vars(modules[name]).update(names)
+    return modules
+
+
+@pytest.fixture(autouse=True)
+def logged(monkeypatch):
+    """What was logged."""
+    lines = []
+    for name, module in slime_modules(lines).items():
         monkeypatch.setitem(sys.modules, name, module)
     return lines
 
@@ -212,6 +222,26 @@ def test_a_resumed_run_makes_the_choices_of_one_that_was_not_interrupted(tmp_pat
     assert run(second, range(20, 40)) == chosen[20:]
     assert beliefs(second) == beliefs(whole)
     assert (second.loaded, second.loop.step) == (19, 40)
+
+
+def run_apart(folder, *kill_at):
+    """This file as a program: how it ended, and (number, ids, beliefs) of each rollout."""
+    ended = subprocess.run(
+        [sys.executable, __file__, str(folder), *map(str, kill_at)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    return ended.returncode, [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+def test_a_process_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path):
+    ended, whole = run_apart(tmp_path / "whole")
+    assert (ended, len(whole)) == (0, 40)
+    killed, first = run_apart(tmp_path / "cut", 27)
+    assert (killed, first) == (-signal.SIGKILL, whole[:27])
+    ended, rest = run_apart(tmp_path / "cut")
+    assert (ended, rest) == (0, whole[20:])
 
 
 def test_the_order_of_the_file_does_not_matter_to_a_resume(tmp_path):
@@ -421,7 +451,7 @@ def test_results_that_cannot_be_counted_change_nothing():
     for sample in group + other:
         sample.reward = 1.0
     other[0].reward = {"correct": 1.0}
-    with pytest.raises(ArgumentError, match="outcome: .*one of correct, got None; set insight"):
+    with pytest.raises(ArgumentError, match="insight.outcome: .*one of correct, got None; name"):
         observe(source.args, [group, other], source)
     other[0].reward = float("inf")
     with pytest.raises(ObservationError, match="expected a finite reward"):
@@ -450,3 +480,28 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="insight_ext_1.pt: .*selector"):
         started(args_of(tmp_path, insight={"id": "task", "selector": "uniform"}, **loads), start=2)
     assert started(args_of(tmp_path, **loads), start=0).loop.step == 0
+
+
+def main(folder, kill_at=-1):
+    """slime's `train.py` with a checkpoint at every tenth of 40 rollouts; dies if told so."""
+    sys.modules |= slime_modules([])
+    latest = folder / "latest_checkpointed_iteration.txt"
+    start = int(latest.read_text()) + 1 if latest.exists() else 0
+    source = started(args_of(folder, load=str(folder)), start)
+
+    def solve_or_die(sample, rollout_id):
+        if rollout_id == kill_at and sample.index % (K * BATCH) == K * BATCH // 2:
+            os.kill(os.getpid(), signal.SIGKILL)  # in the middle of a rollout
+        return solve(sample, rollout_id)
+
+    for i in range(start, 40):
+        _, groups = generate_rollout(source.args, i, source, solve_or_die)
+        ids = [group[0].metadata["task"] for group in groups]
+        print(json.dumps([i, ids, beliefs(source)]), flush=True)
+        if i % 10 == 9:
+            source.save(i)
+            latest.write_text(str(i))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -17,6 +17,7 @@ from insight_ext import (
 from insight_ext.beliefs.group import Group
 from insight_ext.cli.inspect import inspect
 from insight_ext.cli.main import main
+from insight_ext.distributed.ranks import digest
 from insight_ext.filters import VCRL
 from insight_ext.selectors import InSight, Selector
 
@@ -219,24 +220,37 @@ def test_another_format_is_refused(tmp_path, capsys):
     saved = content(trained())
     saved["callbacks"]["Selection"]["loop"]["format"] = 1
     torch.save(saved, tmp_path / "c.ckpt")
-    assert "has format 1: expected 7" in refused(tmp_path / "c.ckpt", capsys)
+    assert "have format 1: expected 7" in refused(tmp_path / "c.ckpt", capsys)
 
 
-def test_a_damaged_state_is_refused(tmp_path, capsys):
+def test_a_flipped_bit_is_noticed(tmp_path, capsys):
+    saved = content(trained())
+    parts = saved["callbacks"]["Selection"]["loop"]["parts"]
+    parts["selector"]["parts"]["posterior"]["per_prompt"]["alpha"].view(torch.int32)[3] ^= 1 << 20
+    torch.save(saved, tmp_path / "c.ckpt")
+    assert "beliefs are damaged: expected the digest" in refused(tmp_path / "c.ckpt", capsys)
+
+
+def test_a_state_of_other_parts_is_refused(tmp_path, capsys):
+    def save():
+        loop = saved["callbacks"]["Selection"]["loop"]
+        loop["digest"] = digest({name: part for name, part in loop.items() if name != "digest"})
+        torch.save(saved, tmp_path / "c.ckpt")
+
     saved = content(trained())
     parts = saved["callbacks"]["Selection"]["loop"]["parts"]
     del parts["selector"]["parts"]["posterior"]["per_prompt"]["visits"]
-    torch.save(saved, tmp_path / "c.ckpt")
+    save()
     assert "expected visits in the checkpoint" in refused(tmp_path / "c.ckpt", capsys)
     del parts["totals"]
-    torch.save(saved, tmp_path / "c.ckpt")
+    save()
     assert "the selection's state is damaged: KeyError('totals')" in refused(
         tmp_path / "c.ckpt", capsys
     )
     saved = content(trained())
     parts = saved["callbacks"]["Selection"]["loop"]["parts"]
     parts["selector"]["parts"]["posterior"]["per_prompt"]["alpha"][7] = -1
-    torch.save(saved, tmp_path / "c.ckpt")
+    save()
     with pytest.raises(BeliefError, match=r"alpha\[7\]"):
         inspect(tmp_path / "c.ckpt")
 

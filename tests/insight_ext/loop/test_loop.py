@@ -224,6 +224,14 @@ def test_prompts_in_flight_at_a_kill_come_first():
     assert [each.position for each in resumed.deal(7)][:5] == lost
 
 
+def test_a_selector_may_not_choose_what_a_resumed_step_deals_first():
+    loop, resumed = (loop_of(Wrong(lambda k, exclude: torch.arange(k))) for _ in range(2))
+    loop.deal(3)
+    resumed.load_state_dict(loop.state_dict())
+    with pytest.raises(ArgumentError, match="none of the excluded prompts, got position 0"):
+        resumed.deal(5)
+
+
 def test_a_flipped_bit_is_noticed(tmp_path):
     loop = loop_of()
     one_step(loop)

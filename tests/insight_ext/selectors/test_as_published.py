@@ -29,13 +29,19 @@ from insight_ext.selectors.greso import keep_probability
 GROUPS = pytest.mark.parametrize("rollouts", [2, 3, 5, 8, 16, 64])
 
 
-def observed(selector, rollouts, steps=5, prompts=6, seed=0):
-    """Steps of results for some of the prompts: [(prompts, successes)], all of them observed."""
+def observed(selector, rollouts, steps=5, prompts=6, seed=0, parts=False):
+    """Steps of results for some of the prompts: [(prompts, successes)], all of them observed.
+
+    With `parts` some of the answers are partly right.
+    """
     random = np.random.default_rng(seed)
     history = []
     for step in range(steps):
         chosen = random.choice(selector.pool_size, prompts, replace=False)
         successes = random.binomial(rollouts, random.random(prompts))
+        if parts:
+            more = successes + random.random(prompts)
+            successes = np.minimum(more, rollouts).astype(np.float32)
         successes[:2] = 0, rollouts
         history.append((chosen, successes))
         selector.observe(chosen, successes, np.full(prompts, rollouts), step=step)
@@ -62,11 +68,15 @@ def entropy(a, b):
     )
 
 
+WHOLE_AND_PARTS = pytest.mark.parametrize("parts", [False, True], ids=["whole", "parts"])
+
+
 @GROUPS
+@WHOLE_AND_PARTS
 @pytest.mark.parametrize("prior", [(1.0, 1.0), (0.3, 0.45)], ids=["whole", "fractional"])
-def test_insight_is_equations_13_15_and_16(rollouts, prior):
+def test_insight_is_equations_13_15_and_16(rollouts, prior, parts):
     selector = InSight(12, decay=1.0, candidate_ratio=16, rollouts=rollouts, prior=prior)
-    a, b = beliefs(observed(selector, rollouts), 12, rollouts, 1.0, prior)
+    a, b = beliefs(observed(selector, rollouts, parts=parts), 12, rollouts, 1.0, prior)
     scores = selector.explain(range(12))["score"]
     with mpmath.workdps(40):
         for i in range(12):
@@ -81,9 +91,34 @@ def test_insight_is_equations_13_15_and_16(rollouts, prior):
 
 
 @GROUPS
-def test_mapp_is_equation_15(rollouts):
+def test_insight_with_features_is_the_formula_of_its_docstring(rollouts):
+    kinds = np.arange(12) % 3
+    features = torch.eye(3)[torch.from_numpy(kinds)]
+    selector = InSight(12, features=features, rollouts=rollouts, eta=2.0, mu=0.4)
+    history = observed(selector, rollouts)
+    right, tried = np.zeros(3), np.zeros(3)
+    own, visits = np.zeros((12, 2)), np.zeros(12)
+    for chosen, successes in history:
+        counts = np.bincount(kinds[chosen], minlength=3) * rollouts
+        kept = 0.5 ** (counts / 512)
+        right = kept * right + np.bincount(kinds[chosen], successes, 3)
+        tried = kept * tried + counts
+        own[chosen] = 0.5 * own[chosen] + np.stack((successes, rollouts - successes), axis=1)
+        visits[chosen] += 1
+    m = ((right + 0.5) / (tried + 1))[kinds]
+    n = 1 + own.sum(1)
+    p = (m + own[:, 0]) / n
+    expected = p * (1 - p) * n / (n + 1) * np.exp(-2.0 * (p - 0.4) ** 2)  # E[phi (1 - phi)], ...
+    expected *= (np.log1p(rollouts / n) / 2) ** 0.1 / (1 + visits / 8)
+    scores = selector.explain(range(12))["score"].double().numpy()
+    np.testing.assert_allclose(scores, expected, rtol=1e-4)
+
+
+@GROUPS
+@WHOLE_AND_PARTS
+def test_mapp_is_equation_15(rollouts, parts):
     selector = MixedGroup(12, rule="proportional", candidate_ratio=8, rollouts=rollouts)
-    a, b = beliefs(observed(selector, rollouts), 12, rollouts, decay=0.5)
+    a, b = beliefs(observed(selector, rollouts, parts=parts), 12, rollouts, decay=0.5)
     scores = selector.explain(range(12))["score"]
     with mpmath.workdps(40):
         for i in range(12):
@@ -261,19 +296,20 @@ def test_greso_keeps_as_often_as_it_says():
 
 
 def test_prime_rl_sorts_by_its_thresholds_and_deals_the_normal_ones():
-    selector = DifficultyPools(300, easy=0.8, hard=0.2, easy_share=0.0, hard_share=0.0)
+    selector = DifficultyPools(300)
     rates = np.random.default_rng(0).integers(0, 11, 300)
     selector.observe(range(300), rates, 10, step=0)
     normal = np.flatnonzero((rates > 2) & (rates < 8))
     assert set(selector.select(len(normal), step=1).tolist()) == set(normal.tolist())
 
 
-def test_prime_rl_of_today_draws_by_the_weights_of_its_pools():
+@pytest.mark.parametrize(("easy", "hard"), [(0.2, 0.2), (0.7, 0.1)])
+def test_prime_rl_of_today_draws_by_the_weights_of_its_pools(easy, hard):
     rates = [0.0, 0.25, 0.375, 0.75, 0.875, 1.0, None]
-    weights = [0.2, 0.2, 1.0, 1.0, 0.2, 0.2, 1.0]
+    weights = [hard, hard, 1.0, 1.0, easy, easy, 1.0]
 
     def make(seed):
-        selector = DifficultyPools(7, easy=0.75, hard=0.25, weights=(0.2, 0.2), seed=seed)
+        selector = DifficultyPools(7, easy=0.75, hard=0.25, weights=(easy, hard), seed=seed)
         selector.observe(range(6), [round(8 * rate) for rate in rates[:6]], 8, step=0)
         return selector
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import expit, logit
 
 from insight_ext.selectors import Bots
 
@@ -16,6 +18,26 @@ def test_every_belief_moves_by_the_rule_by_hand():
     # Of a prompt that was drawn its own results count, and nothing else.
     assert float(selector.posterior.alpha[0]) == pytest.approx(1.0 + 6)
     assert float(selector.posterior.beta[0]) == pytest.approx(1.0 + 2)
+
+
+def test_without_references_every_mean_moves_by_the_batchs_surprise():
+    n, decay, sharing, rollouts = 6, 0.8, 0.2, 8
+    selector = Bots(n, decay=decay, sharing=sharing)
+    a, b = np.ones(n), np.ones(n)
+    random = np.random.default_rng(0)
+    for step in range(6):
+        chosen = random.choice(n, 3, replace=False)
+        successes = random.integers(0, rollouts + 1, 3)
+        selector.observe(chosen, successes, rollouts, step=step)
+        mean = a / (a + b)
+        observed = (successes.sum() + 0.5) / (3 * rollouts + 1)
+        q = expit(logit(mean) + logit(observed) - logit(mean[chosen].mean()))
+        weight, wins, tries = np.full(n, sharing), q * rollouts, np.full(n, float(rollouts))
+        weight[chosen], wins[chosen] = 1.0, successes
+        a = decay * a + (1 - decay) + weight * wins
+        b = decay * b + (1 - decay) + weight * (tries - wins)
+    np.testing.assert_allclose(selector.posterior.alpha.numpy(), a, rtol=1e-4)
+    np.testing.assert_allclose(selector.posterior.beta.numpy(), b, rtol=1e-4)
 
 
 def test_without_sharing_or_forgetting_beliefs_are_counts():

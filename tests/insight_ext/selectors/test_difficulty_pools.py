@@ -9,9 +9,9 @@ from insight_ext.selectors import DifficultyPools
 
 def test_the_latest_group_decides_the_pool():
     selector = DifficultyPools(3)
-    selector.observe([0, 1, 2], [8, 0, 3], 8, step=0)
+    selector.observe([0, 1, 2], [8, 2, 3], 10, step=0)
     assert selector.pool.tolist() == [1, 2, 0]
-    selector.observe([0, 1], [7, 1], 8, step=1)
+    selector.observe([0, 1], [7, 3], 10, step=1)
     assert selector.pool.tolist() == [0, 0, 0]
 
 
@@ -24,7 +24,7 @@ def test_a_batch_holds_the_given_shares():
 
 
 def test_other_pools_fill_in_where_one_runs_out():
-    selector = DifficultyPools(10, easy_share=0.0, hard_share=0.0)
+    selector = DifficultyPools(10)
     selector.observe(list(range(10)), [8] * 10, 8, step=0)
     assert sorted(selector.select(10, step=1).tolist()) == list(range(10))
 
@@ -55,4 +55,4 @@ def test_weights_outside_their_domain_are_refused(weights):
 
 def test_weights_need_a_threshold_that_can_be_exceeded():
     with pytest.raises(ArgumentError, match="easy: expected less than 1 with weights"):
-        DifficultyPools(8, weights=[0.2, 0.2])
+        DifficultyPools(8, easy=1.0, weights=[0.2, 0.2])

@@ -30,11 +30,11 @@ def brute_force(gains, directions, k, diversity):
 
 def test_the_greedy_batch_is_the_formula():
     random = torch.Generator().manual_seed(3)
-    directions = torch.nn.functional.normalize(torch.randn(12, 4, generator=random), dim=1)
-    gains = -torch.rand(12, generator=random)
+    directions = torch.nn.functional.normalize(torch.randn(60, 4, generator=random), dim=1)
+    gains = -torch.rand(60, generator=random)
     for diversity in (0.0, 0.5, 3.0):
-        expected = brute_force(gains, directions, 6, diversity)
-        assert greedy_batch(gains, directions, 6, diversity).tolist() == expected
+        expected = brute_force(gains, directions, 30, diversity)
+        assert greedy_batch(gains, directions, 30, diversity).tolist() == expected
 
 
 def test_diversity_spreads_the_batch():

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from insight_ext import ArgumentError, score, select_top_k
 from insight_ext.kernel.ops import tie_seed
 from insight_ext.selectors import InSight
+from insight_ext.selectors.insight import INFORMATION
 
 
 def test_unseen_prompts_come_before_visited_ones():
@@ -72,6 +75,20 @@ def test_ties_at_the_cut_are_counted():
 def test_a_candidate_ratio_below_one_is_refused():
     with pytest.raises(ArgumentError, match="candidate_ratio: expected at least 1, got 0"):
         InSight(10, candidate_ratio=0)
+
+
+@pytest.mark.parametrize("rollouts", [2, 4, 8, 16, 64])
+def test_the_bound_of_the_information_is_as_near_as_the_docstring_says(rollouts):
+    s = np.arange(rollouts + 1)
+    for strength in (1.0, 1.5, 2.0, 4.0, 9.0, 17.0, 65.0):
+        for mean in np.linspace(0.1, 0.9, 17):
+            a, b = strength * mean, strength * (1.0 - mean)
+            chances = stats.betabinom.pmf(s, rollouts, a, b)
+            left = stats.beta.entropy(a + s, b + rollouts - s)
+            information = stats.beta.entropy(a, b) - chances @ left
+            bound = 0.5 * np.log1p(rollouts / strength)
+            assert information <= bound <= 1.95 * information
+            assert bound**INFORMATION <= 1.07 * information**INFORMATION
 
 
 def test_after_a_visit_each_the_mixed_prompts_come_first():

@@ -54,7 +54,7 @@ def record(folder: Path, settings: KindsSettings = TRUE, seeds: int = 1) -> Path
 
 def _record_run(folder: Path, settings: KindsSettings, arm: str, seed: int) -> None:
     learner, asked = KindsLearner(settings, seed), np.random.default_rng(seed)
-    selector = selector_of(arm, learner, seed)
+    selector = selector_of(arm, learner, seed, 8)
     none = torch.empty(0, dtype=torch.int64)
     groups = {name: [] for name in ("id", "index", "step", "successes", "rollouts")}
     rows = []
@@ -104,7 +104,7 @@ def test_the_fitted_learner_ends_as_accurate_as_the_recorded_one(fit):
         levels = []
         for seed in range(4):
             learner = KindsLearner(settings, seed)
-            selector = selector_of("insight", learner, seed)
+            selector = selector_of("insight", learner, seed, 8)
             for step in range(settings.steps):
                 chosen = selector.select(16, step=step)
                 successes = learner.train(chosen, 8)

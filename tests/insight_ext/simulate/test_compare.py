@@ -9,7 +9,7 @@ import pytest
 from insight_ext import ArgumentError
 from insight_ext.cli.main import main
 from insight_ext.simulate import ARMS, Setting, compare
-from insight_ext.simulate.arms import parse_arm
+from insight_ext.simulate.arms import parse_arm, trainable_arms
 from insight_ext.simulate.compare import fraction_of_steps, markdown, write_rows
 from insight_ext.simulate.statistics import interval, paired_p
 
@@ -39,6 +39,30 @@ def test_every_arm_runs(arm):
 def test_arms_take_options():
     name, options = parse_arm("mopps:decay=1,rule=threshold")
     assert (name, options) == ("mopps", {"decay": 1, "rule": "threshold"})
+    _, options = parse_arm("bots:references=meta:weak,strong,draw=false")
+    assert options == {"references": "meta:weak,strong", "draw": False}
+
+
+def test_an_arm_that_is_told_of_other_models_is_none_of_a_real_run():
+    with pytest.raises(ArgumentError, match=r"'bots \(paper\)': expected fields of the prompts"):
+        trainable_arms(["bots (paper)"], "ngrams")
+
+
+def test_what_is_done_is_in_the_table_before_all_is(tmp_path, monkeypatch):
+    done = []
+
+    def stop(rows, path):
+        write_rows(rows, path)
+        done.append(rows[-1].learner)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("insight_ext.cli.compare.write_rows", stop)
+    arguments = ["compare", "--learner", "logistic,topics,drift", "--strategies", "insight"]
+    arguments += ["--pool", "100", "--seeds", "2", "--steps", "3", "--prompts", "8"]
+    assert main([*arguments, "--output", str(tmp_path)]) == 130
+    with (tmp_path / "compare.csv").open() as file:
+        assert {row["learner"] for row in csv.DictReader(file)} == {"logistic", "topics"}
 
 
 @pytest.mark.parametrize(

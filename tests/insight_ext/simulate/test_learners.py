@@ -45,6 +45,18 @@ def test_the_feature_has_the_chosen_correlation(correlation):
     assert measured == pytest.approx(correlation, abs=0.02)
 
 
+@EVERY
+def test_a_learner_tells_success_rates_of_two_other_models(name):
+    learner = make_learner(name, prompts=2000)
+    weaker, stronger = learner.references.double().numpy().T
+    assert ((weaker >= 0) & (weaker <= stronger) & (stronger <= 1)).all()
+    known = stronger > 0  # of the others the key is wrong
+    truth = learner.success_rate()
+    assert (truth[~known] == 0).all()
+    assert 0.3 < np.corrcoef(weaker[known], truth[known])[0, 1] < 0.99
+    assert weaker[known].mean() == pytest.approx(truth[known].mean(), abs=0.1)
+
+
 def test_topics_grow_apart_and_share_what_transfers():
     alone = make_learner("topics", prompts=800, transfer=0.0)
     shared = make_learner("topics", prompts=800, transfer=1.0)

@@ -38,6 +38,18 @@ def test_the_model_is_made_once(tmp_path):
     load_model(folder)
 
 
+def test_two_runs_that_make_the_same_model_at_once_do_not_collide(tmp_path):
+    left = list(range(TINY.steps))
+
+    def other(loss):
+        if not left.pop():  # done while the first one still works
+            warm_started_model(TINY, 0, tmp_path)
+
+    folder = warm_started_model(TINY, 0, tmp_path, on_step=other)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    load_model(folder)
+
+
 def test_seeds_have_models_of_their_own(tmp_path):
     first, second = (load_model(warm_started_model(TINY, seed, tmp_path))[0] for seed in (0, 1))
     assert not torch.equal(first.lm_head.weight, second.lm_head.weight)

@@ -1,4 +1,4 @@
-"""The CUDA back end against torch's top-k and the speed of a copy: python -m benchmarks.cuda FILE.
+"""The CUDA back end against torch's top-k and the speed of a copy: python -m benchmarks.gpu FILE.
 
 Appends one JSON line for each measurement to FILE. The answer is checked against the CPU's before
 anything is timed.

@@ -1,0 +1,88 @@
+"""What came of a group, as it is reported."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from insight_ext.beliefs.group import as_rewards
+from insight_ext.errors import ObservationError
+
+ROUNDING = 1e-2  # the probability of a token may round to a little more than 1
+
+
+class GroupResult(NamedTuple):
+    """Some or all rollouts of a group, as they came back.
+
+    Args:
+        group: the group's id.
+        rewards: numbers, of the rollouts number `first`, `first` + 1, ... of the group; a list, a
+            tensor or an array; None and NaN are answers that could not be scored.
+        first: 0 for the group's first rollout.
+        of: rollouts of the whole group; None: these are the last.
+        perplexity, entropy: of these rollouts, see `Group`: numbers as the rewards are; None where
+            they are not known.
+        completions: the answers themselves, a text for each reward, for people who look at the run
+            (`SelectionLoop.samples`); None where they need not be kept.
+    """
+
+    group: int
+    rewards: Any
+    first: int = 0
+    of: int | None = None
+    perplexity: Any = None
+    entropy: Any = None
+    completions: Sequence[str] | None = None
+
+
+def plain_result(at: int, result: GroupResult) -> GroupResult:
+    """The result number `at` in Python's own numbers, with `of` filled in.
+
+    Raises:
+        ObservationError: it is no GroupResult, or has something else than numbers.
+    """
+    if not isinstance(result, GroupResult):
+        raise ObservationError(
+            f"results[{at}]: expected a GroupResult, got {type(result).__name__}; nothing was "
+            "taken in"
+        )
+    try:
+        group, first = operator.index(result.group), operator.index(result.first)
+        of = None if result.of is None else operator.index(result.of)
+    except TypeError as error:
+        raise ObservationError(
+            f"results[{at}]: expected integers as `group`, `first` and `of`, got {result!r:.120}; "
+            "nothing was taken in"
+        ) from error
+    rewards = as_rewards(f"result of group {group}", result.rewards)
+    completions = result.completions
+    if completions is not None and len(completions) != len(rewards):
+        raise ObservationError(
+            f"completions of group {group}: expected a text for each of {len(rewards)} rewards, "
+            f"got {len(completions)}; nothing was taken in"
+        )
+    return GroupResult(
+        group,
+        rewards,
+        first,
+        first + len(rewards) if of is None else of,
+        _uncertainty("perplexity", 1.0, result.perplexity, group, len(rewards)),
+        _uncertainty("entropy", 0.0, result.entropy, group, len(rewards)),
+        completions,
+    )
+
+
+def _uncertainty(
+    name: str, least: float, values: Any, group: int, rollouts: int
+) -> tuple[float, ...] | None:
+    """What is known of a group's uncertainty, in Python's own numbers."""
+    if values is None:
+        return None
+    numbers = as_rewards(f"{name} of group {group}", values)
+    if len(numbers) != rollouts or not all(each >= least - ROUNDING for each in numbers):
+        raise ObservationError(
+            f"{name} of group {group}: expected a number of at least {least:g} for each of "
+            f"{rollouts} rollouts, got {numbers!r:.120}; nothing was taken in"
+        )
+    return numbers

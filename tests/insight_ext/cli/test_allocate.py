@@ -1,0 +1,82 @@
+"""`insight-ext allocate`, after a run with gps on other prompts."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from insight_ext import PromptPool, SelectionLoop
+from insight_ext.cli.main import main
+from insight_ext.predictors.allocation import as_many_to_each
+
+
+def right(level):
+    """How often the made-up model answers a prompt of this level right."""
+    return 1.0 / (1.0 + np.exp(1.5 * level))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a pool, held-out prompts, and the checkpoint of a run with gps."""
+    folder, random = tmp_path_factory.mktemp("trained"), np.random.default_rng(0)
+    for name, numbers in (("pool", range(800)), ("held_out", range(800, 1000))):
+        levels = random.normal(0.0, 1.5, len(numbers)).tolist()
+        rows = [
+            {"id": f"p{i}", "prompt": f"{i}?", "answer": "x", "level": level}
+            for i, level in zip(numbers, levels, strict=True)
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pool = PromptPool.from_file(folder / "pool.jsonl")
+    for selector, options in (("gps", {"features": "meta:level"}), ("uniform", {})):
+        loop = SelectionLoop(pool, selector, selector_options=options)
+        for _ in range(40):
+            for group, _, prompt in loop.deal(64):
+                loop.report(group, random.random(8) < right(prompt.meta["level"]))
+            loop.end_step()
+        loop.save(folder / f"{selector}.pt")
+    return folder
+
+
+def allocate(folder, *more, checkpoint="gps.pt"):
+    arguments = ["allocate", "--checkpoint", str(folder / checkpoint)]
+    arguments += ["--pool", str(folder / "pool.jsonl"), "--budget", "1600", *more]
+    return main([*arguments, "--prompts", str(folder / "held_out.jsonl")])
+
+
+@pytest.mark.parametrize("bins", [(), ("--bins", "10")], ids=["each", "bins"])
+def test_dealt_answers_solve_more_held_out_prompts_than_as_many_to_each(trained, tmp_path, bins):
+    assert allocate(trained, *bins, "--output", str(tmp_path / "dealt.csv")) == 0
+    with (tmp_path / "dealt.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    prompts = PromptPool.from_file(trained / "held_out.jsonl")
+    assert [row["id"] for row in rows] == list(prompts.ids)
+    rates = np.array([right(prompt.meta["level"]) for prompt in prompts])
+    predicted = np.array([float(row["predicted"]) for row in rows])
+    assert np.corrcoef(predicted, rates)[0, 1] > 0.95
+    answers = np.array([int(row["answers"]) for row in rows])
+    assert answers.sum() == 1600
+    solved, evenly = ((1 - (1 - rates) ** n).mean() for n in (answers, 8))
+    assert solved > evenly + 0.03
+
+
+def test_what_is_gained_is_told(trained, capsys):
+    assert allocate(trained) == 0
+    *rows, told = capsys.readouterr().out.splitlines()
+    assert len(rows) == 20
+    assert told.startswith("predicted: a right answer to ")
+    dealt, evenly = (float(word[:-1]) for word in told.split() if word.endswith("%"))
+    assert dealt > evenly + 3
+
+
+def test_a_run_that_predicts_no_other_prompts_is_refused(trained, capsys):
+    assert allocate(trained, checkpoint="uniform.pt") == 2
+    assert "expected a run with the selector gps and features given as text" in (
+        capsys.readouterr().err
+    )
+
+
+def test_an_even_deal_gives_the_first_prompts_what_is_left():
+    assert as_many_to_each(4, 10).tolist() == [3, 3, 2, 2]
