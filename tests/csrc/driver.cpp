@@ -728,7 +728,7 @@ void one_case(uint64_t case_seed, int64_t most) {
   check_index(case_seed);
   check_arithmetic(case_seed);
   check_draw(case_seed);
-  if (case_seed % 8 == 0) check_disturbed(case_seed);
+  if (case_seed % 4 == 0) check_disturbed(case_seed);
   if (case_seed % 32 == 0) check_shared_index(case_seed);
 }
 
