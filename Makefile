@@ -42,7 +42,7 @@ ATTACKED := tests/insight_ext/kernel/test_hostile.py tests/insight_ext/data/test
 .PHONY: train demo test lint types tests test-vllm bench-vllm test-trl bench-trl test-verl bench-verl test-trinity wheel sanitize attack bench evidence docs lock clean FORCE
 
 train: $(VENV)/.built
-	$(BIN)/python -m lightning_integration.demo.experiment --config $(CONFIG)
+	$(BIN)/python -m lightning_integration.demo --config $(CONFIG)
 
 # In a minute, without a model: what choosing prompts is, what it saves, what to write.
 demo: $(VENV)/.built

@@ -128,6 +128,34 @@ def truncations(chance: random.Random, folder: Path) -> None:
     )
 
 
+def flipped_shards(chance: random.Random, folder: Path) -> None:
+    """A pool's shards with one bit flipped: beliefs stay with the prompts that are as they were."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    kind = chance.choice(["jsonl", "parquet"])
+    shards = [folder / f"part-{i}.{kind}" for i in range(2)]
+    for shard, rows in zip(shards, (PROMPTS[:5], PROMPTS[5:]), strict=True):
+        if kind == "parquet":
+            pa.parquet.write_table(pa.Table.from_pylist(rows), shard)
+        else:
+            shard.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    first, second = (SelectionLoop(PromptPool.from_file(shards), rollouts=4) for _ in range(2))
+    fresh = dict(zip(second.pool.ids, second.selector.posterior.alpha.tolist(), strict=True))
+    trained(first)
+    hit = chance.choice(shards)
+    hit.write_bytes(flipped(hit.read_bytes(), chance))
+    other = SelectionLoop(PromptPool.from_file(shards), rollouts=4)
+    other.load_state_dict(first.state_dict())
+    before = {prompt.id: prompt for prompt in first.pool}
+    learned = dict(zip(first.pool.ids, first.selector.posterior.alpha.tolist(), strict=True))
+    for prompt, alpha in zip(other.pool, other.selector.posterior.alpha.tolist(), strict=True):
+        old = before.get(prompt.id)
+        same = old is not None and (old.prompt, old.answer) == (prompt.prompt, prompt.answer)
+        expected = learned[prompt.id] if same else fresh["p0"]
+        assert alpha == expected, f"{prompt.id} has the belief of another prompt"
+
+
 def flipped(content: bytes, chance: random.Random) -> bytes:
     changed = bytearray(content)
     changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
@@ -267,6 +295,7 @@ ATTACKS: dict[str, tuple[Callable[[random.Random, Path], None], int]] = {
     "native calls": (native_calls, 20_000),
     "crafted states": (crafted_states, 3_000),
     "flipped bits": (flipped_bits, 1_000),
+    "flipped bits in shards": (flipped_shards, 1_000),
     "truncations": (truncations, 300),
     "malformed files": (malformed_files, 3_000),
     "malformed YAML": (malformed_yaml, 2_000),

@@ -57,6 +57,12 @@ insight_result as_result(uintptr_t indices, uintptr_t scores, uintptr_t outcome,
           at<insight_outcome>(outcome), at<void>(workspace), workspace_bytes};
 }
 
+// Whether a signal came (Ctrl-C) whose handler raises; its exception is left set.
+bool signal_raises() {
+  const py::gil_scoped_acquire acquired;
+  return PyErr_CheckSignals() != 0;
+}
+
 // A place and the names that it points to.
 struct Place {
   const std::string device;
@@ -77,7 +83,8 @@ struct Place {
              threads,
              instruction_set ? this->instruction_set->c_str() : nullptr,
              settings.data(),
-             static_cast<int64_t>(settings.size())};
+             static_cast<int64_t>(settings.size()),
+             &signal_raises};
   }
   Place(const Place&) = delete;
   Place& operator=(const Place&) = delete;
@@ -92,6 +99,7 @@ void raise_for(int64_t first, const Call& call) {
     outcome = call();
   }
   if (outcome.code == INSIGHT_DONE) return;
+  if (outcome.code == INSIGHT_STOPPED) throw py::error_already_set();
   const auto raise = [](const char* type, auto... arguments) {
     const py::object error = py::module_::import("insight_ext.errors").attr(type)(arguments...);
     PyErr_SetObject(py::type::handle_of(error).ptr(), error.ptr());

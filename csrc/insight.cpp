@@ -76,6 +76,9 @@ Outcome explained(const Outcome& outcome, const Request& request, const BackEnd&
     case INSIGHT_CHANGED:
       message = "beliefs: expected them to stay as they are while a selection runs, but they changed; "
                 "let it end first, and select again";
+      break;
+    case INSIGHT_STOPPED:
+      message = "the call: ended before its time, as its caller wished; nothing was returned";
   }
   return told(outcome, message.c_str());
 }

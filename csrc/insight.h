@@ -93,6 +93,9 @@ typedef struct {
   const char* instruction_set; /* of the CPU: see insight_instruction_set; null: its best */
   const insight_setting* tuning;
   int64_t tuning_size;
+  /* Whether the call is to end before its time: asked by the thread that called, ten times a second
+   * or less, in a scoring or selection on the CPU. Null: it is not. */
+  bool (*is_stopped)(void);
 } insight_place;
 
 enum insight_code {
@@ -105,6 +108,7 @@ enum insight_code {
   INSIGHT_CHANGED,          /* the beliefs changed meanwhile; where: how many prompts were found */
   INSIGHT_BAD_ARGUMENT,     /* outside its domain */
   INSIGHT_BAD_DEVICE,       /* missing, or it failed */
+  INSIGHT_STOPPED,          /* at the wish of the place's is_stopped */
   INSIGHT_NO_MEMORY
 };
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from lightning_integration.callback import PromptSelectionCallback
-from lightning_integration.datamodule import PromptDataModule
-from lightning_integration.loaders import PromptBatch, PromptLoader
+if TYPE_CHECKING:
+    from lightning_integration.callback import PromptSelectionCallback
+    from lightning_integration.datamodule import PromptDataModule
+    from lightning_integration.grpo.module import GRPOModule
+    from lightning_integration.loaders import PromptBatch, PromptLoader
 
 __all__ = [
     "GRPOModule",
@@ -16,11 +19,18 @@ __all__ = [
     "PromptSelectionCallback",
 ]
 
+# Where the names are. They are imported when they are asked for: Lightning and transformers take
+# seconds, and your own LightningModule needs no transformers.
+_PLACE_OF = {
+    "GRPOModule": "grpo.module",
+    "PromptBatch": "loaders",
+    "PromptDataModule": "datamodule",
+    "PromptLoader": "loaders",
+    "PromptSelectionCallback": "callback",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # transformers takes seconds to import, and your own LightningModule does not need it.
-    if name == "GRPOModule":
-        from lightning_integration.grpo.module import GRPOModule
-
-        return GRPOModule
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _PLACE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"lightning_integration.{_PLACE_OF[name]}"), name)

@@ -1,6 +1,6 @@
 """`python -m lightning_integration`."""
 
-from lightning_integration.cli import main
+from lightning_integration.program import start
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(start("lightning_integration.cli"))

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,29 @@ def test_the_changelog_names_every_strategy():
 def test_the_site_says_which_version_it_describes():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert f"insight_ext {project['version']}," in (ROOT / "mkdocs.yml").read_text()
+
+
+def test_every_name_of_the_package_in_a_document_is_one():
+    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    dotted = re.compile(r"\b(?:insight_ext|lightning_integration)(?:\.\w+)+")
+    names = {name for path in texts for name in dotted.findall(path.read_text())}
+    assert len(names) > 30
+    assert {name for name in names if not is_there(name)} == {"insight_ext.pt"}  # a file
+
+
+def is_there(name: str) -> bool:
+    """Whether a dotted name is a module or something in one."""
+    parent, _, own = name.rpartition(".")
+    try:
+        return hasattr(import_module(parent), own) or find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("words", [r"\ban own\b", r"\bthe referee\b", r"\bthe own\b"])
+def test_the_documents_are_plain_english(words):
+    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "configs").iterdir()]
+    assert [path.name for path in texts if re.search(words, path.read_text(), re.I)] == []
 
 
 @pytest.mark.parametrize("page", ["docs/index.md", "docs/trainers.md"])

@@ -12,7 +12,7 @@ import argparse
 import csv
 import json
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -81,6 +81,7 @@ def run(
     pool, held_out = problems(
         task, settings["pool_of_each_kind"], settings["held_out_of_each_kind"], seed
     )
+    describe(folder.parent, pool, held_out)
     torch.manual_seed(seed)
     sampling = torch.Generator().manual_seed(seed)
     policy = Policy(model, TASKS[task].examples, TASKS[task].tokens, settings["learning_rate"])
@@ -113,6 +114,17 @@ def run(
         writer.writeheader()
         writer.writerows(rows)
     (folder / "finished").touch()
+
+
+def describe(folder: Path, pool: Sequence[Prompt], held_out: Sequence[Prompt]) -> None:
+    """Write experiment.json: the arms, and how many prompts each kind has."""
+
+    def counts(prompts: Sequence[Prompt]) -> dict[str, int]:
+        return dict(Counter(str(prompt.meta["kind"]) for prompt in prompts))
+
+    about = {"pool": counts(pool), "held_out": counts(held_out), "arms": ARMS}
+    text = json.dumps(about, indent=1) + "\n"
+    write_atomically(folder / "experiment.json", lambda beside: beside.write_text(text))
 
 
 def _step(loop: SelectionLoop, policy: Policy, target: int, sampling: torch.Generator) -> int:

@@ -24,23 +24,30 @@ from insight_ext.runs.reader import Run
 from insight_ext.simulate.statistics import t_interval
 
 EFFORTS = ("rollouts", "tokens", "seconds")
+NOTHING = "-"  # a cell without a number
 TOKENS = ("tokens_read", "tokens_written")
 
 
 def table(experiment: Experiment) -> str:
-    """A row for each strategy: efforts, final accuracy and mixed groups beside random's."""
+    """A row for each strategy: efforts, final accuracy and mixed groups beside random's.
+
+    What no strategy has is no column.
+    """
     name = experiment.baseline
-    lines = [
-        f"| strategy | seeds | {' | '.join(EFFORTS)} | final accuracy above {name}'s, points | "
-        f"mixed groups / {name}'s |",
-        "| --- " * (len(EFFORTS) + 4) + "|",
-    ]
-    for arm in experiment.others:
-        gains = accuracy_gain(experiment, arm).per_seed
-        cells = [_efforts(experiment, arm, effort) for effort in EFFORTS]
-        cells += [_spread(gains, "+.1f"), _spread(mixed_ratio(experiment, arm).per_seed, ".2f")]
-        lines.append(f"| {arm} | {len(gains)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    arms = experiment.others
+    gains = {arm: accuracy_gain(experiment, arm).per_seed for arm in arms}
+    columns = {
+        "strategy": arms,
+        "seeds": [str(len(gains[arm])) for arm in arms],
+        **{effort: [_efforts(experiment, arm, effort) for arm in arms] for effort in EFFORTS},
+        f"final accuracy above {name}'s, points": [_spread(gains[arm], "+.1f") for arm in arms],
+        f"mixed groups / {name}'s": [
+            _spread(mixed_ratio(experiment, arm).per_seed, ".2f") for arm in arms
+        ],
+    }
+    known = {head: cells for head, cells in columns.items() if set(cells) != {NOTHING}}
+    rows = [known, ["---"] * len(known), *zip(*known.values(), strict=True)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _efforts(experiment: Experiment, arm: str, effort: str) -> str:
@@ -70,7 +77,7 @@ def _curve(run: Run, effort: str) -> Curve | None:
 
 def _spread(values: Mapping[int, float], form: str) -> str:
     if not values:
-        return "-"
+        return NOTHING
     each = np.array(list(values.values()))
     if len(each) < 3:
         return ", ".join(format(value, form) for value in each)

@@ -226,7 +226,7 @@ class Bench {
     record("threshold and scan", k, 8 * size_, phase(scan_kernel));
   }
 
-  const insight_place place_{sizeof(place_), "cuda", 0, nullptr, 0, nullptr, nullptr, 0};
+  const insight_place place_{sizeof(place_), "cuda", 0, nullptr, 0, nullptr, nullptr, 0, nullptr};
   std::FILE* const file_;
   const double seconds_;
   const Clock::time_point begun_ = Clock::now();

@@ -440,7 +440,7 @@ int main(int count, char** words) {
   const long times = large > small ? 5000 : 50;
   every = count > 2 ? std::max(1L, std::atol(words[2])) : 1;
   std::signal(SIGALRM, report_a_question_that_does_not_end);
-  const insight_place place{sizeof(place), "cuda", 0, nullptr, 0, nullptr, nullptr, 0};
+  const insight_place place{sizeof(place), "cuda", 0, nullptr, 0, nullptr, nullptr, 0, nullptr};
   char name[256] = "";
   if (insight_device_name(&place, name, sizeof(name)).code != INSIGHT_DONE) {
     std::printf("%s\n", insight_message());

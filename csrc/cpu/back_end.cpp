@@ -27,7 +27,8 @@ Outcome left(const Outcome& outcome, const Result& result) {
 Settings::Settings(const Place& place)
     : threads(thread_count(place.threads)),
       instruction_set(cpu::instruction_set(place.instruction_set)),
-      tuning(tuned<Tuning>(place)) {}
+      tuning(tuned<Tuning>(place)),
+      is_stopped(place.is_stopped) {}
 
 const BackEnd back_end{
     "cpu",
@@ -97,7 +98,10 @@ insight_outcome insight_index_new(const insight_request* request, const insight_
     expect_array(index, "index");
     check_score(request->score);
     check_beliefs(request->beliefs);
-    *index = new insight_index{*request, {*request, cpu::Settings(*place)}};
+    cpu::Settings settings(*place);
+    // A fork waits for an index's call, so that must not wait for anything that forks.
+    settings.is_stopped = nullptr;
+    *index = new insight_index{*request, {*request, settings}};
     return {};
   });
 }

@@ -32,6 +32,7 @@ struct Settings {
   int64_t threads;
   const InstructionSet& instruction_set;
   Tuning tuning;
+  bool (*is_stopped)();
 
   // ArgumentError for what this back end or this processor does not have.
   explicit Settings(const insight_place& place);

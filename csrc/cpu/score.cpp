@@ -37,8 +37,9 @@ Outcome score(const Request& request, const Settings& settings, float* scores) {
   const Scorer scorer(request.score, beliefs.first, settings.instruction_set);
   std::atomic<int64_t> next{0};
   FirstFault bad;
+  Stop stop(settings.is_stopped);
   on_threads(std::min<int64_t>(settings.threads, (blocks + 1) / 2), [&] {
-    for (int64_t block; (block = next.fetch_add(1)) < blocks;) {
+    for (int64_t block; !stop.is_wanted() && (block = next.fetch_add(1)) < blocks;) {
       const int64_t end = std::min((block + 1) * kBlock, beliefs.size);
       for (int64_t begin = block * kBlock; begin < end; begin += kStrip) {
         const int64_t count = std::min<int64_t>(kStrip, end - begin);
@@ -49,6 +50,7 @@ Outcome score(const Request& request, const Settings& settings, float* scores) {
       }
     }
   });
+  if (stop.is_wanted()) return {INSIGHT_STOPPED, 0};
   if (bad.found()) return {INSIGHT_BAD_BELIEF, bad.place()};
   return {};
 }

@@ -117,10 +117,12 @@ Outcome Selector::pass(const Ranked& cut, std::vector<Ranked>& best) const {
   Survivors merged(k_, capacity, candidates_.is_list());
   std::mutex merging;
   std::atomic<int64_t> next{0};
+  Stop stop(settings_.is_stopped);
   on_threads(std::min<int64_t>(settings_.threads, useful), [&] {
     Survivors own(k_, capacity, candidates_.is_list());
     Scan scan(pass, own);
-    for (int64_t block; (block = next.fetch_add(1, std::memory_order_relaxed)) < blocks;) {
+    for (int64_t block; !stop.is_wanted() &&
+                        (block = next.fetch_add(1, std::memory_order_relaxed)) < blocks;) {
       scan.visit(block * tuning.block, std::min(size, (block + 1) * tuning.block));
     }
     scan.finish();
@@ -128,6 +130,7 @@ Outcome Selector::pass(const Ranked& cut, std::vector<Ranked>& best) const {
     const std::lock_guard<std::mutex> lock(merging);
     merged.items().insert(merged.items().end(), own.items().begin(), own.items().end());
   });
+  if (stop.is_wanted()) return {INSIGHT_STOPPED, 0};
   const int64_t bad_belief = pass.bad_belief.place(), bad_candidate = pass.bad_candidate.place();
   if (bad_candidate < bad_belief) return {INSIGHT_BAD_CANDIDATE, bad_candidate};
   if (pass.bad_belief.found()) {

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <new>
@@ -39,5 +41,32 @@ void on_threads(int64_t count, const Work& work) {
     if (failure) std::rethrow_exception(failure);
   }
 }
+
+// Whether the work of a call is to end: asked of the caller by its own thread alone, and seldom.
+class Stop {
+ public:
+  explicit Stop(bool (*wanted)()) : wanted_(wanted) {}
+
+  // Any thread, before each share of the work.
+  bool is_wanted() {
+    if (wanted_ && std::this_thread::get_id() == caller_) ask();
+    return found_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void ask() {
+    const Clock::time_point now = Clock::now();
+    if (now - asked_ < std::chrono::milliseconds(100)) return;
+    asked_ = now;
+    if (wanted_()) found_.store(true, std::memory_order_relaxed);
+  }
+
+  bool (*const wanted_)();
+  const std::thread::id caller_ = std::this_thread::get_id();
+  Clock::time_point asked_ = Clock::now();
+  std::atomic<bool> found_{false};
+};
 
 }  // namespace insight::cpu

@@ -145,7 +145,7 @@ def outcome_of(entries: Mapping[str, Any], name: str | None, setting: str) -> An
         >>> outcome_of({"accuracy": 1.0, "brevity": 0.2}, "accuracy", "outcome")
         1.0
     """
-    if name not in entries:
+    if name is None or name not in entries:
         raise ArgumentError(
             f"{setting}: expected the entry of a reward that says whether an answer is correct, "
             f"one of {', '.join(map(str, entries))}, got {name!r}; name it there"

@@ -83,7 +83,7 @@ def _columns(rows: list[Row]) -> dict[str, list[object]]:
 
 def _train(options: argparse.Namespace, arms: list[str]) -> None:
     """Hand the arms to the trainer, which this package does not import."""
-    command = [sys.executable, "-m", "lightning_integration.demo.experiment"]
+    command = [sys.executable, "-m", "lightning_integration.demo"]
     command += ["--config", str(options.grpo), "--folder", str(options.output)]
     command += ["--workers", str(options.workers), "--seeds", str(options.seeds)]
     command += ["--features", options.features, "--strategies", ";".join(arms)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -28,10 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         need(options.command, *options.needs)
         import_module(f"insight_ext.cli.{options.command.replace('-', '_')}").run(options)
+        sys.stdout.flush()
     except InsightError as error:
         print(f"insight_ext {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\ninsight_ext {options.command}: stopped; {options.kept}", file=sys.stderr)
         return STOPPED
+    except BrokenPipeError:  # whoever read along, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -241,7 +241,7 @@ COMMANDS: dict[str, Command] = {
         "every strategy on learners whose truth is known",
         _compare,
         ("matplotlib",),
-        "compare.csv, in the folder of --output, has the learners that are done",
+        "the learners that are done are in compare.csv, in the folder of --output",
     ),
     "reliability": (
         "how far predictions of prompts never seen can be believed",

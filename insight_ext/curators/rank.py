@@ -71,7 +71,7 @@ class Ranking:
             title += f", the first {rows}"
         if not self.visits.any():
             title += "; the log has none of them"
-        table = Table(title=title)
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for name in ("rank", "id", "visits", "solved", "predicted", *self.why):
             table.add_column(name, justify="left" if name == "id" else "right")
         reasons = zip(*(column.tolist() for column in self.why.values()), strict=True)

@@ -15,6 +15,8 @@ from insight_ext.data.table import PART, WHOLE_PART, DataFile, Row, Table
 
 Batches = Iterable[pa.RecordBatch]
 IN_MEMORY = 1 << 16  # rows looked at together
+# What Arrow raises at a damaged file; names of columns that are no UTF-8 are among it.
+DAMAGED = (OSError, pa.ArrowException, UnicodeDecodeError)
 ROW = 64  # bytes that a row takes at least, since equal values are stored once
 
 
@@ -61,9 +63,9 @@ class ParquetFile(ColumnarFile):
             with pa.parquet.ParquetFile(self.path) as file:
                 yield (
                     file.schema_arrow,
-                    file.iter_batches(_rows(file.metadata, columns), columns=columns),
+                    file.iter_batches(_rows(file.metadata, columns is None), columns=columns),
                 )
-        except (OSError, pa.ArrowException) as error:
+        except DAMAGED as error:
             raise self.malformed(f"expected a Parquet file: {_reason(error)}") from error
 
 
@@ -76,7 +78,7 @@ class ArrowFile(ColumnarFile):
             with pa.memory_map(str(self.path)) as source:
                 reader = _reader(source)
                 yield reader.schema, reader
-        except (OSError, pa.ArrowException) as error:
+        except DAMAGED as error:
             raise self.malformed(f"expected an Arrow file: {_reason(error)}") from error
 
 
@@ -124,15 +126,11 @@ def _reason(error: Exception) -> str:
     return (str(error) or type(error).__name__).partition("\n")[0]
 
 
-def _rows(metadata: Any, columns: Sequence[str] | None) -> int:
-    """How many rows of these columns make a part, None for all of them."""
+def _rows(metadata: Any, whole: bool) -> int:
+    """How many rows make a part, whole or of some columns."""
     size = metadata.num_rows * ROW
     for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for at in range(group.num_columns):
-            column = group.column(at)
-            if columns is None or column.path_in_schema.partition(".")[0] in columns:
-                size += column.total_uncompressed_size
-    room = WHOLE_PART if columns is None else PART
-    rows: int = room * metadata.num_rows // max(1, size)
+        # Of all columns: to ask for one of them ends the process where a file is damaged.
+        size += metadata.row_group(number).total_byte_size
+    rows: int = (WHOLE_PART if whole else PART) * metadata.num_rows // max(1, size)
     return max(1, rows)

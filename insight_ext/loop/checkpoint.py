@@ -147,6 +147,8 @@ def _loaded(path: str | Path) -> dict[str, Any]:
             f"{path}: expected a checkpoint's file, got a folder; that of a run has "
             "checkpoints/last.ckpt"
         )
+    if not Path(path).exists():
+        raise CheckpointError(f"{path}: expected a checkpoint's file, found none")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # at a damaged file torch's reader raises what it likes

@@ -83,7 +83,7 @@ def read_experiment(folder: Path) -> Experiment:
     """
     runs, empty = read_runs(folder)
     if not runs:
-        raise ArgumentError(f"report: nothing was logged yet in {folder}; train for a few steps")
+        raise ArgumentError(f"nothing was logged yet in {folder}; train for a few steps")
     runs.sort(key=lambda run: (run.arm not in BASELINES, run.arm, run.seed))
     arms = {arm: tuple(r for r in runs if r.arm == arm) for arm in {run.arm: 0 for run in runs}}
     experiment = Experiment(arms)

@@ -142,7 +142,7 @@ def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
         ArgumentError: no such folder, no run in it, or a file that is not what its name says.
     """
     if not folder.is_dir():
-        raise ArgumentError(f"report: expected a run's folder, got {folder}, which is none")
+        raise ArgumentError(f"expected a run's folder, got {folder}, which is none")
     runs, empty = [], []
     for name, places in _found(folder).items():
         run = _read(name, places)
@@ -172,7 +172,7 @@ def _found(folder: Path) -> dict[str, list[Path]]:
         runs[name].append(place)
     if not runs:
         raise ArgumentError(
-            f"report: expected {METRICS_FILE} or {GROUPS_FILE} in {folder}, or in folders inside "
+            f"expected {METRICS_FILE} or {GROUPS_FILE} in {folder}, or in folders inside "
             "it, found none; give the folder that a training run wrote. metrics.csv is written by "
             "MetricsFile of lightning_integration (python -m lightning_integration has it) "
             "or by Lightning's CSVLogger, as a logger of the Trainer; TensorBoard's files are not "

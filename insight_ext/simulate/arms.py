@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.loop.loop import take_over
+from insight_ext.loop.choice import take_over
 from insight_ext.plugins import parsed_options
 from insight_ext.selectors import SELECTORS, check_selector, make_selector
 from insight_ext.simulate.learner import Learner

@@ -259,15 +259,16 @@ def markdown(rows: Sequence[Row]) -> str:
             "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
         )
         for row in sorted(group, key=lambda row: row.fraction):
+            error = _known("{:.3f}", row.calibration)
             parts.append(
                 f"| {row.arm} | {row.fraction:.3f} ({row.fraction_low:.3f} to "
-                f"{row.fraction_high:.3f}) | {_percent(row.share)} | {row.gain:+.2f} "
+                f"{row.fraction_high:.3f}) | {_known('{:.1%}', row.share)} | {row.gain:+.2f} "
                 f"({row.gain_low:+.2f} to {row.gain_high:+.2f}) | {row.p:.3f} | {row.mixed:.3f} | "
-                f"{row.distinct:,.0f} | {row.milliseconds:.1f} | {row.calibration:.3f} |"
+                f"{row.distinct:,.0f} | {row.milliseconds:.1f} | {error} |"
             )
         parts.append("")
     return "\n".join(parts)
 
 
-def _percent(share: float) -> str:
-    return "-" if np.isnan(share) else f"{100 * share:.1f} %"
+def _known(form: str, value: float) -> str:
+    return "-" if np.isnan(value) else form.format(value)

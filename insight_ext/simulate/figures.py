@@ -77,7 +77,8 @@ def _skill(
 
 
 def write_reliability(seen: Mapping[tuple[str, str], Foresight], path: Path) -> Path:
-    """Means of predictions on prompts drawn at random; successes on prompts of the own choice."""
+    """Means of predictions on prompts drawn at random; successes on those that the strategy
+    chose."""
     figure = new_figure("Predictions of prompts at their first visit", 3.4)
     figure.set_figwidth(8.4)
     means, counts = figure.subplots(1, 2)
@@ -85,7 +86,7 @@ def write_reliability(seen: Mapping[tuple[str, str], Foresight], path: Path) -> 
     means.set_title("prompts drawn at random", fontsize=9.5, color=INK, loc="left")
     means.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=DOTTED)
     style_axes(counts, "answers that are right", "share of prompts")
-    counts.set_title("prompts of the own choice", fontsize=9.5, color=INK, loc="left")
+    counts.set_title("prompts that the strategy chose", fontsize=9.5, color=INK, loc="left")
     arms = list(dict.fromkeys(arm for arm, _ in seen))
     for i, arm in enumerate(arms):
         colour, marker = ARMS[i % len(ARMS)], "os^D"[i % 4]

@@ -320,7 +320,7 @@ def summary(rows: Sequence[SummaryRow]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; an InsightError becomes one line on standard error and exit status 2."""
-    parser = argparse.ArgumentParser("lightning_integration.demo.experiment", description=__doc__)
+    parser = argparse.ArgumentParser("lightning_integration.demo", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="the experiment's YAML file")
     parser.add_argument("--folder", type=Path, help="default: runs/ and the configuration's name")
     parser.add_argument("--models", type=Path, default=Path("runs/models"), help="warm starts")
@@ -354,7 +354,3 @@ def main(arguments: list[str] | None = None) -> int:
     print(summary(summary_rows(folder)))
     print(f"\n{(time.monotonic() - started) / 60:.1f} minutes. Report: {report}")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -208,7 +208,7 @@ def test_a_truncated_file_is_refused(tmp_path, capsys, share):
 
 def test_other_files_are_refused(tmp_path, capsys):
     path = tmp_path / "c.ckpt"
-    assert "cannot read" in refused(path, capsys)
+    assert "expected a checkpoint's file, found none" in refused(path, capsys)
     torch.save({"state_dict": {}}, path)
     assert "holds no beliefs" in refused(path, capsys)
     torch.save(content(trained()) | {"callbacks": {}}, path)

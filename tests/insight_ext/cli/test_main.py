@@ -149,7 +149,7 @@ def test_ctrl_c_ends_a_command_with_a_line_that_says_what_is_kept(tmp_path, work
         rest = process.stderr.read()
     assert "trials" in first
     assert process.returncode == 130
-    assert rest.splitlines()[-1].startswith("insight_ext compare: stopped; the tables come at")
+    assert rest.splitlines()[-1].startswith("insight_ext compare: stopped; the learners that")
     assert "Traceback" not in rest
     assert not Path(tmp_path / "out").exists()
 
@@ -169,3 +169,10 @@ def test_the_demo_shows_a_loop_what_it_saves_a_figure_and_what_to_write(tmp_path
     assert str(figure) in shown
     assert figure.exists()
     assert all(name in shown for name in ("TRL", "verl", "Lightning", "loop of your own"))
+
+
+def test_a_reader_that_goes_away_is_no_error(log):
+    command = f"{sys.executable} -m insight_ext rank --log {log} --output - | true; "
+    command += "exit ${PIPESTATUS[0]}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

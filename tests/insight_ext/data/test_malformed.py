@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -192,3 +193,14 @@ def test_the_command_says_what_is_wrong_without_control_characters(tmp_path, cap
     assert "\x1b" not in capsys.readouterr().err
     assert main([*arguments, "--top", "1"]) == 0
     assert "\x1b[2J" not in capsys.readouterr().out
+
+
+def test_a_flipped_bit_in_what_a_parquet_file_says_of_itself_does_not_end_the_process(tmp_path):
+    path = tmp_path / "pool.parquet"
+    about = len(GOOD) - 8 - int.from_bytes(GOOD[-8:-4], "little")
+    for bit in range(8 * about, 8 * len(GOOD), 3):
+        changed = bytearray(GOOD)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        with suppress(InsightError):
+            PromptPool.from_file(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from insight_ext import _C
 from insight_ext.errors import InsightError
 from insight_ext.kernel import reference
 from insight_ext.kernel.index import PoolIndex
@@ -273,3 +275,35 @@ def test_a_pool_that_another_thread_changes_gives_some_answer_in_the_pool(chosen
     finally:
         stop.set()
         changing.join()
+
+
+class InterruptError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("function", [_C.score_all, _C.select_top_k], ids=["score", "select"])
+def test_a_signal_ends_a_long_call(function, threads):
+    def interrupt(*_):
+        raise InterruptError
+
+    n, k = 20_000_000, 100  # seconds of work; the signal comes before
+    beliefs, scores = torch.full((n,), 3.0), torch.full((n,), torch.nan)
+    indices = torch.full((k,), -1)
+    request = _C.Request(
+        (Thompson().kind, Thompson().parameters(), 1, 1),
+        (beliefs.data_ptr(), beliefs.data_ptr(), n, 0),
+        k=k,
+    )
+    result = _C.Result(indices.data_ptr(), scores.data_ptr())
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.15)
+    try:
+        with pytest.raises(InterruptError):
+            function(request, _C.Place(threads=threads), result)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    # What a call that went on to its end would have written.
+    assert scores[-1].isnan()
+    assert set(indices.tolist()) == {-1}

@@ -23,6 +23,7 @@ from insight_ext.report.curves import Curve
 from insight_ext.report.experiment import Experiment, read_experiment
 from insight_ext.runs.reader import Run
 
+FIGURES = Path(__file__).parents[3] / "docs/figures"
 GROUNDS = ("#ffffff", "#15181c", "#0d1117")  # of the report light and dark, of GitHub dark
 MANY = tuple(f"arm-{i}-of-eleven" for i in range(11))
 LONG = "qwen2.5-7b-deepscaler-insight-with-a-very-long-name-indeed-of-a-run-1234567890"
@@ -161,3 +162,27 @@ def test_every_colour_reads_on_light_and_on_dark(colour: str, ground: str) -> No
 def test_a_figure_has_no_ground_of_its_own() -> None:
     pixels = image.imread(io.BytesIO(png(new_figure("t"))))
     assert pixels[-1, -1, 3] == 0
+
+
+def test_times_are_written_without_powers_of_ten(experiment_folder: Callable[..., Path]) -> None:
+    run = experiment_folder(("insight",), 1, 60) / "insight-seed0"
+    rows = "".join(f"{step},1812,1.2,0.3\n" for step in range(9))
+    (run / "metrics.csv").write_text(f"step,step_ms,selection_ms,observation_ms\n{rows}")
+    (chart,) = (chart for chart in charts(run) if chart.name == "milliseconds")
+    assert "1,812 ms" in [text for text, _ in texts(chart.figure)]
+    assert not any("e+" in text for text, _ in texts(chart.figure))
+
+
+def test_a_long_caption_stands_once(experiment_folder: Callable[..., Path]) -> None:
+    captions = [chart.caption for chart in charts(experiment_folder(("random", *MANY[:2]), 2, 25))]
+    told = [sentence for caption in captions for sentence in caption.split(". ") if sentence]
+    repeated = {sentence for sentence in told if told.count(sentence) > 1}
+    assert all(len(sentence) < 40 for sentence in repeated)
+
+
+@pytest.mark.parametrize("figure", sorted(FIGURES.glob("*.png")), ids=lambda path: path.stem)
+def test_a_figure_of_the_documents_has_our_style(figure: Path) -> None:
+    pixels = image.imread(figure)
+    assert pixels[-1, -1, 3] == 0
+    opaque = pixels[pixels[..., 3] > 0.99][:, :3]
+    assert not (opaque < 0.05).all(axis=1).any(), "black text is not seen on a dark page"

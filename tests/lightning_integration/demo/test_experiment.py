@@ -41,7 +41,7 @@ def experiment(tmp_path_factory):
     config.write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
     arguments = ["--config", str(config), "--folder", str(place / "run")]
     arguments += ["--models", str(place / "models"), "--workers", "2"]
-    command = [sys.executable, "-m", "lightning_integration.demo.experiment", *arguments]
+    command = [sys.executable, "-m", "lightning_integration.demo", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return place, arguments, done.stderr
 
@@ -68,7 +68,7 @@ def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(tmp_path):
     config = tmp_path / "tiny.yaml"
     settings = {**SETTINGS, "warm_start": {**SETTINGS["warm_start"], "steps": 2000}}
     config.write_text(yaml.safe_dump(settings))
-    command = [sys.executable, "-m", "lightning_integration.demo.experiment"]
+    command = [sys.executable, "-m", "lightning_integration.demo"]
     command += ["--config", str(config), "--folder", str(tmp_path / "run")]
     command += ["--models", str(tmp_path / "models")]
     with subprocess.Popen(
@@ -181,7 +181,7 @@ def started(tmp_path):
     settings = {**SETTINGS, "warm_start": {**SETTINGS["warm_start"], "steps": 10**6}}
     config = tmp_path / "long.yaml"
     config.write_text(yaml.safe_dump(settings))
-    command = [sys.executable, "-m", "lightning_integration.demo.experiment", "--config", config]
+    command = [sys.executable, "-m", "lightning_integration.demo", "--config", config]
     command += ["--folder", tmp_path / "run", "--models", tmp_path / "models"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
