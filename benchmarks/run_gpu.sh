@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, the most important first, in at most ten minutes.
 #
-#   benchmarks/run_gpu.sh build       where there is no GPU yet: builds build/gpu, to be carried along
+#   benchmarks/run_gpu.sh build       where there is no GPU yet, and after each change in csrc: builds build/gpu,
+#                                     to be carried along
 #   benchmarks/run_gpu.sh [FOLDER]    builds that if it is not there, then checks and measures; results go
 #                                     to FOLDER, or to benchmarks/results: seven files at most
 #

@@ -84,7 +84,7 @@ class Asked {
                 question.k,
                 11,
                 question.sorted};
-    place_ = {sizeof(place_), on_gpu ? "cuda" : "cpu", 0, nullptr, 1, nullptr, nullptr, 0};
+    place_ = {sizeof(place_), on_gpu ? "cuda" : "cpu", 0, nullptr, 1, nullptr, nullptr, 0, nullptr};
     if (on_gpu) {
       place_.tuning = question.tuning.data();
       place_.tuning_size = static_cast<int64_t>(question.tuning.size());

@@ -136,6 +136,7 @@ class CPlace(Fields):
         ("instruction_set", ctypes.c_char_p),
         ("tuning", ctypes.POINTER(CSetting)),
         ("tuning_size", INT64),
+        ("is_stopped", POINTER),
     )
 
 
