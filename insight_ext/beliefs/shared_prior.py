@@ -18,6 +18,9 @@ from insight_ext.state import Names, Stateful
 STRENGTH = 1.0
 # Answers after which half of what a kind has shown is forgotten: 64 groups of 8.
 MEMORY = 512.0
+# Steps after which half of it is forgotten, of whatever kind: the model changes by what it learns
+# from the others, and a kind that was hopeless has to be asked again.
+STEPS = 8.0
 # Rates stay this far from 0 and 1, so that a prior stays one.
 NEAREST = 1e-3
 # Groups over which the features are judged.
@@ -29,8 +32,9 @@ MOST_ROWS, CLUSTERS, ROUNDS = 64, 32, 10
 class SharedPrior(Stateful):
     """Beta(k m, k (1 - m)) with k = 1, where m is the share of right answers of the prompt's kind.
 
-    All answers to prompts of the kind count alike, and the older ones fade. So a kind that is
-    solved or hopeless shows it after a few groups, instead of after a visit to each prompt.
+    All answers to prompts of the kind count alike, and the older ones fade, by the kind's answers
+    since and by the steps. So a kind that is solved or hopeless shows it after a few groups,
+    instead of after a visit to each prompt, and is asked again later.
 
     Args:
         kinds: int64 of shape (n,), the kind of each prompt, from 0 on; see `kinds_of`.
@@ -80,13 +84,13 @@ class SharedPrior(Stateful):
         return STRENGTH * rates, STRENGTH * (1.0 - rates)
 
     def observe(self, visited: Tensor, successes: Tensor, rollouts: Tensor) -> None:
-        """Take in checked results of distinct prompts; see `BetaPosteriors.counted`."""
+        """Take in a step's checked results of distinct prompts; see `BetaPosteriors.counted`."""
         kinds = self.kinds[visited]
         if self.gain is None:
             self._judge(visited, successes / rollouts)
         tried = torch.bincount(kinds, rollouts.double(), self._count).float()
         right = torch.bincount(kinds, successes.double(), self._count).float()
-        kept = torch.exp2(-tried / MEMORY)
+        kept = torch.exp2(-tried / MEMORY - 1.0 / STEPS)
         self._right = kept * self._right + right
         self._tried = kept * self._tried + tried
         self.right, self.tried = self._right[self.kinds], self._tried[self.kinds]

@@ -9,7 +9,7 @@ from insight_ext import ArgumentError, CheckpointError
 from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.beliefs.pool import Prompt, PromptPool
 from insight_ext.beliefs.pool_change import PoolChange
-from insight_ext.beliefs.shared_prior import JUDGED, MEMORY, SharedPrior, kinds_of
+from insight_ext.beliefs.shared_prior import JUDGED, MEMORY, STEPS, SharedPrior, kinds_of
 from insight_ext.selectors import InSight
 from insight_ext.state import carried
 
@@ -24,18 +24,32 @@ def observed(prior: SharedPrior, *groups: tuple[int, int]) -> SharedPrior:
 
 
 def test_all_prompts_of_a_kind_have_its_rate_and_the_others_keep_theirs():
-    rates = observed(SharedPrior(KINDS), (0, 8), (2, 0)).rates
-    assert rates[:3].unique().tolist() == pytest.approx([0.5], abs=0.01)
+    prior = SharedPrior(KINDS)
+    prior.observe(torch.tensor([0, 2]), torch.tensor([8, 0]), torch.tensor([8, 8]))
+    assert prior.rates.tolist() == [0.5] * 6
     assert observed(SharedPrior(KINDS), (0, 8)).rates[3:].tolist() == [0.5] * 3
 
 
-def test_half_of_what_a_kind_showed_is_forgotten_after_its_memory():
-    prior = observed(SharedPrior(KINDS), (0, 0))
-    before = float(prior.tried[0])
-    for _ in range(int(MEMORY) // 8):
-        observed(prior, (1, 8))
-    wrong = float(prior.tried[0] - prior.right[0])
-    assert wrong == pytest.approx(before / 2, rel=0.01)
+def test_half_of_what_a_kind_showed_is_forgotten_after_its_memory_and_after_some_steps():
+    once = observed(SharedPrior(KINDS), (0, 0))
+    many = torch.tensor([MEMORY])
+    once.observe(torch.tensor([1]), many, many)
+    wrong = float(once.tried[0] - once.right[0])
+    assert wrong == pytest.approx(8 * 2 ** -(1 + 1 / STEPS), rel=1e-5)
+    steps = observed(SharedPrior(KINDS), (0, 0), *[(3, 8)] * int(STEPS))
+    assert float(steps.tried[0]) == pytest.approx(8 / 2)
+
+
+def test_a_hopeless_kind_is_asked_again_when_the_others_have_moved_on():
+    selector = InSight(200, features=torch.eye(2)[torch.arange(200) // 100], candidate_ratio=None)
+    selector.observe(torch.arange(30), torch.zeros(30, dtype=torch.int64), 8, step=0)
+    asked = []
+    for step in range(1, 60):
+        chosen = selector.select(4, step=step)
+        selector.observe(chosen, 7 * (chosen >= 100), 8, step=step)
+        asked.append(int((chosen < 100).sum()))
+    assert not any(asked[:3])
+    assert any(asked)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 8)), max_size=40), st.floats(0, 1))
