@@ -140,8 +140,16 @@ def test_a_shell_gets_its_completion(shell, capsys):
 def test_ctrl_c_ends_a_command_with_a_line_that_says_what_is_kept(tmp_path, workers):
     command = [sys.executable, "-m", "insight_ext", "compare", "--output", str(tmp_path / "out")]
     command += ["--learner", "logistic", "--pool", "500", "--steps", "20", "--workers", workers]
+
+    def heed_ctrl_c() -> None:  # programs in the background are started to ignore it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     ) as process:
         assert process.stderr is not None
         first = process.stderr.readline()  # of the progress: the trials are under way
