@@ -100,7 +100,7 @@ def test_insight_with_features_is_the_formula_of_its_docstring(rollouts):
     own, visits = np.zeros((12, 2)), np.zeros(12)
     for chosen, successes in history:
         counts = np.bincount(kinds[chosen], minlength=3) * rollouts
-        kept = 0.5 ** (counts / 512)
+        kept = 0.5 ** (counts / 512 + 1 / 8)
         right = kept * right + np.bincount(kinds[chosen], successes, 3)
         tried = kept * tried + counts
         own[chosen] = 0.5 * own[chosen] + np.stack((successes, rollouts - successes), axis=1)
