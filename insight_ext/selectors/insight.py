@@ -29,7 +29,8 @@ class InSight(KernelScoredSelector):
 
     Where prompts have features, alike ones share a prior that follows what their kind does at
     present (`SharedPrior`): a kind that is solved or hopeless is left after a few groups and asked
-    again some steps later, and prompts never seen differ. Information about one prompt is worth less then, and so are repeats:
+    again some steps later, and prompts never seen differ. Information about one prompt is worth
+    less then, and so are repeats:
 
         E[phi (1 - phi)] exp(-eta (p - mu)^2) I_K^0.1 / (1 + visits / 8)
 
