@@ -8,6 +8,7 @@ from time import monotonic
 from typing import IO
 
 EVERY = 30.0  # seconds between two lines where there is no terminal
+STOPPED = 130  # exit status, as a shell gives it, of a command that Ctrl-C ended
 
 
 class Progress:

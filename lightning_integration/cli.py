@@ -14,6 +14,7 @@ from typing import Any
 
 from insight_ext import ArgumentError, InsightError
 from insight_ext.loop.checkpoint import read_checkpoint
+from insight_ext.progress import STOPPED
 from lightning_integration.callback import PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.datamodule import PromptDataModule
@@ -141,5 +142,5 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("\nlightning_integration: stopped before training began", file=sys.stderr)
-        return 130
+        return STOPPED
     return 0

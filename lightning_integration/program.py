@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-STOPPED = 130  # as a shell says of a command that Ctrl-C ended
+from insight_ext.progress import STOPPED
 
 
 def start(module: str) -> int:

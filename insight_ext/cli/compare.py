@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from insight_ext.cli.tables import STANDARD_OUTPUT, printed, show
 from insight_ext.errors import ArgumentError, InsightError
-from insight_ext.progress import counter
+from insight_ext.progress import STOPPED, counter
 from insight_ext.simulate.arms import ARMS, needs_other_models, split_arms
 from insight_ext.simulate.compare import Row, Setting, compare, markdown, write_rows
 from insight_ext.simulate.figures import write_figures
@@ -17,7 +17,6 @@ from insight_ext.simulate.learners import LEARNERS, usual_length
 from insight_ext.simulate.paired import paired
 from insight_ext.simulate.trial import Trial
 
-STOPPED = 130
 TABLE = "compare.csv"
 
 

@@ -10,8 +10,7 @@ from importlib import import_module
 from insight_ext.cli.parser import make_parser
 from insight_ext.errors import InsightError
 from insight_ext.plugins import need
-
-STOPPED = 130  # as a shell says of a command that Ctrl-C ended
+from insight_ext.progress import STOPPED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
