@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 # Indented lines, those that end in a backslash joined with the next.
 COMMANDS = re.findall(
-    r"^    (python -m insight_ext .*)", README.replace("\\\n       ", ""), re.MULTILINE
+    r"^    (insight-ext .*)", README.replace("\\\n       ", ""), re.MULTILINE
 )
 PROGRAMS = [  # those for other trainers are run beside the trainers' tests
     program
@@ -73,15 +73,15 @@ def runs(tmp_path_factory):
 
 
 def test_every_command_on_a_run_is_shown():
-    names = [command.split()[3] for command in COMMANDS]
+    names = [command.split()[1] for command in COMMANDS]
     assert names == ["report", "top", "inspect", "rank", "curate", "compare"]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.split()[3])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.split()[1])
 def test_a_command_in_the_readme_runs(command, runs):
     words = shlex.split(command, comments=True)
     done = subprocess.run(
-        [sys.executable, *words[1:]],
+        [sys.executable, "-m", "insight_ext", *words[1:]],
         cwd=runs,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
