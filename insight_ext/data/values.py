@@ -21,12 +21,10 @@ from numpy.typing import NDArray
 from insight_ext.data.table import Column, Table
 
 INT64 = 1 << 63
-# A column of whole numbers as pandas writes it to text where a value is missing.
-FROM_PANDAS = r"^-?\d+\.0$"
 
 
 def ids(table: Table, path: str) -> pa.Array:
-    """A column of ids as texts; numbers by their decimal text, `10.0` as `10`.
+    """A column of ids as texts; numbers by their decimal text, 10.0 as `10`.
 
     Raises:
         Purpose.malformed: an id that is missing, or neither text nor whole number.
@@ -38,8 +36,6 @@ def ids(table: Table, path: str) -> pa.Array:
             [_id(table, row, value) for row, value in enumerate(table.values(path))],
             pa.large_string(),
         )
-    if table.file.is_text and pc.all(pc.match_substring_regex(texts, FROM_PANDAS)).as_py():
-        texts = pc.utf8_slice_codeunits(texts, 0, -2)
     return texts
 
 

@@ -198,12 +198,14 @@ def test_answers_of_arrows_kinds(values, answers):
     assert [prompt.answer for prompt in PromptPool.from_dataset(table)] == answers
 
 
-def test_ids_that_pandas_wrote_as_floats_are_whole(tmp_path):
-    rows = [{"id": "10.0", "prompt": "?", "answer": "10.0"}]
+def test_whole_numbers_that_pandas_wrote_as_floats_are_whole(tmp_path):
+    rows = [{"id": "10.0", "prompt": "?", "answer": "10.0"}, {"id": "2.0", "prompt": "?"}]
     pool = PromptPool.from_file(written(tmp_path / "pool.csv", rows))
-    assert pool[0] == Prompt("10", "?", "10.0")
-    more = [*rows, {"id": "1.5", "prompt": "?", "answer": "x"}]
-    assert PromptPool.from_file(written(tmp_path / "more.csv", more)).ids == ("10.0", "1.5")
+    assert list(pool) == [Prompt("10", "?", "10"), Prompt("2", "?", "")]
+    assert PromptPool(pool).fingerprint == pool.fingerprint
+    more = [rows[0], {"id": "1.5", "prompt": "?", "answer": "x"}]
+    pool = PromptPool.from_file(written(tmp_path / "more.csv", more))
+    assert [(prompt.id, prompt.answer) for prompt in pool] == [("10.0", "10.0"), ("1.5", "x")]
 
 
 def test_prompts_without_ids_get_hashes_of_their_texts(tmp_path):
