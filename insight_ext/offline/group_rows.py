@@ -15,6 +15,8 @@ from insight_ext.offline.prompt_ids import PromptIds
 
 Columns = dict[str, NDArray[Any]]
 
+# Rollouts of a group: what a belief in float32 counts one by one.
+MOST_ROLLOUTS = 1 << 24
 # How the uncertainty of an answer is called; the first that a log has is taken.
 UNCERTAINTIES = ("uncertainty", "perplexity", "entropy")
 
@@ -78,6 +80,7 @@ def checked(table: Table, columns: dict[str, str], prompts: PromptIds) -> Column
     successes, rollouts = found["successes"], found["rollouts"]
     for name, bad, expected in (
         ("rollouts", rollouts < 1, "at least 1"),
+        ("rollouts", rollouts > MOST_ROLLOUTS, f"at most {MOST_ROLLOUTS:,}"),
         ("successes", successes < 0, "at least 0"),
         ("successes", successes > rollouts, "at most the row's rollouts"),
         *((name, found[name] < 0, "at least 0") for name in ("step", "epoch") if name in found),
