@@ -229,7 +229,7 @@ class SelectionLoop(Stateful):
 
         Cost: that of the selector; a microsecond or two for each prompt on top.
         """
-        step = whole("step", self.step if step is None else step, self.step)
+        step = self._step(step)
         k = whole("k", k, 1, len(self.pool))
         if not self._agreed:
             self.agree()
@@ -245,10 +245,11 @@ class SelectionLoop(Stateful):
         """Deal these prompts, by their positions, whatever the selector says.
 
         Raises:
-            ArgumentError: a position outside the pool; nothing was dealt.
+            ArgumentError: a position outside the pool or a step that is past; nothing was dealt.
         """
+        step = self._step(step)
         chosen = [whole("indices", index, 0, len(self.pool) - 1) for index in indices]
-        return self._put(chosen, self.step if step is None else step)
+        return self._put(chosen, step)
 
     def report(
         self,
@@ -518,6 +519,10 @@ class SelectionLoop(Stateful):
         self._agreed = True
 
     # How it works
+
+    def _step(self, step: int | None) -> int:
+        """The step that something is dealt for: the present one, or the later one that is named."""
+        return whole("step", self.step if step is None else step, self.step, 2**31)
 
     def _same(self, name: str, own: str) -> None:
         everyone = self.ranks.gathered(own)
