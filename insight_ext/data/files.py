@@ -59,8 +59,9 @@ def find_files(paths: Paths, purpose: Purpose) -> list[Path]:
     Warns:
         UserWarning: shards such as `train-00000-of-00002` of which some are not among the files.
     """
-    is_one = isinstance(paths, str | bytes | Path) or not isinstance(paths, Iterable)
-    listed: list[Any] = [paths] if is_one else list(paths)
+    listed: list[Any] = [paths]
+    if isinstance(paths, Iterable) and not isinstance(paths, str):
+        listed = list(paths)
     if not all(isinstance(path, str | Path) for path in listed):
         raise purpose.not_found(f"expected a path or a list of paths, got {paths!r:.80}")
     files = [file for path in listed for file in _expanded(path, purpose)]
