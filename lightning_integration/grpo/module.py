@@ -56,7 +56,6 @@ from lightning_integration.trainer import (
     LightningModule,
     is_rehearsal,
     ranks_of,
-    warn_of_both,
     will_log,
 )
 
@@ -189,7 +188,6 @@ class GRPOModule(LightningModule):
         outcome: str | Reward | None = None,
     ) -> None:
         super().__init__()
-        warn_of_both("GRPOModule")
         for name, value, least in (
             ("rollouts", rollouts, 2),
             ("updates_per_batch", updates_per_batch, 1),
