@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from insight_ext.data.table import Column, Table
 
 INT64 = 1 << 63
+TRUTH = {"True": 1.0, "False": 0.0, "true": 1.0, "false": 0.0}
 
 
 def ids(table: Table, path: str) -> pa.Array:
@@ -183,14 +184,16 @@ def numbers_at_once(column: pa.Array) -> NDArray[np.float64] | None:
 def number(value: Any) -> float:
     """A value as a number: NaN if it is missing, infinity if it is none.
 
+    Truth values count as 0 and 1, also written out, as CSV and verl's dumps have them.
+
     Example:
-        >>> number("0.5"), number(True), number(None), number("good")
-        (0.5, 1.0, nan, inf)
+        >>> number("0.5"), number(True), number("True"), number(None), number("good")
+        (0.5, 1.0, 1.0, nan, inf)
     """
     if value is None or value == "":
         return math.nan
     try:
-        return float(value)
+        return float(TRUTH.get(value, value) if isinstance(value, str) else value)
     except (TypeError, ValueError, OverflowError):
         return math.inf
 

@@ -47,7 +47,7 @@ MALFORMED = {
     "no rows of Parquet": ("x.parquet", parquet(id=pa.array([], pa.string())), "expected"),
     "a line cut off": ("x.jsonl", b'{"id": "a", "pro', ":1: expected one JSON object a line"),
     "a number": ("x.jsonl", b"12\n", ":1: expected a JSON object, got int"),
-    "a list": ("x.jsonl", b"[1]\n", ":1: expected a JSON object, got list"),
+    "a list": ("x.jsonl", b"[1]\n", ":1: expected a JSON object, got list; a file that is one ar"),
     "null": ("x.jsonl", b"null\n", ":1: expected a JSON object, got NoneType"),
     "two objects in a line": ("x.jsonl", b"{} {}\n", ":1: expected one JSON object a line"),
     "an object over several lines": ("x.jsonl", b'{\n"id": 1\n}\n', ":1: expected one JSON"),
