@@ -20,8 +20,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
         write: gets the path to write to, in the same folder and with the same ending.
 
     Raises:
-        OSError: no room, no permission, a device or a pipe. What was there before is whole, and no trace is left; the
-            same holds for whatever `write` raises.
+        OSError: no room, no permission, a device or a pipe. What was there before is whole, and no
+            trace is left; the same holds for whatever `write` raises.
 
     Cost: two fsyncs, of the file and of its folder.
 
