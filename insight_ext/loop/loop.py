@@ -467,7 +467,10 @@ class SelectionLoop(Stateful):
         Raises:
             CheckpointError: damaged, or of another format, pool, strategy, filter or setting;
                 nothing was changed.
+            ArgumentError: another word as `in_flight`.
         """
+        if in_flight not in ("again", "wait"):
+            raise ArgumentError(f"in_flight: expected again or wait, got {in_flight!r:.80}")
         fitting, change = self._fitting(state)
         if change is not None:
             warnings.warn(f"the pool changed since the checkpoint: {change}", stacklevel=2)

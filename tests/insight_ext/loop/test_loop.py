@@ -496,6 +496,12 @@ def test_options_that_are_none_are_refused(options, message):
         loop_of(**options)
 
 
+def test_another_word_for_what_is_in_flight_is_refused():
+    loop = loop_of()
+    with pytest.raises(ArgumentError, match="in_flight: expected again or wait, got 'once'"):
+        loop.load_state_dict(loop.state_dict(), in_flight="once")
+
+
 def test_what_is_no_pool_is_refused():
     with pytest.raises(ArgumentError, match="pool: expected a PromptPool, got \\['a'\\]"):
         SelectionLoop(["a"])
