@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_ext import PoolError, Prompt, PromptPool
+from insight_ext.adapters.dataset import pool_from_dataset
 
 ROWS = [
     {"id": "a", "prompt": "1+1=", "answer": "2", "kind": "sum"},
@@ -306,6 +307,8 @@ def test_a_data_set_in_memory_is_a_pool():
         PromptPool.from_dataset({"train": Split(table), "test": Split(table)})
     with pytest.raises(PoolError, match="expected a datasets.Dataset or .* got generator"):
         PromptPool.from_dataset(row for row in ROWS)
+    with pytest.raises(PoolError, match="expected a datasets.Dataset or .* got NoneType"):
+        pool_from_dataset(None)
     gap = pa.table({"id": ["a", "b"], "prompt": ["?", None], "answer": [1, 2]})
     with pytest.raises(PoolError, match="the data set, row 1: expected prompt to be a string, got"):
         PromptPool.from_dataset(gap)
