@@ -20,7 +20,8 @@ from datasets import Dataset
 
 from benchmarks.timing import RESULTS, processor
 from benchmarks.trl_run import make_trainer, run_apart
-from insight_ext.adapters.trl import COLUMN, select_prompts
+from insight_ext.adapters.trl import select_prompts
+from insight_ext.adapters.trl_checks import COLUMN
 from insight_ext.runs.layout import Metric
 
 SEEDS = 5

@@ -424,7 +424,7 @@ def test_a_module_that_is_gone_or_lost_a_name(module, name, monkeypatch):
         (
             {"rollout_function_path": "slime.rollout.fully_async_rollout.generate"},
             ArgumentError,
-            "a rollout function that heeds it, got .*fully_async",
+            "slime's own rollout function, which heeds it, got .*fully_async",
         ),
         ({"insight": "uniform"}, ArgumentError, "insight: expected settings by name"),
         ({"insight": {"selectr": "a"}}, ArgumentError, "got 'selectr'; did you mean 'selector'"),

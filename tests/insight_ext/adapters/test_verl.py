@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections import defaultdict
 from contextlib import contextmanager
 from importlib import import_module
+from operator import attrgetter
 from types import ModuleType
 
 import pyarrow as pa
@@ -333,8 +334,11 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path):
     ("changes", "sentence"),
     [
         ({"dataloader_num_workers": 8}, "dataloader_num_workers: expected 0, got 8"),
-        ({"val_files": [range(100)]}, "val_files: expected others than data.train_files"),
-        ({"train_files": [range(7)]}, "expected 8 prompts or more, a batch, got 7"),
+        ({"val_files": [range(100)]}, "val_files equal to data.train_files: expected False"),
+        (
+            {"train_files": [range(7)]},
+            "expected 8 prompts or more, which verl asks for at once, got 7",
+        ),
         ({"insight": {"selectr": "a"}}, "got 'selectr'; did you mean 'selector'"),
         ({"insight": {"rollouts": 8}}, "rollouts: expected 4, as in verl's"),
     ],
@@ -385,23 +389,12 @@ def test_of_a_buffer_a_name_that_is_gone_is_said(verl, tmp_path, monkeypatch):
         monkeypatch.undo()
 
 
-def test_of_the_configuration_a_name_that_is_gone_is_said(verl, tmp_path):
-    for name in verl.CONFIG:
-        config = config_of(tmp_path)
-        *path, last = name.split(".")
-        inner = config
-        for part in path:
-            inner = inner[part]
-        del inner[last]
-        trainer = Namespace(config=config, _build_replay_buffer=None)
-        bound = Trainer._add_prompts_to_generate.__get__(trainer)
-        with pytest.raises(ArgumentError, match=f"configuration: expected verl's.* {name}"):
-            verl.replay_buffer(refill_fn=bound)
-
-
-def test_of_a_trainer_a_name_that_is_gone_is_said(verl):
+def test_of_a_trainer_or_its_configuration_a_name_that_is_gone_is_said(verl, tmp_path):
     for name in verl.TRAINER:
-        others = {other: None for other in verl.TRAINER if other != name}
-        bound = Trainer._add_prompts_to_generate.__get__(Namespace(**others))
+        trainer = Namespace(config=config_of(tmp_path), _build_replay_buffer=None)
+        *path, last = name.split(".")
+        inner = attrgetter(".".join(path))(trainer) if path else vars(trainer)
+        del inner[last]
+        bound = Trainer._add_prompts_to_generate.__get__(trainer)
         with pytest.raises(ArgumentError, match=f"trainer: expected verl's.* without {name};"):
             verl.replay_buffer(refill_fn=bound)
