@@ -306,6 +306,15 @@ def test_a_failed_rollout_is_missing_in_its_group_and_the_others_count(tmp_path)
     assert trainer.metrics[-1]["selection/groups_out"] == 0
 
 
+@pytest.mark.parametrize("insight", [None, {"outcome": "acc"}], ids=["reward", "entry"])
+def test_an_answer_that_could_not_be_scored_leaves_no_trace(insight, tmp_path):
+    solve = lambda index, step: [float("nan"), 1.0, 1.0, 0.0]  # noqa: E731
+    trainer = Trainer(config_of(tmp_path, insight=insight), solve=solve)
+    trainer.fit(1)
+    assert trainer.metrics[0]["selection/rollouts_unscored"] == BATCH
+    assert trainer.metrics[0]["selection/reward_mean"] == pytest.approx(1 / 3 if insight else 2 / 3)
+
+
 def test_the_outcome_can_be_an_entry_beside_the_reward(tmp_path):
     solve = lambda index, step: [1.0, 0.0, 0.0, 0.0]  # noqa: E731
     plain = Trainer(config_of(tmp_path / "a"), solve=solve)
@@ -328,6 +337,8 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path):
         Trainer(config_of(tmp_path), step=3).fit(3)
     with pytest.raises(CheckpointError, match="selector"):
         Trainer(config_of(tmp_path, insight={"selector": "uniform"}), state, step=3)
+    with pytest.raises(CheckpointError, match="pool"):
+        Trainer(config_of(tmp_path, train_files=[range(200, 300)]), state, step=3)
 
 
 @pytest.mark.parametrize(
