@@ -120,7 +120,7 @@ def choice(folder: Path, selector: str, rows: int) -> dict[str, float]:
     for _ in range(WARM_UP + DRAWS):
         with timed(times, "draw_ms"), timed(times, "draw_cpu_ms", process_time):
             drawn = next(batches)
-        for group in dict.fromkeys(row[COLUMN][0] for row in drawn):
+        for group in dict.fromkeys(row[COLUMN] // 8 for row in drawn):
             loop.report(group, torch.rand(8, generator=generator).round())
         with timed(times, "end_step_ms"):
             loop.end_step()

@@ -212,7 +212,7 @@ def report_prompt(loop: SelectionLoop, position: int, rewards: Any) -> None:
 
 def report_answers(
     loop: SelectionLoop,
-    answers: Iterable[tuple[int, int]],
+    answers: Iterable[int],
     rewards: Sequence[Any],
     *,
     of: int | None = None,
@@ -222,8 +222,8 @@ def report_answers(
 
     Args:
         loop: is told.
-        answers: of each its group, and its number in that; fewer than rewards where the last were
-            not dealt.
+        answers: of each its group times `loop.rollouts`, plus its number in the group; fewer than
+            rewards where the last were not dealt.
         rewards: of each.
         of: answers of a whole group, of which more may come; None: there are no others, whatever
             the numbers are.
@@ -236,8 +236,10 @@ def report_answers(
     Example:
         >>> from insight_ext import Prompt
         >>> loop = SelectionLoop(PromptPool(Prompt(id, id, "") for id in "ab"), rollouts=2)
-        >>> answers = [(dealt.group, number) for dealt in loop.deal(2) for number in range(2)]
-        >>> report_answers(loop, answers, [1.0, 0.0, 1.0, 1.0], of=2)
+        >>> groups = [dealt.group for dealt in loop.deal(2)]
+        >>> groups
+        [0, 1]
+        >>> report_answers(loop, [0, 1, 2, 3], [1.0, 0.0, 1.0, 1.0], of=2)
         >>> loop.end_step()["frac_mixed"]
         0.5
     """
@@ -249,9 +251,9 @@ def report_answers(
             )
     results = []
     rows = zip(answers, rewards, *uncertainties.values(), strict=False)
-    for group, part in groupby(rows, key=lambda row: row[0][0]):
+    for group, part in groupby(rows, key=lambda row: row[0] // loop.rollouts):
         numbers, own, *known = zip(*part, strict=True)
-        first = 0 if of is None else numbers[0][1]
+        first = 0 if of is None else numbers[0] % loop.rollouts
         results.append(
             GroupResult(group, own, first, of, **dict(zip(uncertainties, known, strict=True)))
         )

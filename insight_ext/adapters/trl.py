@@ -122,13 +122,13 @@ class _Rows(IterableDataset[Any]):
 
     def _dealt(self) -> list[dict[str, Any]]:
         """This process's rows of the next generation, one for each answer."""
-        ranks, copies = self.loop.ranks, range(self.loop.rollouts)
-        answers = [(each, n) for each in self.loop.deal(self.prompts) for n in copies]
-        size = len(answers) // ranks.size
-        mine = answers[ranks.rank * size : (ranks.rank + 1) * size]
-        positions = list(dict.fromkeys(each.position for each, _ in mine))
-        rows = dict(zip(positions, self.dataset.__getitems__(positions), strict=True))
-        return [{**rows[each.position], COLUMN: (each.group, number)} for each, number in mine]
+        dealt, copies, ranks = self.loop.deal(self.prompts), self.loop.rollouts, self.loop.ranks
+        size = len(dealt) * copies // ranks.size
+        mine = range(ranks.rank * size, (ranks.rank + 1) * size)
+        first, start = mine[0] // copies, dealt[0].group * copies  # groups are numbered as dealt
+        part = dealt[first : mine[-1] // copies + 1]
+        rows = self.dataset.__getitems__([each.position for each in part])
+        return [{**rows[at // copies - first], COLUMN: start + at} for at in mine]
 
 
 class _Selection(TrainerCallback):

@@ -11,7 +11,7 @@ from insight_ext.adapters.common import check_names, check_setting, check_size
 from insight_ext.errors import ArgumentError
 
 TRL = "TRL"
-COLUMN = "insight_rollout"  # (group, number of the rollout in it): a row's way to the reward
+COLUMN = "insight_rollout"  # an answer's number (`common.report_answers`): its way to the reward
 TRAINER = [
     *("accelerator", "add_callback", "args", "data_collator", "get_cp_size", "get_sp_size"),
     *("get_tp_size", "get_train_dataloader", "log", "model", "reward_func_names", "reward_funcs"),

@@ -154,17 +154,17 @@ class _Watch:
         }
         if not ends:
             return
-        outcome = self.dataset.outcome
+        outcome, loop = self.dataset.outcome, self.dataset.loop
         field = "rm_scores" if outcome is None else "extra_fields"
         found = kv_batch_get(list(ends.values()), TRAIN, [COLUMN, field])
-        answers = [(int(getattr(each, "data", each)), at) for at, each in enumerate(found[COLUMN])]
+        answers = [int(getattr(each, "data", each)) * loop.rollouts for each in found[COLUMN]]
         values = [getattr(each, "data", each) for each in found[field]]
         if outcome is None:
             rewards = [float(value.sum()) for value in values]  # over the trajectory's tokens
         else:
             extra = [value.get("reward_extra_info", {}) for value in values]
             rewards = [common.outcome_of(each, outcome, OUTCOME) for each in extra]
-        common.report_answers(self.dataset.loop, answers, rewards)
+        common.report_answers(loop, answers, rewards)
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> Any:
         """The buffer's; a batch to train on ends a step, whose metrics verl logs."""
