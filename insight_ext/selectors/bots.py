@@ -40,8 +40,8 @@ class Bots(Mopps):
     As published: `references="meta:WEAKER,STRONGER", decay=0.9, sharing=0.1,
     candidate_ratio=None`.
 
-    Source: arXiv 2510.26374, eq. 5 and 6; its published code for the interpolation, the temperature
-    and the numbers.
+    Source: arXiv 2510.26374, eq. 5 and 6; its code (modelscope/Trinity-RFT, commits 607f1db and
+    0381d17) for the interpolation, the temperature and the numbers.
 
     Example:
         >>> selector = Bots(3)
