@@ -116,8 +116,8 @@ class Bots(Mopps):
         count = float(tries.float().mean())
         predicted = self._predicted(alpha / (alpha + beta), visited, wins, tries) * count
         for belief, old, prior, counts, shared in (
-            (beliefs.alpha, alpha, beliefs.prior[0], wins, predicted),
-            (beliefs.beta, beta, beliefs.prior[1], tries - wins, count - predicted),
+            (beliefs.alpha, alpha, beliefs.base[0], wins, predicted),
+            (beliefs.beta, beta, beliefs.base[1], tries - wins, count - predicted),
         ):
             moved = beliefs.decay * old + (1.0 - beliefs.decay) * prior
             own = moved[visited] + counts

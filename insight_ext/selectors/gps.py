@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,9 @@ class Gps(PredictedSelector):
 
     Args:
         pool_size, seed, common: see `BeliefSelector`.
+        prior: see `BeliefSelector`: its means are where the predictions start, and the network
+            learns what to add to them, in logits. How many answers a prediction is worth is fitted
+            to the first visits, whatever the prior's strength.
         features: embeddings, see `insight_ext.predictors.Gps`.
         diversity: weight of the distances (unpublished; 0.02 is ours), at least 0.
         target: success rate that teaches most.
@@ -76,6 +80,15 @@ class Gps(PredictedSelector):
         self._summed = 0
         self._listed, self._gains = NONE, torch.empty(0)  # the step's shortlist, not dealt yet
         self._all_gains: Tensor | None = None  # of the step, for the whole pool
+        self._start_from_prior()
+
+    def _start_from_prior(self) -> None:
+        self.model.start = start_of(self.posterior.prior)
+
+    def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
+        super()._learn(visited, wins, tries)
+        if self.posterior.is_empirical:
+            self._start_from_prior()
 
     def _begin(self) -> None:
         super()._begin()
@@ -104,12 +117,26 @@ class Gps(PredictedSelector):
     def _apply(self, state: Mapping[str, Any]) -> None:
         super()._apply(state)
         self._all_gains = None
+        self._start_from_prior()
 
     def _scores(self, indices: Tensor | None) -> Tensor:
         chosen = slice(None) if indices is None else indices
         alpha, beta = (side[chosen] for side in self.predictor.beliefs())
         distance = 1.0 - self._directions[chosen] @ self._anchor
         return -((alpha / (alpha + beta) - self.target) ** 2) + self.diversity * distance
+
+
+def start_of(prior: tuple[Any, Any]) -> float | Tensor:
+    """The logit of a prior's mean: a number for two numbers, float32 by prompt for two tensors.
+
+    Example:
+        >>> start_of((1.0, 1.0)), start_of((torch.tensor([3.0]), torch.tensor([1.0])))
+        (0.0, tensor([1.0986]))
+    """
+    alpha, beta = prior
+    if isinstance(alpha, Tensor):
+        return torch.log(alpha / beta)
+    return math.log(alpha / beta)
 
 
 def greedy_batch(
