@@ -63,8 +63,8 @@ class ContextModel(nn.Module):
         """The logit of every prompt (n) under every context (c): shape (c, n)."""
         fixed = self.from_embedding(embeddings)
         moved = self.from_context(contexts)
-        logits = [self.to_logit(torch.relu(fixed + each))[:, 0] for each in moved]
-        return torch.stack(logits)
+        (weight,), (bias,) = self.to_logit.weight, self.to_logit.bias
+        return torch.stack([torch.addmv(bias, (fixed + each).relu_(), weight) for each in moved])
 
 
 class Gps(Predictor):
@@ -193,7 +193,7 @@ class Gps(Predictor):
         starts = torch.as_tensor(start).expand(len(embeddings))
         chunks = zip(torch.split(embeddings, CHUNK), torch.split(starts, CHUNK), strict=True)
         return torch.cat(
-            [(self.model.decode(c, contexts) + s).sigmoid().mean(0) for c, s in chunks]
+            [(self.model.decode(c, contexts) + s).sigmoid_().mean(0) for c, s in chunks]
         )
 
     def beliefs(self) -> tuple[Tensor, Tensor]:
