@@ -79,7 +79,7 @@ def read_pool(path: Path) -> None:
 
 
 def rank_log(path: Path) -> None:
-    """`python -m insight_ext rank`, without the table."""
+    """`insight-ext rank`, without the table."""
     from insight_ext.curators.rank import rank
     from insight_ext.offline.logs import read_log
 
@@ -87,7 +87,7 @@ def rank_log(path: Path) -> None:
 
 
 def curate_log(path: Path) -> None:
-    """`python -m insight_ext curate lim`, without the report."""
+    """`insight-ext curate lim`, without the report."""
     from insight_ext.curators import curate
     from insight_ext.offline.logs import read_log
 

@@ -3,7 +3,7 @@
 With them the curators work on a data set and a model alone, without any training:
 
     python -m lightning_integration sample --model MODEL --prompts pool.jsonl --output a.parquet
-    python -m insight_ext curate point_biserial --log a.parquet --output kept.jsonl
+    insight-ext curate point_biserial --log a.parquet --output kept.jsonl
 """
 
 from __future__ import annotations

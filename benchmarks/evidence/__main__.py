@@ -3,7 +3,7 @@
     python -m benchmarks.evidence --task arithmetic --seeds 0,1,2,3,4 --folder runs/evidence
 
 One arm and seed after the other, all arms of a seed first. A finished run is not made again, one
-that was stopped starts anew. `python -m insight_ext report FOLDER/TASK` draws the results.
+that was stopped starts anew. `insight-ext report FOLDER/TASK` draws the results.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from insight_ext.cli.parser import make_parser
+from insight_ext.cli.parser import PROGRAM, make_parser
 from insight_ext.errors import InsightError
 from insight_ext.plugins import need
 from insight_ext.progress import STOPPED
@@ -30,10 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import_module(f"insight_ext.cli.{options.command.replace('-', '_')}").run(options)
         sys.stdout.flush()
     except InsightError as error:
-        print(f"insight_ext {options.command}: {error}", file=sys.stderr)
+        print(f"{PROGRAM} {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\ninsight_ext {options.command}: stopped; {options.kept}", file=sys.stderr)
+        print(f"\n{PROGRAM} {options.command}: stopped; {options.kept}", file=sys.stderr)
         return STOPPED
     except BrokenPipeError:  # whoever read along, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -56,6 +56,7 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "prioritized": ("prioritized", {"decay": 0.5}),
     "prioritized (paper)": ("prioritized", {"prior": (1e-6, 1e-6)}),
     "difficulty_pools": ("difficulty_pools", {}),
+    "difficulty_pools (7c247bc)": ("difficulty_pools", {"easy_share": 0.1, "hard_share": 0.1}),
     "difficulty_pools (559b447)": (
         "difficulty_pools",
         {"easy": 0.75, "hard": 0.25, "weights": (0.2, 0.2)},

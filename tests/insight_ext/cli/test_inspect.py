@@ -193,7 +193,7 @@ def test_lines_fit_80_columns_where_names_allow(tmp_path, capsys):
 def refused(path, capsys):
     assert main(["inspect", str(path)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("insight_ext inspect: ")
+    assert error.startswith("insight-ext inspect: ")
     assert error.count("\n") == 1
     return error
 

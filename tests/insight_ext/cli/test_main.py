@@ -157,7 +157,7 @@ def test_ctrl_c_ends_a_command_with_a_line_that_says_what_is_kept(tmp_path, work
         rest = process.stderr.read()
     assert "trials" in first
     assert process.returncode == 130
-    assert rest.splitlines()[-1].startswith("insight_ext compare: stopped; the learners that")
+    assert rest.splitlines()[-1].startswith("insight-ext compare: stopped; the learners that")
     assert "Traceback" not in rest
     assert not Path(tmp_path / "out").exists()
 

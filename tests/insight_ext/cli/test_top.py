@@ -82,7 +82,7 @@ def test_an_empty_folder_is_waited_for(tmp_path, capsys):
 def test_other_folders_give_one_line_of_error(tmp_path, capsys):
     assert main(["top", str(tmp_path / "none"), "--once"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("insight_ext top: expected a run's folder, got")
+    assert error.startswith("insight-ext top: expected a run's folder, got")
     assert error.count("\n") == 1
 
 

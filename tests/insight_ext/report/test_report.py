@@ -140,7 +140,7 @@ def test_the_command_refuses_a_folder_without_a_run(
 ) -> None:
     assert main(["report", str(tmp_path)]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("insight_ext report: ")
+    assert message.startswith("insight-ext report: ")
     assert str(tmp_path) in message
 
 

@@ -139,4 +139,4 @@ def test_the_command_writes_tables_and_figures(tmp_path, capsys):
 )
 def test_the_command_names_what_was_typed(capsys, options, message):
     assert main(["compare", *options]) == 2
-    assert f"insight_ext compare: {message}" in capsys.readouterr().err
+    assert f"insight-ext compare: {message}" in capsys.readouterr().err
