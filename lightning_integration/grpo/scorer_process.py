@@ -1,8 +1,8 @@
 """The program of a scoring process: whatever evaluates a completion runs here, under limits.
 
 `scorer_pool` starts it as a script, so it imports nothing of this package. It reads requests from
-its standard input, one JSON object a line, and answers each with a number, a text (why there is none)
-or `null` (could not be scored) before it reads the next.
+its standard input, one JSON object a line, and answers each with a number, a text that says why
+there is none, or `null` (could not be scored) before it reads the next.
 
 The library is imported once. A fork of this process then scores; where a completion kills the fork,
 by its time, its memory or its depth, the next fork goes on, without another import.
