@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any, Literal
 
 import torch
@@ -9,16 +10,21 @@ from torch import Tensor
 
 from insight_ext.beliefs.shared_prior import START, kinds_of
 from insight_ext.errors import ArgumentError
+from insight_ext.kernel.ops import draw_distinct
 from insight_ext.kernel.scores import WeightedInformation
 from insight_ext.predictors.features import check_features, checksum
+from insight_ext.selectors.base import isin
 from insight_ext.selectors.kernel_scored import ROLLOUTS, KernelScoredSelector
-from insight_ext.selectors.ranked import RankedSelector
 
 # With features: the power of the information, of which the whole decides more than it should
 # where the pool is larger than the run; and the visits after which a prompt is worth half, about
 # what `calibrate` finds.
 INFORMATION = 0.1
 WEAR = 8.0
+# Of those visited, the share that may be chosen again in a step; and how many times its share of
+# the pool a kind may have of a step.
+AGAIN = 4
+MOST = 6
 
 
 class InSight(KernelScoredSelector):
@@ -33,6 +39,9 @@ class InSight(KernelScoredSelector):
     less then, and so are repeats:
 
         E[phi (1 - phi)] exp(-eta (p - mu)^2) I_K^0.1 / (1 + visits / 8)
+
+    Candidates are then, beside those drawn, a quarter of the prompts that were visited, drawn
+    uniformly; and no kind has more than six times its share of the pool in a step.
 
     Args:
         pool_size, seed, candidate_ratio, common: see `KernelScoredSelector`.
@@ -121,7 +130,33 @@ class InSight(KernelScoredSelector):
     def _best(self, k: int, candidates: Tensor | None, exclude: Tensor) -> Tensor:
         if self.posterior.shared is None:
             return super()._best(k, candidates, exclude)
-        return RankedSelector._best(self, k, candidates, exclude)
+        scores, kinds = self._scores(candidates), self.posterior.shared.kinds
+        most = [ceil(MOST * k * count / len(kinds)) for count in torch.bincount(kinds).tolist()]
+        here = kinds if candidates is None else kinds[candidates]
+        full: set[int] = set()
+        while True:
+            best = self._top(scores, k, candidates, exclude)
+            counts = torch.bincount(kinds[best], minlength=len(most)).tolist()
+            crowded = {kind for kind, count in enumerate(counts) if count > most[kind]} - full
+            if not crowded:
+                return best
+            for kind in crowded:
+                kept = best[kinds[best] == kind][: most[kind]]
+                at = kept if candidates is None else torch.searchsorted(candidates, kept)
+                of_kept = scores[at]
+                scores[here == kind] -= 1.0  # behind all others: scores lie in [0, 1/4]
+                scores[at] = of_kept
+            full |= crowded
+
+    def _candidates(self, exclude: Tensor) -> Tensor | None:
+        drawn = super()._candidates(exclude)
+        if drawn is None or self.posterior.shared is None:
+            return drawn
+        visited = self.posterior.visits.nonzero()[:, 0]
+        visited = visited[~isin(visited, exclude)]
+        number = -1 - self._draw  # of a draw of its own
+        again = draw_distinct(len(visited), len(visited) // AGAIN, self.seed, number)
+        return torch.cat((drawn, visited[again])).unique()  # type: ignore[no-untyped-call, no-any-return]
 
     def _scores(self, indices: Tensor | None) -> Tensor:
         if self.posterior.shared is None:
