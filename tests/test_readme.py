@@ -20,9 +20,7 @@ from lightning_integration.metrics_file import MetricsFile
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 # Indented lines, those that end in a backslash joined with the next.
-COMMANDS = re.findall(
-    r"^    (insight-ext .*)", README.replace("\\\n       ", ""), re.MULTILINE
-)
+COMMANDS = re.findall(r"^    (insight-ext .*)", README.replace("\\\n       ", ""), re.MULTILINE)
 PROGRAMS = [  # those for other trainers are run beside the trainers' tests
     program
     for program in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
