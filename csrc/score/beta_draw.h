@@ -1,7 +1,8 @@
 // A draw from Beta(a, b) that depends on (seed, draw, index) alone: every back end draws the same.
 //
-// Two gamma variates by squeeze and rejection, each kept as its logarithm so that tiny a and b
-// cannot underflow. Uniforms come from SplitMix64, started at a hash of the three numbers.
+// Two gamma variates by squeeze and rejection, with what makes one of a shape below 1 kept as its
+// logarithm, so that tiny a and b cannot underflow. Uniforms come from SplitMix64, started at a hash of
+// the three numbers.
 //
 // Domain: finite a, b > 0. Distribution: exact up to double rounding (Kolmogorov-Smirnov tested).
 // Source: Marsaglia and Tsang 2000, "A simple method for generating gamma variables", with its
@@ -48,9 +49,14 @@ INSIGHT_HD Real normal_draw(UniformStream<Real>& uniform, Mask<Real> wanted) {
   return found * square_root(-2.0 * log(found_square) / found_square);
 }
 
-// ln of a draw from Gamma(shape, 1).
+// A draw from Gamma(shape, 1) is value e^log_factor.
 template <class Real>
-INSIGHT_HD Real log_gamma_draw(Real shape, UniformStream<Real>& uniform) {
+struct GammaDraw {
+  Real value, log_factor;
+};
+
+template <class Real>
+INSIGHT_HD GammaDraw<Real> gamma_draw(Real shape, UniformStream<Real>& uniform) {
   const Mask<Real> below_one = shape < 1.0;
   const Real d = choose(below_one, shape + 1.0, shape) - 1.0 / 3.0;
   const Real c = 1.0 / square_root(9.0 * d);
@@ -68,9 +74,8 @@ INSIGHT_HD Real log_gamma_draw(Real shape, UniformStream<Real>& uniform) {
     draw = choose(good, v, draw);
     wanted = without(wanted, good);
   }
-  const Real log_draw = log(d) + log(draw);
-  if (!any(below_one)) return log_draw;
-  return choose(below_one, log_draw + log(uniform.next(below_one)) / shape, log_draw);
+  if (!any(below_one)) return {d * draw, Real{}};
+  return {d * draw, choose(below_one, log(uniform.next(below_one)) / shape, Real{})};
 }
 
 template <class Real>
@@ -81,10 +86,14 @@ struct BetaDraw {
 template <class Real>
 INSIGHT_HD BetaDraw<Real> beta_draw(Real a, Real b, uint64_t key, Bits<Real> index) {
   UniformStream<Real> uniform(key, index);
-  const Real log_x = log_gamma_draw(a, uniform);
-  const Real log_y = log_gamma_draw(b, uniform);
-  const Real most = broadcast<Real>(700.0);
-  const Real odds = exp(smaller(larger(log_y - log_x, -most), most));
+  const GammaDraw<Real> x = gamma_draw(a, uniform), y = gamma_draw(b, uniform);
+  Real odds = y.value / x.value;
+  const Mask<Real> has_factor = (a < 1.0) | (b < 1.0);
+  if (any(has_factor)) {
+    const Real most = broadcast<Real>(700.0);
+    const Real factor = exp(smaller(larger(y.log_factor - x.log_factor, -most), most));
+    odds = choose(has_factor, smaller(odds * factor, broadcast<Real>(1e300)), odds);
+  }
   return {1.0 / (1.0 + odds), odds / (1.0 + odds)};
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -209,9 +209,10 @@ select_operator: Callable[..., tuple[Tensor, Tensor]] = torch.ops.insight_ext.se
 
 is_compiling = torch.compiler.is_compiling
 is_included = torch._C._dispatch_tls_is_dispatch_key_included
-MODE, TRANSFORM, TRACER = map(
-    torch._C._parse_dispatch_key, ("Python", "FuncTorchDynamicLayerFrontMode", "Tracer")
-)
+MODE, TRANSFORM, TRACER = [
+    cast(Any, torch._C._parse_dispatch_key(name))
+    for name in ("Python", "FuncTorchDynamicLayerFrontMode", "Tracer")
+]
 
 
 def is_watched(alpha: Tensor, beta: Tensor) -> bool:
