@@ -52,6 +52,7 @@ Ranked Selector::sampled_cut(KnownScores& known) const {
     const uint64_t jitter = tie_hash(key_, ~stratum) % static_cast<uint64_t>(stride);
     return (stratum + static_cast<int64_t>(jitter)) / kStrip * kStrip;
   };
+  constexpr int64_t kStripsAhead = 16;  // each is in a page of its own
   Sample sample(size / stride + 1);
   FirstFault fault;
   Gathered gathered;
@@ -59,7 +60,7 @@ Ranked Selector::sampled_cut(KnownScores& known) const {
   for (int64_t stratum = 0; stratum < size; stratum += stride) {
     const int64_t place = place_of(stratum);
     if (place >= size) break;
-    candidates_.prefetch(place_of(stratum + stride), kStrip);
+    candidates_.prefetch(place_of(stratum + kStripsAhead * stride), kStrip);
     const int count = static_cast<int>(std::min<int64_t>(kStrip, size - place));
     const Chunk chunk = candidates_.load(place, count, gathered, fault);
     if (fault.found()) return kLowest;  // the pass will report it
