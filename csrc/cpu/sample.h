@@ -62,7 +62,8 @@ class Sample {
     for (size_t i = 0; i < static_cast<size_t>(found); ++i) {
       const size_t at = static_cast<size_t>(chosen[i]);
       chosen[size] = index_of(at);
-      size += (bounds_[at] > least) | (tie_hash(key, chosen[size]) >= least_hash);
+      const bool is_tied = bounds_[at] == least, is_late = tie_hash(key, chosen[size]) < least_hash;
+      size += !(is_tied & is_late);
     }
     chosen.resize(size);
     if (!indices_.empty()) {  // a list may name one twice
