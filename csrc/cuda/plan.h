@@ -53,7 +53,9 @@ inline Plan make_plan(const Request& request, const Tuning& tuning) {
 // Counters that start at zero. A fault is the complement of the first place at which it was
 // found, so that zero says "none" and the first place is the largest fault.
 struct Progress {
-  Standing threshold;            // of the sample
+  Standing threshold;            // the sample's candidate at the cut,
+  float cut_a, cut_b;            //   its belief,
+  float evidence_limit;          //   and that of its score
   unsigned long long bad_belief, bad_candidate, bad_exclusion;
   unsigned long long members;    // of the list of candidates, each once
   unsigned long long excluded;   // by a list, from a pool whose candidates are not listed

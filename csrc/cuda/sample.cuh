@@ -36,9 +36,9 @@ __device__ inline void take_sample(const Arguments& in) {
   }
 }
 
-// The threshold: the worst, by score, of the sample's candidates that promise most; kLowest if they are
-// too few. One block finds it.
-__device__ inline void find_threshold(const Arguments& in, Scratch& scratch) {
+// The cut: the worst, by score, of the sample's candidates that promise most; kLowest if they are too
+// few. One block finds it.
+__device__ inline void find_cut(const Arguments& in, Scratch& scratch) {
   Standing* const best = in.memory.survivors;
   const int rank = in.plan.sample_rank;
   const bool enough =
@@ -61,7 +61,15 @@ __device__ inline void find_threshold(const Arguments& in, Scratch& scratch) {
   for (const Standing other : scratch.worst) {
     if (other < worst) worst = other;
   }
-  if (threadIdx.x == 0) in.memory.progress->threshold = enough ? worst : kLowest;
+  if (threadIdx.x) return;
+  Progress& progress = *in.memory.progress;
+  progress.threshold = enough ? worst : kLowest;
+  if (progress.threshold == kLowest) return;
+  const int64_t index = index_of(in.key, hash_of(worst));
+  progress.cut_a = in.beliefs.alpha[index];
+  progress.cut_b = in.beliefs.beta[index];
+  progress.evidence_limit = in.score.with_score<float>(
+      [&](const auto& score) { return score.evidence_limit(score_of(worst)); });
 }
 
 }  // namespace insight::cuda

@@ -37,8 +37,6 @@ class Scan {
         warp_(scratch.warps[threadIdx.x / kWarp]),
         sink_{threshold, in.memory.survivors, in.plan.capacity, count},
         least_(score_of(threshold)),
-        limit_(in.score.with_score<float>(
-            [&](const auto& score) { return score.evidence_limit(least_); })),
         repeats_(in.score.with_score<bool>(
             [](const auto& score) { return !std::decay_t<decltype(score)>::kPerIndex; })),
         checks_(checks),
@@ -52,7 +50,7 @@ class Scan {
   __device__ void visit_all() {
     const int64_t warp = thread_in_grid() / kWarp, warps = threads_in_grid() / kWarp;
     if (sink_.threshold > kLowest && !in_.memory.listed) {
-      if (repeats_) meet_cut();
+      meet_cut();
       for (int64_t i = warp * kStep; i < in_.beliefs.size; i += warps * kStep) visit_step(i);
     } else {
       const int64_t count = candidate_count(in_);
@@ -95,11 +93,13 @@ class Scan {
   static constexpr int64_t kStep = 4 * kWarp * kLoads;  // candidates a warp looks at together
   static constexpr unsigned kAllOpen = (1u << (4 * kLoads - 1) << 1) - 1u;  // of one lane
 
-  // The belief at the cut, whose score is known.
+  // What is known of the cut. Where equal beliefs have equal scores, its belief's is the least.
   __device__ void meet_cut() {
-    const int64_t cut = index_of(in_.key, hash_of(sink_.threshold));
-    cut_a_ = in_.beliefs.alpha[cut];
-    cut_b_ = in_.beliefs.beta[cut];
+    const Progress& progress = *in_.memory.progress;
+    limit_ = progress.evidence_limit;
+    if (!repeats_) return;
+    cut_a_ = progress.cut_a;
+    cut_b_ = progress.cut_b;
     if (lane() == 0) warp_.known[slot(cut_a_, cut_b_)] = {cut_a_, cut_b_, least_};
     __syncwarp();
   }
@@ -124,15 +124,21 @@ class Scan {
         b[load] = load_four(in_.beliefs.beta, first + offset(4 * load));
       }
     }
-    unsigned promising = 0, invalid = 0;
+    unsigned promising = 0;
+    bool surely_beliefs = true;  // unless one's evidence is past float32
     for_each(a, b, [&](float x, float y, int i) {
-      invalid |= static_cast<unsigned>(!is_belief(x, y)) << i;
-      promising |= static_cast<unsigned>(!(x + y > limit_)) << i;
+      const float n = x + y;
+      surely_beliefs &= (x > 0) & (y > 0) & (n < kUnbounded);
+      promising |= static_cast<unsigned>(!(n > limit_)) << i;
     });
-    for (unsigned rest = invalid; rest; rest &= rest - 1) {
-      note_invalid(first + offset(__ffs(static_cast<int>(rest)) - 1));
+    if (!surely_beliefs) {
+      for_each(a, b, [&](float x, float y, int i) {
+        if (is_belief(x, y)) return;
+        note_invalid(first + offset(i));
+        promising &= ~(1u << i);
+      });
     }
-    promising &= open & ~invalid;
+    promising &= open;
     if (!__any_sync(kAllLanes, promising)) return;
     promising &= ~behind_by_hash(a, b, first, promising);
     while (__any_sync(kAllLanes, promising)) {
@@ -246,11 +252,12 @@ class Scan {
   Scratch& scratch_;
   WarpScratch& warp_;
   const Sink sink_;
-  const float least_, limit_;
+  const float least_;
   const bool repeats_;  // equal beliefs have equal scores
   const bool checks_;
   const bool aligned_;  // to 16 bytes
-  float cut_a_ = __builtin_nanf(""), cut_b_ = __builtin_nanf("");  // the belief at the cut, if one is known
+  float cut_a_ = 0, cut_b_ = 0;  // the belief at the cut; no belief, if none is known
+  float limit_ = kUnbounded;     // candidates with more evidence come after the cut
   unsigned waiting_ = 0;
   unsigned long long eligible_ = 0;
 };

@@ -11,7 +11,7 @@ INSIGHT_KERNEL mark_kernel(const __grid_constant__ Arguments in) { mark_lists(in
 INSIGHT_KERNEL sample_kernel(const __grid_constant__ Arguments in) {
   __shared__ Scratch scratch;
   take_sample(in);
-  if (is_last_block(in.memory.progress->sampled, scratch.is_last)) find_threshold(in, scratch);
+  if (is_last_block(in.memory.progress->sampled, scratch.is_last)) find_cut(in, scratch);
 }
 
 INSIGHT_KERNEL scan_kernel(const __grid_constant__ Arguments in) {
