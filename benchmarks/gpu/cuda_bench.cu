@@ -221,7 +221,7 @@ class Bench {
     record("sample and scan", k, 8 * size_, begun(true));
   }
 
-  const insight_place place_{sizeof(place_), "cuda", 0, nullptr, 0, nullptr, nullptr, 0, nullptr};
+  const insight_place place_ = place_on("cuda");
   std::FILE* const file_;
   const double seconds_;
   const Clock::time_point begun_ = Clock::now();

@@ -53,10 +53,11 @@ void select_top_k(const Request& request, const Tuning& tuning, const Queue& que
   const int64_t most_blocks = multiprocessors(queue.device);
   Arguments arguments(request, tuning, workspace, outcome, result);
   const auto launch = [&](void (*kernel)(Arguments), int64_t threads) {
-    const int64_t blocks = (threads + Tuning::kThreads - 1) / Tuning::kThreads;
+    const int64_t blocks = std::clamp((threads + Tuning::kThreads - 1) / Tuning::kThreads,
+                                      int64_t{1}, most_blocks);
     void* parameters[] = {&arguments};
-    check(cudaLaunchKernel(kernel, static_cast<unsigned>(std::min(blocks, most_blocks)),
-                           Tuning::kThreads, parameters, 0, stream),
+    check(cudaLaunchKernel(kernel, static_cast<unsigned>(blocks), Tuning::kThreads, parameters, 0,
+                           stream),
           "cudaLaunchKernel");
   };
   check(cudaMemsetAsync(workspace, 0, arguments.memory.zeroed, stream), "cudaMemsetAsync");

@@ -34,8 +34,7 @@ def compiled(source: str, into: Path, *options: str) -> str:
 
 @pytest.mark.parametrize("driver", ["cuda_check", "cuda_bench"])
 def test_a_driver_for_a_gpu_compiles(tmp_path: Path, driver: str) -> None:
-    for_all = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in ARCHITECTURES]
-    compiled(f"benchmarks/gpu/{driver}.cu", tmp_path / "object.o", "-c", *for_all)
+    compiled(f"benchmarks/gpu/{driver}.cu", tmp_path / "object.o", "-c", "-arch=sm_90")
 
 
 def test_a_step_of_the_stream_is_short_and_nothing_is_spilled(tmp_path: Path) -> None:
@@ -58,8 +57,8 @@ def test_a_step_of_the_stream_is_short_and_nothing_is_spilled(tmp_path: Path) ->
         lines.append(f"| sm_{architecture} | {registers} | {spilled} bytes | {shown} |")
         assert registers <= 128, "a block of 512 threads has no more"
         assert spilled == 0
-        assert dull <= 15 * STEP
-        assert tied <= 50 * STEP
+        assert dull <= 12 * STEP
+        assert tied <= 48 * STEP
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text("\n".join(lines) + "\n")
     if not dull:
