@@ -66,8 +66,8 @@ def test_a_step_of_the_stream_is_short_and_nothing_is_spilled(tmp_path: Path) ->
 
 
 def slots_of_a_step(code: Path) -> tuple[int, int]:
-    """Instructions from one step of the scan to the next: where no candidate is promising, and where
-    all have the belief at the cut and come after it. Zeros without a disassembler."""
+    """Instructions of one step of the scan: where no candidate is promising, and where all have the
+    belief at the cut and come after it. Zeros without a disassembler."""
     packaged = Path(sysconfig.get_path("purelib"), "nvidia", "cu13", "bin", "nvdisasm")
     disassembler = shutil.which("nvdisasm") or (packaged if packaged.exists() else None)
     if disassembler is None:

@@ -32,8 +32,8 @@ OPTIONS += ["-pthread", "-I", str(HERE / "cuda_emulation")]
 DONE, BAD_BELIEF, BAD_CANDIDATE, BAD_EXCLUSION, TOO_FEW_ELIGIBLE = range(5)
 CHANGED, BAD_ARGUMENT = 6, 7
 
-# Tuning (csrc/cuda/cuda.h). Pools of more than 2,048 start from a sample of as many here; rank 1 asks
-# for a threshold that too few pass, rank 1,500 for one that overflows the room for k + 1,024.
+# Tuning (csrc/cuda/cuda.h). Pools of more than 2,048 start from a sample here; rank 1 asks for a
+# threshold that too few pass, rank 1,500 for one that overflows the room for k + 1,024.
 USUAL = {"unsampled": 0}
 TOO_FEW = {"unsampled": 0, "sample_rank": 1}
 TOO_MANY = {"unsampled": 0, "sample_rank": 1500, "capacity": 1}
