@@ -7,7 +7,8 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +55,21 @@ def summary(times: list[float]) -> tuple[float, float]:
     """Median, and the distance between the quartiles."""
     quartiles = statistics.quantiles(times, n=4)
     return statistics.median(times), quartiles[2] - quartiles[0]
+
+
+@contextmanager
+def timed(
+    times: dict[str, list[float]], name: str, clock: Callable[[], float] = time.perf_counter
+) -> Iterator[None]:
+    """Note how many milliseconds the block took by this clock."""
+    start = clock()
+    yield
+    times.setdefault(name, []).append(1e3 * (clock() - start))
+
+
+def medians(times: dict[str, list[float]], warm_up: int) -> dict[str, float]:
+    """Of what `timed` noted, without the first few."""
+    return {name: round(statistics.median(each[warm_up:]), 3) for name, each in times.items()}
 
 
 def processor() -> str:

@@ -20,9 +20,7 @@ from lightning_integration.metrics_file import MetricsFile
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 # Indented lines, those that end in a backslash joined with the next.
-COMMANDS = re.findall(
-    r"^    (insight-ext .*)", README.replace("\\\n       ", ""), re.MULTILINE
-)
+COMMANDS = re.findall(r"^    (insight-ext .*)", README.replace("\\\n       ", ""), re.MULTILINE)
 PROGRAMS = [  # those for other trainers are run beside the trainers' tests
     program
     for program in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -96,6 +94,15 @@ def test_the_readme_opens_with_the_two_commands():
     commands = re.findall(r"^    (make \w+)", README, re.MULTILINE)
     assert commands[:2] == ["make train", "make test"]
     assert README.index("make train") < 100
+
+
+def test_the_lines_for_trl_and_lightning_stand_together_before_the_long_story():
+    titles = re.findall(r"^## (.*)", README, re.MULTILINE)
+    assert titles[:2] == ["Install", "In your trainer"]
+    section = README.partition("## In your trainer")[2].partition("\n## ")[0]
+    assert section.index("\n**TRL**") < section.index("select_prompts(trainer")
+    assert section.index("select_prompts(trainer") < section.index("\n**Lightning**")
+    assert "PromptSelectionCallback()" in section
 
 
 def test_links_and_pictures_lead_somewhere():

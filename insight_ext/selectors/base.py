@@ -197,6 +197,7 @@ class BeliefSelector(Selector):
 
     settings: Names = ("exploration",)
     values: Names = ("_step", "_dealt", "_before", "_unseen", "_metrics")
+    kinds: Tensor | None = None  # of the prompts, where alike ones share a prior
     parts: Names = ("posterior", "quota")
 
     def __init__(
@@ -222,7 +223,9 @@ class BeliefSelector(Selector):
         self.quota = quota
         if isinstance(prior, Tensor):
             prior = prior_around(prior, prior_strength)
-        self.posterior = BetaPosteriors(pool_size, prior, decay, half_life=half_life)
+        self.posterior = BetaPosteriors(
+            pool_size, prior, decay, half_life=half_life, kinds=self.kinds
+        )
         self.exploration = exploration
         self._step = 0  # the latest step that asked,
         self._dealt = 0  # how many prompts it was given,

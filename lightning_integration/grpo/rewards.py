@@ -402,6 +402,8 @@ def _outcome(call: Callable[[], Any], seconds: float) -> Any:
         return _took_longer_than(seconds)
     except Exception as error:
         return error
+    except SystemExit as error:  # of a verifier that was written as a program
+        return RuntimeError(f"it asked the program to end: {error!r}")
     return value if monotonic() - started <= seconds else _took_longer_than(seconds)
 
 

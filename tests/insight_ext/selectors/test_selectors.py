@@ -141,6 +141,14 @@ def test_a_resumed_selector_goes_on_bit_for_bit(name):
 
 
 @NAMES
+def test_a_selector_resumes_after_its_first_step(name):
+    selector, resumed = (make(name, 40) for _ in range(2))
+    run(selector, 7, steps=1)
+    resumed.load_state_dict(saved_and_read(selector))
+    assert run(selector, 7, 3, first=1) == run(resumed, 7, 3, first=1)
+
+
+@NAMES
 @pytest.mark.parametrize("exploration", [0.0, 0.3])
 def test_a_selector_resumed_within_a_step_goes_on_bit_for_bit(name, exploration):
     selector, resumed = (make(name, 60, exploration=exploration) for _ in range(2))

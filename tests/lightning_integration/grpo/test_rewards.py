@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import signal
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -226,6 +227,17 @@ def test_failures_beyond_the_share_end_the_step(workers):
     reward = failing_on("3", "7", "8")
     with pytest.raises(ObservationError, match=r"at most 2 of the latest 1,000 .* 3 failures"):
         score_completions(reward, TEN, TEXTS, workers=workers, limit=FailureLimit(0.002))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_reward_that_ends_the_program_has_failed_on_its_completion(workers):
+    def exits(prompt, completion):
+        sys.exit(3) if completion == "3" else None
+        return 1.0
+
+    prompts = [Prompt(f"p{i}", "?", "1") for i in range(5)]
+    rewards = score_completions(exits, prompts, list("12345"), workers=workers)
+    assert rewards == [1.0, 1.0, None, 1.0, 1.0]
 
 
 def test_a_prompt_on_which_the_reward_always_fails_is_not_the_end():
