@@ -119,6 +119,7 @@ class PromptDataModule(LightningDataModule):
         take_over("loop", self.loop, "partial_credit", partial_credit)
         self.loop.filter = filter
         self.loop.ranks = ranks or Ranks()
+        self.loop.told = {"prompts_per_step": self.prompts_per_step}
         return self.loop
 
     def train_dataloader(self) -> PromptLoader:

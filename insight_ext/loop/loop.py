@@ -112,6 +112,8 @@ class SelectionLoop(Stateful):
         in_flight: the groups dealt and not yet taken in.
         threshold: the smallest reward of a success at present.
         history: what is written, and where.
+        told: settings of the trainer that change what is chosen, by name: where a resumed run has
+            other ones than its checkpoint, a warning names both.
 
     Raises:
         ArgumentError: an argument outside its domain, an unknown strategy or filter, or one that
@@ -173,6 +175,7 @@ class SelectionLoop(Stateful):
         self.max_staleness = max_staleness
         self.ranks = Ranks() if ranks is None else ranks
         self.history = History(folder, history_every, answers, keep_samples)
+        self.told: dict[str, Any] = {}
         self.step = 0
         self._flights = InFlight()
         self._occupancy: dict[str, float] = {}
@@ -597,14 +600,14 @@ class SelectionLoop(Stateful):
 
     def _told(self) -> dict[str, Any]:
         """Settings that may change between a checkpoint and the run that goes on from it."""
-        return {"max_staleness": self.max_staleness}
+        return {"max_staleness": self.max_staleness, **self.told}
 
     def _say_what_differs(self, told: Mapping[str, Any]) -> None:
         for name, value in self._told().items():
-            if not equal(told.get(name), value):
+            before = told.get(name, value)
+            if not equal(before, value):
                 warnings.warn(
-                    f"{name}: {told.get(name)} in the checkpoint, {value} from here on",
-                    stacklevel=3,
+                    f"{name}: {before} in the checkpoint, {value} from here on", stacklevel=3
                 )
 
     def _fitting(self, state: Mapping[str, Any]) -> tuple[Mapping[str, Any], PoolChange | None]:

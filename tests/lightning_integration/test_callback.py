@@ -313,6 +313,14 @@ def test_a_resumed_run_is_the_uninterrupted_run(whole, tiny, tmp_path, selector,
         assert column(folder, name) == column(finished, name)
 
 
+def test_another_number_of_prompts_in_a_step_is_said_on_a_resume(run, tiny, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run[0], folder)
+    data = tiny.data(prompts_per_step=5)
+    with pytest.warns(UserWarning, match="prompts_per_step: 4 in the checkpoint, 5 from here on"):
+        tiny.train(folder, checkpoint(folder, 5), module=tiny.Learner(), datamodule=data)
+
+
 def test_a_finished_run_can_be_made_longer(run, tiny, tmp_path):
     tiny.train(tmp_path, max_epochs=2)
     module, data = tiny.Learner(), tiny.data()
