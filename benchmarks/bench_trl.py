@@ -7,8 +7,6 @@ share of mixed groups against TRL's own order, and the time of a generation's ch
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -18,7 +16,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 
-from benchmarks.timing import RESULTS, medians, processor, timed
+from benchmarks.timing import medians, record_parts, timed
 from benchmarks.trl_run import make_trainer, run_apart
 from insight_ext.adapters.trl import select_prompts
 from insight_ext.adapters.trl_checks import COLUMN
@@ -131,24 +129,19 @@ def main() -> None:
     torch.set_num_threads(1)
     with TemporaryDirectory() as place:
         folder = Path(place)
-        line = {
-            "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "processor": processor(),
-            **{name: version(name) for name in ("trl", "transformers", "accelerate", "torch")},
-            "lags": lags(folder),
-            "equal of 20 after a kill": {
+        parts = {
+            "lags": lambda: lags(folder),
+            "equal of 20 after a kill": lambda: {
                 f"{count} process{'es' * (count > 1)}": resumed(folder, count) for count in (1, 2)
             },
-            "mixed": {name: mixed(folder, name) for name in ("none", "uniform", "insight")},
-            "choice at 1,000,000 prompts": {
+            "mixed": lambda: {name: mixed(folder, name) for name in ("none", "uniform", "insight")},
+            "choice at 1,000,000 prompts": lambda: {
                 f"{name}, {rows} rows": choice(folder, name, rows)
                 for name in ("insight", "mopps")
                 for rows in (DEFAULT, 256 * 8)
             },
         }
-    print(json.dumps(line, indent=1))
-    with (RESULTS / "trl.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
+        record_parts("trl.jsonl", ("trl", "transformers", "accelerate", "torch"), parts)
 
 
 if __name__ == "__main__":

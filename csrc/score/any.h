@@ -39,7 +39,7 @@ struct ScoreType {
 // Calls visit(ScoreType<S>{}) with the score's own type S. Every score offers
 //   from(parameters, key)         -> the score with its constants worked out; trivially copyable
 //   operator()(a, b)              -> the reference score, in portable arithmetic; scores with
-//                                    kPerIndex take (a, b, index) and doubles alone
+//                                    kPerIndex take (a, b, index)
 //   bound(a, b)                   -> a cheap float32 no smaller than that score as float32, or NaN;
 //                                    with kBoundRanks it orders beliefs nearly as the score does
 //   evidence_limit(threshold)     -> no candidate with a + b above it scores threshold or more

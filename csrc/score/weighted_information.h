@@ -112,8 +112,9 @@ struct DrawnWeightInformation {
     return {WeightedInformationOf<true, true>::from(p, key), key};
   }
 
-  INSIGHT_HD double operator()(double a, double b, int64_t index) const {
-    const BetaDraw phi = beta_draw(a, b, key, index);
+  template <class Real>
+  INSIGHT_HD Real operator()(Real a, Real b, Bits<Real> index) const {
+    const BetaDraw<Real> phi = beta_draw(a, b, key, index);
     return mean.weight(phi.value, phi.complement) * information(a, b, mean.rollouts);
   }
 

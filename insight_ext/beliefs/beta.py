@@ -338,7 +338,7 @@ def _checked_prior(prior: Any, n: int, device: torch.device | str) -> tuple[Any,
     except (TypeError, ValueError) as error:
         raise ArgumentError(
             f"prior: expected two numbers (alpha, beta), two tensors of shape ({n},), or "
-            f"'empirical', got {prior!r:.80}; 'meta:FIELD' and 'log:FILE' need a pool, see "
+            f"'empirical', got {prior!r:.80}; 'meta:FIELD' and the like need a pool, see "
             "make_selector"
         ) from error
     if isinstance(first, float) and isinstance(second, float):

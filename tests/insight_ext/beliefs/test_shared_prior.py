@@ -219,7 +219,8 @@ def test_a_fitted_beta_distribution_is_what_every_kind_starts_from():
     n = 400
     kinds = torch.arange(n) // 200
     selector = InSight(n, features=torch.eye(2)[kinds], prior="empirical", decay=1.0)
-    assert selector.predict([0, n - 1]).tolist() == [0.5, 0.5]
+    assert selector.explain([0, n - 1])["alpha"].tolist() == [0.5, 0.5]
+    assert selector.explain([0, n - 1])["beta"].tolist() == [0.5, 0.5]
     wins = torch.arange(100) % 9
     selector.observe(range(100), wins, 8, step=0)
     alpha, beta = selector.posterior.prior

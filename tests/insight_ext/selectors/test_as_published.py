@@ -260,13 +260,13 @@ def test_a_low_temperature_of_bots_is_the_nearest():
 
 @GROUPS
 def test_greso_keeps_by_equation_4_and_adjusts_by_its_targets(rollouts):
-    n = 6
+    n = 24  # so that a step's share may be at either target, and between them
     selector = Greso(n)
     bases, streaks = [0.5, 0.5], [(0, 0)] * n  # of wrong and right; side and length
     random = np.random.default_rng(rollouts)
     for step in range(30):
         selector.select(n, step=step)
-        outcomes = random.choice([0, 1, rollouts], n)
+        outcomes = random.choice([0, 1, rollouts], n, p=[0.15, 0.75, 0.1])
         selector.observe(range(n), outcomes, rollouts, step=step)
         for i, s in enumerate(outcomes):
             if 0 < s < rollouts:

@@ -37,6 +37,13 @@ def test_every_strategy_takes_a_prior_from_a_field(name, field):
 
 
 @pytest.mark.parametrize("name", SELECTORS)
+def test_every_strategy_takes_a_prior_from_a_difficulty(name):
+    beliefs = made(name, "prior=difficulty:hard", "prior_strength=4").posterior
+    assert beliefs.alpha.tolist() == [2.0, 5.0, 1.0]  # 75, 0 and 100 of 100
+    assert beliefs.beta.tolist() == [4.0, 1.0, 5.0]
+
+
+@pytest.mark.parametrize("name", SELECTORS)
 def test_every_strategy_takes_a_prior_from_a_log(name, tmp_path):
     log = {"id": ["a", "a", "b"], "step": [0, 1, 1], "successes": [8, 4, 2], "rollouts": [8] * 3}
     write_columns(tmp_path / "log.csv", log)
@@ -191,7 +198,12 @@ def test_bots_takes_its_references_from_two_fields():
             r"success rate .* got 75 of prompt 'a' \(row 0",
         ),
         ("insight", {"prior": "meta:domain"}, r"got 'math' of prompt 'a' \(row 0\)"),
-        ("insight", {"prior": "uniform"}, "prior: expected meta:FIELD, log:FILE or empirical"),
+        (
+            "gps",
+            {"prior": "difficulty:share"},
+            r"prior: .* in \[0, 100\] .* got '2/8' of prompt 'a'",
+        ),
+        ("insight", {"prior": "uniform"}, "prior: expected meta:FIELD, difficulty:FIELD, log:FILE"),
         ("insight", {"prior": "log:none.csv"}, "none.csv"),
         ("insight", {"prior": "meta:rate", "prior_strength": -1}, "prior_strength: expected 0 or"),
         (

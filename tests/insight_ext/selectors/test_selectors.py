@@ -167,6 +167,18 @@ def test_a_selector_resumed_within_a_step_goes_on_bit_for_bit(name, exploration)
 
 
 @NAMES
+def test_a_state_takes_the_place_of_what_was_chosen_before(name):
+    selector, used = (make(name, 400) for _ in range(2))
+    run(selector, 9, steps=3)
+    chosen = dealt(selector, [6, 1], step=3)
+    run(used, 11, steps=2)
+    dealt(used, [3, 1], step=3)
+    used.load_state_dict(saved_and_read(selector))
+    here, there = (dealt(each, [1, 4, 1], 3, chosen) for each in (selector, used))
+    assert here.tolist() == there.tolist()
+
+
+@NAMES
 @pytest.mark.parametrize("k", [0, -1, 11])
 def test_k_outside_the_pool_is_refused(name, k):
     with pytest.raises(ArgumentError, match=rf"k: expected an integer in \[1, 10\], .*got {k}$"):

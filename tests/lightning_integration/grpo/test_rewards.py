@@ -46,6 +46,15 @@ def test_math_verify_compares_values(answer, completion, reward):
     assert math_verify(Prompt("a", "?", answer), completion) == reward
 
 
+def test_an_answer_that_cannot_be_parsed_is_named_and_makes_no_completion_wrong(caplog):
+    prompts = [Prompt("a", "?", r"\frac{1}{"), Prompt("b", "?", "3"), Prompt("c", "?", "", ())]
+    with caplog.at_level(logging.WARNING):
+        assert score_completions(math_verify, prompts, ["2", "2", "2"]) == [None, 0.0, None]
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert "for prompt 'a': ValueError: math-verify cannot parse the prompt's answer" in said[0]
+
+
 def test_any_of_the_accepted_answers_is_right():
     prompt = Prompt("a", "?", "1/2", other_answers=("3", "x+1"))
     for completion, reward in (("3", 1.0), ("1/2", 1.0), ("x+1", 1.0), ("4", 0.0)):
