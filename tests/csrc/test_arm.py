@@ -1,4 +1,4 @@
-"""The CPU kernel for 64-bit Arm: compiled by clang, run by an emulator, with the bits of this machine."""
+"""The CPU kernel for 64-bit Arm: compiled by clang, run by an emulator, the bits as here."""
 
 from __future__ import annotations
 

@@ -112,10 +112,8 @@ def drawn(size: int, count: int) -> str:
     return LIBRARY.insight_message().decode()
 
 
-def python(
-    k: int = 2, alpha: np.ndarray = ALPHA, score: Score | None = None, **more: object
-) -> None:
-    select_top_k(alpha, BETA, k, score or WeightedInformation(), **more)
+def python(k: int = 2, alpha: np.ndarray = ALPHA, **more: object) -> None:
+    select_top_k(alpha, BETA, k, **more)
 
 
 def tuned(**changed: object) -> None:
