@@ -7,25 +7,24 @@ share of mixed groups against TRL's own order, and the time of a generation's ch
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
 from datasets import Dataset
 
-from benchmarks.timing import RESULTS, processor
+from benchmarks.timing import medians, record_parts, timed
 from benchmarks.trl_run import make_trainer, run_apart
-from insight_ext.adapters.trl import COLUMN, select_prompts
-from insight_ext.runs.layout import Metric
+from insight_ext.adapters.trl import select_prompts
+from insight_ext.adapters.trl_checks import COLUMN
 
 SEEDS = 5
 LONG = 1_000_000
 DRAWS, WARM_UP = 50, 5
+DEFAULT = 8  # rows of a generation in TRL's default settings: one prompt
 SETTINGS: dict[str, dict[str, int]] = {
     "TRL's default relation": {},
     "gradient_accumulation_steps 4": {"gradient_accumulation_steps": 4},
@@ -92,62 +91,57 @@ def mixed(folder: Path, selector: str) -> dict[str, list[float]]:
     }
 
 
-def choice(folder: Path, selector: str) -> dict[str, float]:
-    """At a million prompts: seconds to attach; milliseconds of a generation of 256 x 8.
+def choice(folder: Path, selector: str, rows: int) -> dict[str, float]:
+    """At a million prompts: seconds to attach; milliseconds of a generation of so many rows.
 
-    `deal_ms` is the choice, `draw_ms` that and the 2,048 rows that TRL gets, `end_step_ms` the
-    beliefs' move.
+    `deal_cpu_ms` is the choice and `draw_cpu_ms` that and the rows that TRL gets, in time of one
+    core, which what else the machine does leaves as it is; `draw_ms` is the draw by the clock, and
+    `end_step_ms` the beliefs' move.
     """
     dataset = Dataset.from_dict(
         {"prompt": [f"{at}=" for at in range(LONG)], "chance": [0.5] * LONG}
     )
-    trainer = make_trainer(folder, dataset=dataset, per_device_train_batch_size=256 * 8)
+    trainer = make_trainer(folder, dataset=dataset, per_device_train_batch_size=rows)
     start = perf_counter()
     loop = select_prompts(trainer, selector, folder=None)
-    attached = perf_counter() - start
+    attached = round(perf_counter() - start, 2)
+    times: dict[str, list[float]] = {}
+    deal = loop.deal
+
+    def timed_deal(k: int) -> Any:
+        with timed(times, "deal_cpu_ms", process_time):
+            return deal(k)
+
+    loop.deal = timed_deal  # type: ignore[method-assign, assignment]
     batches = iter(trainer.get_train_dataloader())
-    deals: list[float] = []
-    draws: list[float] = []
-    ends: list[float] = []
     generator = torch.Generator().manual_seed(0)
     for _ in range(WARM_UP + DRAWS):
-        start = perf_counter()
-        rows = next(batches)
-        draws.append(perf_counter() - start)
-        for group in dict.fromkeys(row[COLUMN][0] for row in rows):
+        with timed(times, "draw_ms"), timed(times, "draw_cpu_ms", process_time):
+            drawn = next(batches)
+        for group in dict.fromkeys(row[COLUMN] // 8 for row in drawn):
             loop.report(group, torch.rand(8, generator=generator).round())
-        start = perf_counter()
-        metrics = loop.end_step()
-        ends.append(perf_counter() - start)
-        deals.append(metrics[Metric.SELECTION_MS])
-    return {
-        "attach_seconds": round(attached, 2),
-        "deal_ms": round(median(deals[WARM_UP:]), 3),
-        "draw_ms": round(1e3 * median(draws[WARM_UP:]), 3),
-        "end_step_ms": round(1e3 * median(ends[WARM_UP:]), 3),
-    }
+        with timed(times, "end_step_ms"):
+            loop.end_step()
+    return {"attach_seconds": attached, **medians(times, WARM_UP)}
 
 
 def main() -> None:
     torch.set_num_threads(1)
     with TemporaryDirectory() as place:
         folder = Path(place)
-        line = {
-            "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "processor": processor(),
-            **{name: version(name) for name in ("trl", "transformers", "accelerate", "torch")},
-            "lags": lags(folder),
-            "equal of 20 after a kill": {
+        parts = {
+            "lags": lambda: lags(folder),
+            "equal of 20 after a kill": lambda: {
                 f"{count} process{'es' * (count > 1)}": resumed(folder, count) for count in (1, 2)
             },
-            "mixed": {name: mixed(folder, name) for name in ("none", "uniform", "insight")},
-            "choice at 1,000,000 prompts": {
-                name: choice(folder, name) for name in ("insight", "mopps")
+            "mixed": lambda: {name: mixed(folder, name) for name in ("none", "uniform", "insight")},
+            "choice at 1,000,000 prompts": lambda: {
+                f"{name}, {rows} rows": choice(folder, name, rows)
+                for name in ("insight", "mopps")
+                for rows in (DEFAULT, 256 * 8)
             },
         }
-    print(json.dumps(line, indent=1))
-    with (RESULTS / "trl.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
+        record_parts("trl.jsonl", ("trl", "transformers", "accelerate", "torch"), parts)
 
 
 if __name__ == "__main__":

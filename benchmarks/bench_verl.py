@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import json
 import signal
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
 from verl.trainer.ppo.v1 import get_trainer_cls
 
-from benchmarks.timing import RESULTS, processor
-from benchmarks.verl_run import BATCH, ROLLOUTS, SELECTION, config_of, run_apart, selecting, train
+from benchmarks.timing import medians, record_parts, timed
+from benchmarks.verl_run import BATCH, ROLLOUTS, config_of, run_apart, selecting, train
 from insight_ext.adapters.verl import COLUMN
-from insight_ext.runs.layout import Metric
 
 SEEDS = 5
 LONG = 1_000_000
@@ -82,52 +79,59 @@ def filtered(folder: Path, selector: str) -> list[float]:
     return [round(cost, 2) for cost in costs]
 
 
-def choice(folder: Path) -> dict[str, float]:
-    """At a million prompts, milliseconds of a batch of 256: the choice; that and the rows."""
-    settings = (*SELECTION, "data.train_batch_size=256", "data.seed=0")
+def choice(folder: Path, selector: str) -> dict[str, float]:
+    """At a million prompts: seconds to make the data set; milliseconds of a batch of 256.
+
+    `deal_cpu_ms` is the choice and `draw_cpu_ms` that and verl's rows, in time of one core, which
+    what else the machine does leaves as it is; `draw_ms` is the draw by the clock.
+    """
+    settings = (*selecting(selector), "data.train_batch_size=256", "data.seed=0")
     trainer = get_trainer_cls("sync")(config_of(folder, *settings, prompts=LONG))
     trainer.tokenizer = trainer.processor = None
     start = perf_counter()
     trainer._init_dataloader()
-    made = perf_counter() - start
-    loop, batches = trainer.train_dataset.loop, iter(trainer.train_dataloader)
-    deals: list[float] = []
-    draws: list[float] = []
+    made = round(perf_counter() - start, 1)
+    batches = iter(trainer.train_dataloader)
+    times: dict[str, list[float]] = {}
+    loop = getattr(trainer.train_dataset, "loop", None)
+    if loop is not None:
+        deal = loop.deal
+
+        def timed_deal(k: int, **more: Any) -> Any:
+            with timed(times, "deal_cpu_ms", process_time):
+                return deal(k, **more)
+
+        loop.deal = timed_deal
     generator = torch.Generator().manual_seed(0)
     for _ in range(WARM_UP + DRAWS):
-        start = perf_counter()
-        rows = next(batches)
-        draws.append(1e3 * (perf_counter() - start))
-        for group in rows[COLUMN]:
-            loop.report(group, torch.rand(ROLLOUTS, generator=generator).round())
-        deals.append(loop.end_step()[Metric.SELECTION_MS])
-    return {
-        "data_set_seconds": round(made, 1),
-        "deal_ms": round(median(deals[WARM_UP:]), 3),
-        "draw_ms": round(median(draws[WARM_UP:]), 3),
-    }
+        with timed(times, "draw_ms"), timed(times, "draw_cpu_ms", process_time):
+            rows = next(batches)
+        if loop is not None:
+            for group in rows[COLUMN]:
+                loop.report(group, torch.rand(ROLLOUTS, generator=generator).round())
+            loop.end_step()
+    if loop is not None:
+        loop.close()
+    return {"data_set_seconds": made, **medians(times, WARM_UP)}
 
 
 def main() -> None:
     torch.set_num_threads(1)
+    modes = ("sync", "colocate_async")
     with TemporaryDirectory() as place:
         folder = Path(place)
-        modes = ("sync", "colocate_async")
-        line = {
-            "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "processor": processor(),
-            **{name: version(name) for name in ("verl", "TransferQueue", "ray", "torch")},
-            "lags in groups": {mode: lags(folder, mode) for mode in modes},
-            "equal of 20 after a kill": {mode: resumed(folder, mode) for mode in modes},
-            "mixed": {name: mixed(folder, name) for name in ("none", "uniform", "insight")},
-            "answers per answer trained on, with verl's filter": {
+        parts = {
+            "lags in groups": lambda: {mode: lags(folder, mode) for mode in modes},
+            "equal of 20 after a kill": lambda: {mode: resumed(folder, mode) for mode in modes},
+            "mixed": lambda: {name: mixed(folder, name) for name in ("none", "uniform", "insight")},
+            "answers per answer trained on, with verl's filter": lambda: {
                 name: filtered(folder, name) for name in ("none", "insight")
             },
-            "choice of 256 at 1,000,000 prompts": choice(folder / "long"),
+            "choice of 256 at 1,000,000 prompts": lambda: {
+                name: choice(folder / "long", name) for name in ("none", "insight", "mopps")
+            },
         }
-    print(json.dumps(line, indent=1))
-    with (RESULTS / "verl.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
+        record_parts("verl.jsonl", ("verl", "TransferQueue", "ray", "torch"), parts)
 
 
 if __name__ == "__main__":

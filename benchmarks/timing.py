@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -55,6 +58,44 @@ def summary(times: list[float]) -> tuple[float, float]:
     """Median, and the distance between the quartiles."""
     quartiles = statistics.quantiles(times, n=4)
     return statistics.median(times), quartiles[2] - quartiles[0]
+
+
+@contextmanager
+def timed(
+    times: dict[str, list[float]], name: str, clock: Callable[[], float] = time.perf_counter
+) -> Iterator[None]:
+    """Note how many milliseconds the block took by this clock."""
+    start = clock()
+    yield
+    times.setdefault(name, []).append(1e3 * (clock() - start))
+
+
+def medians(times: dict[str, list[float]], warm_up: int) -> dict[str, float]:
+    """Of what `timed` noted, without the first few."""
+    return {name: round(statistics.median(each[warm_up:]), 3) for name, each in times.items()}
+
+
+def record_parts(
+    file: str, packages: Sequence[str], parts: Mapping[str, Callable[[], object]]
+) -> None:
+    """Measure the parts, or those after `--only`; print them, and append them to a file as a line.
+
+    Args:
+        file: in `RESULTS`.
+        packages: whose versions the line has.
+        parts: by name, what is to be measured.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
+    line = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": processor(),
+        **{name: version(name) for name in packages},
+        **{name: parts[name]() for name in parser.parse_args().only},
+    }
+    print(json.dumps(line, indent=1))
+    with (RESULTS / file).open("a") as lines:
+        lines.write(json.dumps(line) + "\n")
 
 
 def processor() -> str:

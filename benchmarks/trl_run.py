@@ -129,16 +129,16 @@ class Watched:
 
     Attributes:
         chosen: the prompts of each generation.
-        told: (group, rewards, where in the group) of each report.
+        told: (group, rewards, number of the first in the group) of each report.
         lags: for each generation, those dealt before it whose results were not in the beliefs yet.
     """
 
     def __init__(self, loop: Any) -> None:
         self.loop = loop
         self.chosen: list[list[int]] = []
-        self.told: list[tuple[int, list[Any], dict[str, int]]] = []
+        self.told: list[tuple[int, list[Any], int]] = []
         self.lags: list[int] = []
-        deal, report, end_step = loop.deal, loop.report, loop.end_step
+        deal, report_all, end_step = loop.deal, loop.report_all, loop.end_step
         ended = 0  # generations
 
         def noted_deal(k: int, **more: Any) -> Any:
@@ -147,16 +147,16 @@ class Watched:
             self.chosen.append([each.position for each in dealt])
             return dealt
 
-        def noted_report(group: int, rewards: Any, **more: Any) -> Any:
-            self.told.append((group, list(rewards), more))
-            return report(group, rewards, **more)
+        def noted_report_all(results: Any) -> Any:
+            self.told += [(each.group, list(each.rewards), each.first) for each in results]
+            return report_all(results)
 
         def noted_end_step(*args: Any, **more: Any) -> Any:
             nonlocal ended
             ended = len(self.chosen)
             return end_step(*args, **more)
 
-        loop.deal, loop.report, loop.end_step = noted_deal, noted_report, noted_end_step
+        loop.deal, loop.report_all, loop.end_step = noted_deal, noted_report_all, noted_end_step
 
 
 class Trace(TrainerCallback):

@@ -87,3 +87,24 @@ def test_a_program_in_the_guide_runs(page, tmp_path):
             text=True,
         )
         assert done.returncode == 0, done.stderr
+
+
+# Which test runs a snippet of the page on trainers, by the section that shows it.
+SHOWN = {
+    "Any loop, in plain Python": ["test_documents.py::test_a_program_in_the_guide_runs"],
+    "TRL": ["trl/test_trl_documents.py::test_the_lines_for_trl_run"],
+    "verl": ["verl/test_verl_selection.py::test_the_settings_in_the_guide_work"],
+    "slime": 2
+    * ["insight_ext/adapters/test_slime.py::test_the_flags_and_the_settings_in_the_guide"],
+    "Trinity-RFT": ["trinity/test_trinity_scheduler.py::test_a_resumed_run_makes_the_choices_of"],
+    "prime-rl": ["insight_ext/adapters/test_prime_rl.py::test_the_program_in_the_guide"],
+}
+
+
+def test_each_snippet_of_the_page_on_trainers_is_run_by_a_test():
+    page = (ROOT / "docs/trainers.md").read_text()
+    sections = [part.split("\n", 1) for part in re.split(r"^## ", page, flags=re.MULTILINE)[1:]]
+    fences = {title: text.count("```") // 2 for title, text in sections if "```" in text}
+    assert fences == {title: len(tests) for title, tests in SHOWN.items()}
+    for path, _, name in (test.partition("::") for tests in SHOWN.values() for test in tests):
+        assert f"def {name}" in (ROOT / "tests" / path).read_text()

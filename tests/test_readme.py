@@ -96,6 +96,15 @@ def test_the_readme_opens_with_the_two_commands():
     assert README.index("make train") < 100
 
 
+def test_the_lines_for_trl_and_lightning_stand_together_before_the_long_story():
+    titles = re.findall(r"^## (.*)", README, re.MULTILINE)
+    assert titles[:2] == ["Install", "In your trainer"]
+    section = README.partition("## In your trainer")[2].partition("\n## ")[0]
+    assert section.index("\n**TRL**") < section.index("select_prompts(trainer")
+    assert section.index("select_prompts(trainer") < section.index("\n**Lightning**")
+    assert "PromptSelectionCallback()" in section
+
+
 def test_links_and_pictures_lead_somewhere():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target

@@ -13,6 +13,7 @@ namespace insight {
 
 struct Thompson {
   static constexpr bool kPerIndex = true;
+  static constexpr bool kBoundRanks = false;
 
   double target;
   uint64_t key;

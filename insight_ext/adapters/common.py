@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
+from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from insight_ext.beliefs.pool import PromptPool
-from insight_ext.errors import ArgumentError, CheckpointError
-from insight_ext.loop import SelectionLoop
+from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
+from insight_ext.loop import GroupResult, SelectionLoop
 from insight_ext.loop.loop import Dealt
 from insight_ext.plugins import check_options
+
+T = TypeVar("T")
 
 
 def check_names(what: str, trainer: str, owner: Any, names: Iterable[str]) -> None:
@@ -63,6 +66,83 @@ def imported_from(trainer: str, module: str, name: str) -> Any:
         ) from error
     check_names(module, trainer, found, [name])
     return getattr(found, name)
+
+
+def check_size(trainer: str, where: str, prompts: int, needed: int, setting: str) -> None:
+    """See that there are as many prompts as a trainer asks for at once.
+
+    Args:
+        trainer: its name.
+        where: a user names the prompts.
+        prompts: how many there are.
+        needed: how many are asked for.
+        setting: what says so.
+
+    Raises:
+        ArgumentError: there are fewer.
+
+    Example:
+        >>> check_size("slime", "--prompt-data", 7, 8, "--rollout-batch-size")
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: --prompt-data: expected 8 prompts or more, which slime \
+asks for at once, got 7; set a smaller --rollout-batch-size
+    """
+    if prompts < needed:
+        raise ArgumentError(
+            f"{where}: expected {needed} prompts or more, which {trainer} asks for at once, got "
+            f"{prompts}; set a smaller {setting}"
+        )
+
+
+def check_setting(name: str, got: object, expected: object, otherwise: str) -> None:
+    """See that one of a trainer's own settings is as selection needs it.
+
+    Raises:
+        ArgumentError: it is not; `otherwise` says why, and what to do.
+
+    Example:
+        >>> check_setting("workers", 8, 0, "they would choose ahead; set it so")
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: workers: expected 0, got 8; they would choose ahead; \
+set it so
+    """
+    if got != expected:
+        raise ArgumentError(f"{name}: expected {expected}, got {got}; {otherwise}")
+
+
+def left_out(setting: str, expected: str, got: object) -> ArgumentError:
+    """The error of two settings of which one was given without the other.
+
+    Example:
+        >>> raise left_out("--data-source-path", "SelectingDataSource", None)
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: --data-source-path: expected SelectingDataSource, got \
+None, with which no result reaches the beliefs; give both settings or none
+    """
+    return ArgumentError(
+        f"{setting}: expected {expected}, got {got}, with which no result reaches the beliefs; "
+        "give both settings or none"
+    )
+
+
+def other_half(setting: str, found: Any, kind: type[T]) -> T:
+    """What another setting should have brought, see `left_out`.
+
+    Args:
+        setting: its name.
+        found: what is there.
+        kind: of what should be there.
+
+    Raises:
+        ArgumentError: it is of another kind.
+    """
+    if not isinstance(found, kind):
+        expected = f"{kind.__module__}.{kind.__name__}"
+        raise left_out(setting, expected, f"a {type(found).__name__}")
+    return found
 
 
 def make_loop(
@@ -130,11 +210,61 @@ def report_prompt(loop: SelectionLoop, position: int, rewards: Any) -> None:
         loop.report(group, rewards)
 
 
-def outcome_of(entries: Mapping[str, Any], name: str | None, setting: str) -> Any:
-    """The reward that says whether an answer is correct, of one that has several entries.
+def report_answers(
+    loop: SelectionLoop,
+    answers: Iterable[int],
+    rewards: Sequence[Any],
+    *,
+    of: int | None = None,
+    **uncertainties: Sequence[Any],
+) -> None:
+    """Report for a trainer that has answers one by one, those of a group beside each other.
 
     Args:
-        entries: of the reward.
+        loop: is told.
+        answers: of each its group times `loop.rollouts`, plus its number in the group; fewer than
+            rewards where the last were not dealt.
+        rewards: of each.
+        of: answers of a whole group, of which more may come; None: there are no others, whatever
+            the numbers are.
+        uncertainties: `perplexity` and `entropy` of each, as far as they are known.
+
+    Raises:
+        ObservationError: not an uncertainty for each, and see `SelectionLoop.report_all`; nothing
+            was taken in.
+
+    Example:
+        >>> from insight_ext import Prompt
+        >>> loop = SelectionLoop(PromptPool(Prompt(id, id, "") for id in "ab"), rollouts=2)
+        >>> groups = [dealt.group for dealt in loop.deal(2)]
+        >>> groups
+        [0, 1]
+        >>> report_answers(loop, [0, 1, 2, 3], [1.0, 0.0, 1.0, 1.0], of=2)
+        >>> loop.end_step()["frac_mixed"]
+        0.5
+    """
+    for name, values in uncertainties.items():
+        if len(values) != len(rewards):
+            raise ObservationError(
+                f"{name}: expected a number for each of {len(rewards)} answers, got {len(values)}; "
+                "nothing was taken in"
+            )
+    results = []
+    rows = zip(answers, rewards, *uncertainties.values(), strict=False)
+    for group, part in groupby(rows, key=lambda row: row[0] // loop.rollouts):
+        numbers, own, *known = zip(*part, strict=True)
+        first = 0 if of is None else numbers[0] % loop.rollouts
+        results.append(
+            GroupResult(group, own, first, of, **dict(zip(uncertainties, known, strict=True)))
+        )
+    loop.report_all(results)
+
+
+def outcome_of(reward: Any, name: str | None, setting: str) -> Any:
+    """What says whether an answer is correct: a reward, or of one with several entries this one.
+
+    Args:
+        reward: of an answer.
         name: of the entry.
         setting: where a user names it, for the message.
 
@@ -145,12 +275,14 @@ def outcome_of(entries: Mapping[str, Any], name: str | None, setting: str) -> An
         >>> outcome_of({"accuracy": 1.0, "brevity": 0.2}, "accuracy", "outcome")
         1.0
     """
-    if name is None or name not in entries:
+    if not isinstance(reward, Mapping):
+        return reward
+    if name is None or name not in reward:
         raise ArgumentError(
             f"{setting}: expected the entry of a reward that says whether an answer is correct, "
-            f"one of {', '.join(map(str, entries))}, got {name!r}; name it there"
+            f"one of {', '.join(map(str, reward))}, got {name!r}; name it there"
         )
-    return entries[name]
+    return reward[name]
 
 
 def load_beliefs(loop: SelectionLoop, path: Path, otherwise: str) -> None:
@@ -165,8 +297,13 @@ def load_beliefs(loop: SelectionLoop, path: Path, otherwise: str) -> None:
         CheckpointError: no such file, and see `SelectionLoop.load`.
     """
     if not path.is_file():
-        raise CheckpointError(
-            f"{path}: expected the beliefs of the run that wrote this checkpoint, got no file; "
-            f"to go on from these weights with new beliefs, {otherwise}"
-        )
+        raise without_beliefs(path, otherwise)
     loop.load(path)
+
+
+def without_beliefs(path: str | Path, otherwise: str) -> CheckpointError:
+    """The error of a checkpoint that holds no beliefs, see `load_beliefs`."""
+    return CheckpointError(
+        f"{path}: expected the beliefs of the run that wrote this checkpoint, got none; "
+        f"to go on from these weights with new beliefs, {otherwise}"
+    )

@@ -16,22 +16,17 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from insight_ext.adapters.common import (
-    check_names,
-    deal_exactly,
-    imported_from,
-    load_beliefs,
-    make_loop,
-    outcome_of,
-)
+from insight_ext.adapters import common
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.data.prompt import conversation_text
 from insight_ext.errors import ArgumentError
 from insight_ext.loop import GroupResult
-from insight_ext.runs.layout import logged
+from insight_ext.runs.layout import to_log
 
 SLIME = "slime"
 OBSERVE = "insight_ext.adapters.slime.observe"
+OUTCOME = "insight.outcome"
+ALL_SAMPLES = "--rollout-all-samples-process-path"
 FULLY_ASYNC = "slime.rollout.fully_async_rollout."
 ARGS = [
     *("load", "n_samples_per_prompt", "over_sampling_batch_size", "partial_rollout", "reward_key"),
@@ -64,21 +59,20 @@ class SelectingDataSource:
     """
 
     def __init__(self, args: Any) -> None:
-        check_names("args", SLIME, args, ARGS)
-        source = imported_from(SLIME, "slime.rollout.data_source", "RolloutDataSourceWithBuffer")
-        self._log = imported_from(SLIME, "slime.observability.logging_utils", "log")
+        common.check_names("args", SLIME, args, ARGS)
+        source = common.imported_from(
+            SLIME, "slime.rollout.data_source", "RolloutDataSourceWithBuffer"
+        )
+        self._log = common.imported_from(SLIME, "slime.observability.logging_utils", "log")
         _check(args)
         self.args, self._source = args, source(args)
-        check_names("data source", SLIME, self._source, SOURCE)
+        common.check_names("data source", SLIME, self._source, SOURCE)
         options = dict(getattr(args, "insight", {}))
         self._outcome = options.pop("outcome", args.reward_key)
         pool = _pool(self._source.dataset, options.pop("id", None))
-        if len(pool) < args.over_sampling_batch_size:
-            raise ArgumentError(
-                f"--prompt-data: expected {args.over_sampling_batch_size} prompts or more, which "
-                f"slime asks for at once, got {len(pool)}; set a smaller --rollout-batch-size"
-            )
-        self.loop = make_loop(
+        needed = args.over_sampling_batch_size
+        common.check_size(SLIME, "--prompt-data", len(pool), needed, "--rollout-batch-size")
+        self.loop = common.make_loop(
             SLIME,
             pool,
             options,
@@ -101,7 +95,7 @@ class SelectingDataSource:
         groups: list[list[Any]] = []
         if source.buffer:
             groups += source.buffer_filter(self.args, None, source.buffer, num_samples)
-        for dealt in deal_exactly(self.loop, num_samples - len(groups)):
+        for dealt in common.deal_exactly(self.loop, num_samples - len(groups)):
             row = source.dataset.origin_samples[dealt.position]
             samples = [deepcopy(row) for _ in range(copies)]
             for number, sample in enumerate(samples):
@@ -119,11 +113,11 @@ class SelectingDataSource:
         for group in all_groups:
             # Of a rollout that became several samples, the one with its end.
             ends = [rollout[-1] if isinstance(rollout, list) else rollout for rollout in group]
-            results.append(GroupResult(ends[0].group_index, [self._reward(end) for end in ends]))
+            rewards = [common.outcome_of(end.reward, self._outcome, OUTCOME) for end in ends]
+            results.append(GroupResult(ends[0].group_index, rewards))
         self.loop.report_all(results)
-        step = self.loop.step
-        metrics = {logged(name): value for name, value in self.loop.end_step().items()}
-        self._log(self.args, {**metrics, "selection/step": step}, step_key="selection/step")
+        step = {"selection/step": self.loop.step}
+        self._log(self.args, to_log([self.loop.end_step()]) | step, step_key="selection/step")
 
     def save(self, rollout_id: int) -> None:
         """Write the beliefs, then slime's own state, beside each other.
@@ -134,7 +128,7 @@ class SelectingDataSource:
         """
         if self.loop.step == 0 and self.loop.in_flight:
             raise ArgumentError(
-                f"--rollout-all-samples-process-path: expected {OBSERVE} to be called after each "
+                f"{ALL_SAMPLES}: expected {OBSERVE} to be called after each "
                 "rollout, got no call before the first checkpoint; give this flag, and a "
                 "--rollout-function-path that heeds it"
             )
@@ -149,13 +143,8 @@ class SelectingDataSource:
         """
         if self.args.load is not None and rollout_id is not None and rollout_id >= 0:
             path = _path(self.args.load, rollout_id)
-            load_beliefs(self.loop, path, "start with --finetune")
+            common.load_beliefs(self.loop, path, "start with --finetune")
         self._source.load(rollout_id)
-
-    def _reward(self, sample: Any) -> Any:
-        reward = sample.reward
-        several = isinstance(reward, Mapping)
-        return outcome_of(reward, self._outcome, "insight.outcome") if several else reward
 
 
 def observe(args: Any, all_groups: list[list[Any]], data_source: Any) -> None:
@@ -170,22 +159,14 @@ def observe(args: Any, all_groups: list[list[Any]], data_source: Any) -> None:
         ArgumentError: it is another data source; and see `SelectingDataSource.observe`.
     """
     owner = getattr(data_source, "__self__", data_source)
-    if not isinstance(owner, SelectingDataSource):
-        raise ArgumentError(
-            "--data-source-path: expected insight_ext.adapters.slime.SelectingDataSource, got a "
-            f"{type(owner).__name__}; give both flags or none"
-        )
-    owner.observe(all_groups)
+    common.other_half("--data-source-path", owner, SelectingDataSource).observe(all_groups)
 
 
 def _check(args: Any) -> None:
     function, process = args.rollout_function_path, args.rollout_all_samples_process_path
     if process is None or function.startswith(FULLY_ASYNC):
-        raise ArgumentError(
-            f"--rollout-all-samples-process-path: expected {OBSERVE}, and a rollout function that "
-            f"heeds it, got {process} and {function}, with which no result would reach the "
-            "beliefs; give both flags and use slime's default rollout function"
-        )
+        expected = f"{OBSERVE} and slime's own rollout function, which heeds it"
+        raise common.left_out(ALL_SAMPLES, expected, f"{process} and {function}")
     settings = getattr(args, "insight", {})
     if not isinstance(settings, Mapping):
         raise ArgumentError(
@@ -203,10 +184,10 @@ def _pool(dataset: Any, name: str | None) -> PromptPool:
             "--prompt-data: expected a data set to choose from, got none; give one, without "
             "--disable-rollout-global-dataset"
         )
-    check_names("data set", SLIME, dataset, ["origin_samples"])
+    common.check_names("data set", SLIME, dataset, ["origin_samples"])
     samples = dataset.origin_samples
     for sample in samples[:1]:
-        check_names("sample", SLIME, sample, SAMPLE)
+        common.check_names("sample", SLIME, sample, SAMPLE)
     texts = [each.prompt for each in samples]
     columns = {
         "prompt": [text if isinstance(text, str) else conversation_text(text) for text in texts],

@@ -23,13 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from insight_ext.adapters.common import (
-    check_names,
-    deal_exactly,
-    load_beliefs,
-    make_loop,
-    report_prompt,
-)
+from insight_ext.adapters import common
 from insight_ext.adapters.dataset import pool_from_dataset
 from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
 
@@ -66,8 +60,8 @@ class InsightSelector:
     """
 
     def __init__(self, data_source: Any, config: Any) -> None:
-        check_names("data source", TRINITY, data_source, ["dataset", "name"])
-        check_names("data_selector", TRINITY, config, ["kwargs", "seed"])
+        common.check_names("data source", TRINITY, data_source, ["dataset", "name"])
+        common.check_names("data_selector", TRINITY, config, ["kwargs", "seed"])
         options = dict(config.kwargs)
         for name in ("rollouts", "folder"):
             if name not in options:
@@ -76,7 +70,7 @@ class InsightSelector:
                     "rollouts are repeat_times, and folder says where the beliefs are written"
                 )
         self.folder = Path(options.pop("folder"), data_source.name)
-        self.loop = make_loop(
+        self.loop = common.make_loop(
             TRINITY,
             pool_from_dataset(data_source.dataset, options.pop("fields", None)),
             options,
@@ -98,7 +92,7 @@ class InsightSelector:
                 f"batch_size: expected {len(self.loop.pool)} or less, the tasks of "
                 f"{self.folder.name}, got {batch_size}; set a smaller one"
             )
-        dealt = deal_exactly(self.loop, batch_size, step=self.loop.step + self._ahead)
+        dealt = common.deal_exactly(self.loop, batch_size, step=self.loop.step + self._ahead)
         self._ahead += 1
         rows = [each.position for each in dealt]
         return (rows, {}) if return_extra_info else rows
@@ -119,7 +113,7 @@ class InsightSelector:
         for row, value in zip(indices, values, strict=True):
             right = 0 if math.isnan(value) else round(value * rollouts)
             rewards = [1.0] * right + [0.0] * (rollouts - right)
-            report_prompt(self.loop, row, [None] if math.isnan(value) else rewards)
+            common.report_prompt(self.loop, row, [None] if math.isnan(value) else rewards)
         self.loop.end_step()
         self._ahead = max(0, self._ahead - 1)
 
@@ -151,7 +145,9 @@ class InsightSelector:
         """
         if FILE in state_dict:
             path = self.folder / state_dict[FILE]
-            load_beliefs(self.loop, path, "remove explorer_meta.json from the checkpoint's folder")
+            common.load_beliefs(
+                self.loop, path, "remove explorer_meta.json from the checkpoint's folder"
+            )
             self._ahead, self._files = 0, [path]
         elif state_dict != ANEW:
             raise CheckpointError(

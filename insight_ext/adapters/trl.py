@@ -14,28 +14,24 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial, wraps
-from itertools import groupby
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
-from insight_ext.adapters.common import load_beliefs
+from insight_ext.adapters.common import load_beliefs, make_loop, report_answers
 from insight_ext.adapters.dataset import pool_from_dataset
-from insight_ext.adapters.trl_checks import check, position_of, prompts_of, repeats_of
+from insight_ext.adapters.trl_checks import COLUMN, TRL, check, done_of, layout_of, position_of
 from insight_ext.distributed.ranks import Ranks
-from insight_ext.errors import ObservationError
 from insight_ext.loop import SelectionLoop
-from insight_ext.runs.layout import TOTALS, logged
+from insight_ext.runs.layout import to_log
 from insight_ext.selectors import Selector
 
-COLUMN = "insight_rollout"  # (group, number of the rollout in it): a row's way to the reward
 FILE = "insight_ext.pt"  # in each checkpoint's folder
-# Columns of TRL's log of completions that are the loop's too.
-UNCERTAINTIES = ("perplexity", "entropy")
+UNCERTAINTIES = ("perplexity", "entropy")  # columns of TRL's log of completions, and the loop's
+NEW_BELIEFS = "make the trainer with this folder as its model, and train without resuming"
 
 
 def select_prompts(
@@ -80,21 +76,21 @@ def select_prompts(
 
     Cost: of a generation one `SelectionLoop.deal`, and one exchange over the processes.
     """
-    check(trainer, COLUMN)
+    check(trainer)
     at = position_of(outcome, trainer)
     args, accelerator = trainer.args, trainer.accelerator
-    loop = SelectionLoop(
+    loop = make_loop(
+        TRL,
         pool_from_dataset(trainer.train_dataset, {"prompt": "prompt", **(fields or {})}),
-        selector,
+        {"selector": selector, **options},
         rollouts=args.num_generations,
-        **{"seed": args.seed, "folder": args.output_dir, **options},
+        seed=args.seed,
+        folder=args.output_dir,
         ranks=Ranks(accelerator.process_index, accelerator.num_processes, accelerator.device),
     )
-    rows = _Rows(trainer, loop)
-    selection = _Selection(trainer, loop, rows)
+    selection = _Selection(trainer, loop)
     trainer.reward_funcs[at] = _watched(trainer.reward_funcs[at], loop)
-    trainer.get_train_dataloader = partial(DataLoader, rows, batch_size=None, collate_fn=_as_is)
-    for name in ("log", "save_model", "train"):
+    for name in ("get_train_dataloader", "log", "save_model", "train"):
         setattr(trainer, name, getattr(selection, name))
     trainer.add_callback(selection)
     return loop
@@ -107,59 +103,49 @@ class _Rows(IterableDataset[Any]):
     """
 
     def __init__(self, trainer: Any, loop: SelectionLoop) -> None:
-        self.trainer, self.loop = trainer, loop
-        self.prompts, self.repeats = prompts_of(trainer.args), repeats_of(trainer.args)
+        self.trainer, self.dataset, self.loop = trainer, trainer.train_dataset, loop
+        self.prompts, self.repeats = layout_of(trainer.args)
         self.asked = 0  # micro-batches in this process, as TRL counts its steps
-        # Of the latest generation, of this process: a prompt's row, and what goes into `COLUMN`.
-        self.rollouts: list[tuple[dict[str, Any], tuple[int, int]]] = []
-        self.dealt = False  # anything in the present step
+        self.rows: list[dict[str, Any]] = []  # of the latest generation, of this process
 
     def __len__(self) -> int:
-        return len(self.trainer.train_dataset) // self.prompts * self.repeats
+        return len(self.dataset) // self.prompts * self.repeats
 
     def __iter__(self) -> Iterator[Any]:
-        args, state = self.trainer.args, self.trainer.state
-        together = args.gradient_accumulation_steps
-        done = 0  # micro-batches of this epoch that were trained on before a resume
-        if not args.ignore_data_skip:
-            done = state.global_step % -(-len(self) // together) * together
-        yield from [None] * done  # skipped by the trainer
+        done = done_of(self.trainer, len(self))
+        yield from [[]] * done  # skipped by the trainer
         for _ in range(done, len(self)):
             if self.asked % self.repeats == 0:
-                self.rollouts, self.dealt = self._deal(), True
+                self.rows = self._dealt()
             self.asked += 1
-            yield self.trainer.data_collator(
-                [{**row, COLUMN: rollout} for row, rollout in self.rollouts]
-            )
+            yield self.rows
 
-    def _deal(self) -> list[tuple[dict[str, Any], tuple[int, int]]]:
-        ranks, copies = self.loop.ranks, self.loop.rollouts
-        rollouts = [
-            (dealt, number) for dealt in self.loop.deal(self.prompts) for number in range(copies)
-        ]
-        size = len(rollouts) // ranks.size
-        mine = rollouts[ranks.rank * size : (ranks.rank + 1) * size]
-        positions = list(dict.fromkeys(dealt.position for dealt, _ in mine))
-        columns = self.trainer.train_dataset[positions]
-        rows = {
-            position: {name: column[at] for name, column in columns.items()}
-            for at, position in enumerate(positions)
-        }
-        return [(rows[dealt.position], (dealt.group, number)) for dealt, number in mine]
+    def _dealt(self) -> list[dict[str, Any]]:
+        """This process's rows of the next generation, one for each answer."""
+        dealt, copies, ranks = self.loop.deal(self.prompts), self.loop.rollouts, self.loop.ranks
+        size = len(dealt) * copies // ranks.size
+        mine = range(ranks.rank * size, (ranks.rank + 1) * size)
+        first, start = mine[0] // copies, dealt[0].group * copies  # groups are numbered as dealt
+        part = dealt[first : mine[-1] // copies + 1]
+        rows = self.dataset.__getitems__([each.position for each in part])
+        return [{**rows[at // copies - first], COLUMN: start + at} for at in mine]
 
 
 class _Selection(TrainerCallback):
-    """What becomes of the rewards: beliefs at the end of a step, in the log and in checkpoints."""
+    """What stands in for the trainer's own: the loader, and beliefs in the log and checkpoints."""
 
-    def __init__(self, trainer: Any, loop: SelectionLoop, rows: _Rows) -> None:
-        self.trainer, self.loop, self.rows = trainer, loop, rows
+    def __init__(self, trainer: Any, loop: SelectionLoop) -> None:
+        self.trainer, self.loop, self.rows = trainer, loop, _Rows(trainer, loop)
         self._log, self._save_model, self._train = trainer.log, trainer.save_model, trainer.train
         self._metrics: list[dict[str, float]] = []  # of the steps since the latest log
 
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """One that deals rows when it is asked for them, and reads nothing ahead."""
+        return DataLoader(self.rows, batch_size=None, collate_fn=self.trainer.data_collator)
+
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        if self.rows.dealt:  # else the rollouts of an earlier step were trained on again
+        if self.loop.in_flight:  # else the rollouts of an earlier step were trained on again
             self._metrics.append(self.loop.end_step())
-            self.rows.dealt = False
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
         self.loop.close()
@@ -167,10 +153,7 @@ class _Selection(TrainerCallback):
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """The trainer's, with the metrics of the steps since the latest log."""
         if self.trainer.model.training:
-            names = dict.fromkeys(name for metrics in self._metrics for name in metrics)
-            for name in names:
-                values = [each[name] for each in self._metrics if name in each]
-                logs[logged(name)] = values[-1] if name in TOTALS else fmean(values)
+            logs |= to_log(self._metrics)
             self._metrics.clear()
         self._log(logs, *args, **kwargs)
 
@@ -184,74 +167,46 @@ class _Selection(TrainerCallback):
         if output_dir and Path(output_dir).name == checkpoint and self.trainer.args.should_save:
             self.loop.save(Path(output_dir) / FILE)
 
-    def train(
-        self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any
-    ) -> Any:
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """The trainer's, after the beliefs are restored."""
-        folder = resume_from_checkpoint
+        folder, output = resume_from_checkpoint, self.trainer.args.output_dir
         if folder is True:
-            folder = get_last_checkpoint(  # type: ignore[no-untyped-call]
-                self.trainer.args.output_dir
-            )
+            folder = get_last_checkpoint(output)  # type: ignore[no-untyped-call]
         if folder:
-            load_beliefs(
-                self.loop,
-                Path(folder) / FILE,
-                "make the trainer with the folder as its model and train without "
-                "resume_from_checkpoint",
-            )
+            load_beliefs(self.loop, Path(folder) / FILE, NEW_BELIEFS)
         return self._train(resume_from_checkpoint, *args, **kwargs)
 
 
 def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[..., Any]:
     """The reward function, of whose results the loop is told."""
 
-    def noting(columns: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What the function is given, and where what it logs of each answer is noted."""
-        noted: dict[str, Any] = {}
+    async def later(*args: Any, **columns: Any) -> Any:
+        columns, tell = _listening(columns, loop)
+        return tell(await function(*args, **columns))
 
-        def log_extra(name: str, values: Any) -> None:
-            columns["log_extra"](name, values)
-            if name in UNCERTAINTIES:
-                noted[name] = values
-
-        return (columns | {"log_extra": log_extra} if "log_extra" in columns else columns), noted
-
-    def tell(rewards: Any, rollouts: list[tuple[int, int]] | None, noted: dict[str, Any]) -> Any:
-        # Rows of an evaluation were not dealt. That the counts differ is TRL's to say.
-        dealt = list(zip(rollouts or (), rewards, strict=False))
-        for name, values in noted.items():
-            if len(values) != len(rewards):
-                raise ObservationError(
-                    f"log_extra({name!r}): expected a number for each of {len(rewards)} answers, "
-                    f"got {len(values)}"
-                )
-        start = 0
-        for group, part in groupby(dealt, key=lambda pair: pair[0][0]):
-            numbers, values = zip(*part, strict=True)
-            known = {name: each[start : start + len(values)] for name, each in noted.items()}
-            loop.report(group, values, first=numbers[0][1], of=loop.rollouts, **known)
-            start += len(values)
-        return rewards
+    def at_once(*args: Any, **columns: Any) -> Any:
+        columns, tell = _listening(columns, loop)
+        return tell(function(*args, **columns))
 
     plain: Any = function
     while isinstance(plain, partial):
         plain = plain.func
-    if inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(plain.__call__):
-
-        @wraps(function)
-        async def watched(*args: Any, **kwargs: Any) -> Any:
-            given, noted = noting(kwargs)
-            return tell(await function(*args, **given), kwargs.get(COLUMN), noted)
-    else:
-
-        @wraps(function)
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            given, noted = noting(kwargs)
-            return tell(function(*args, **given), kwargs.get(COLUMN), noted)
-
-    return watched
+    is_async = inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(plain.__call__)
+    return wraps(function)(later if is_async else at_once)
 
 
-def _as_is(rows: Any) -> Any:
-    return rows
+def _listening(columns: Any, loop: SelectionLoop) -> tuple[Any, Callable[[Any], Any]]:
+    """What a reward function is given at a call, and what becomes of its rewards."""
+    noted: dict[str, Any] = {}
+
+    def log_extra(name: str, values: Any) -> None:
+        columns["log_extra"](name, values)
+        if name in UNCERTAINTIES:
+            noted[name] = values
+
+    def tell(rewards: Any) -> Any:
+        # Rows of an evaluation were not dealt. That the counts differ is TRL's to say.
+        report_answers(loop, columns.get(COLUMN, ()), rewards, of=loop.rollouts, **noted)
+        return rewards
+
+    return columns | {"log_extra": log_extra} if "log_extra" in columns else columns, tell

@@ -1,4 +1,4 @@
-"""What selection needs of a TRL trainer, asked before anything is changed."""
+"""What selection needs of a TRL trainer, asked before anything is changed; its batches."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
-from insight_ext.adapters.common import check_names
+from insight_ext.adapters.common import check_names, check_setting, check_size
 from insight_ext.errors import ArgumentError
 
+TRL = "TRL"
+COLUMN = "insight_rollout"  # an answer's number (`common.report_answers`): its way to the reward
 TRAINER = [
     *("accelerator", "add_callback", "args", "data_collator", "get_cp_size", "get_sp_size"),
     *("get_tp_size", "get_train_dataloader", "log", "model", "reward_func_names", "reward_funcs"),
@@ -22,18 +24,17 @@ ARGS = [
 ]
 
 
-def check(trainer: Any, column: str) -> None:
+def check(trainer: Any) -> None:
     """See that the trainer has the needed names, and that its settings and its data can work.
 
     Args:
         trainer: to be checked.
-        column: that its rows will carry.
 
     Raises:
         ArgumentError: a name is missing, or a setting or the data set cannot work.
     """
-    check_names("GRPOTrainer or RLOOTrainer", "TRL", trainer, TRAINER)
-    check_names("its settings", "TRL", trainer.args, ARGS)
+    check_names("GRPOTrainer or RLOOTrainer", TRL, trainer, TRAINER)
+    check_names("its settings", TRL, trainer.args, ARGS)
     args, dataset = trainer.args, trainer.train_dataset
     owner = getattr(trainer.get_train_dataloader, "__module__", "")
     if owner.partition(".")[0] != "trl":
@@ -45,30 +46,22 @@ def check(trainer: Any, column: str) -> None:
         "auto_find_batch_size": (args.auto_find_batch_size, False),
         "remove_unused_columns": (args.remove_unused_columns, False),
         "GPUs of one process": (max(args.n_gpu, 1), 1),
-        **{
-            f"{name} parallel size": (getattr(trainer, f"get_{kind}_size")(), 1)
-            for kind, name in (("cp", "context"), ("sp", "sequence"), ("tp", "tensor"))
-        },
+        "context parallel size": (trainer.get_cp_size(), 1),
+        "sequence parallel size": (trainer.get_sp_size(), 1),
+        "tensor parallel size": (trainer.get_tp_size(), 1),
     }
     for name, (got, expected) in unfit.items():
-        if got != expected:
-            raise ArgumentError(
-                f"{name}: expected {expected}, got {got}; with it TRL cuts the batches in another "
-                "way than the rows are dealt, so leave it at its default"
-            )
+        check_setting(name, got, expected, "else TRL cuts other batches; leave it at its default")
     if not hasattr(dataset, "with_format") or not hasattr(dataset, "__len__"):
         raise ArgumentError(
             f"train_dataset: expected a datasets.Dataset, whose rows can be looked up, got a "
             f"{type(dataset).__name__}; load it without streaming"
         )
-    if column in dataset.column_names:
-        raise ArgumentError(f"train_dataset: the column {column} is this adapter's; rename it")
-    needed = prompts_of(args) * -(-args.gradient_accumulation_steps // repeats_of(args))
-    if len(dataset) < needed:
-        raise ArgumentError(
-            f"train_dataset: expected {needed} prompts or more, which one optimiser step rolls "
-            f"out, got {len(dataset)}; set a smaller batch"
-        )
+    if COLUMN in dataset.column_names:
+        raise ArgumentError(f"train_dataset: the column {COLUMN} is this adapter's; rename it")
+    prompts, repeats = layout_of(args)
+    needed = prompts * -(-args.gradient_accumulation_steps // repeats)
+    check_size(TRL, "train_dataset", len(dataset), needed, "batch")
 
 
 def position_of(outcome: str | Callable[..., Any] | None, trainer: Any) -> int:
@@ -97,11 +90,20 @@ def position_of(outcome: str | Callable[..., Any] | None, trainer: Any) -> int:
     return found[0]
 
 
-def prompts_of(args: Any) -> int:
-    """Prompts of a generation, over all processes."""
-    return int(args.generation_batch_size // args.num_generations)
+def layout_of(args: Any) -> tuple[int, int]:
+    """Prompts of a generation, over all processes; micro-batches that are trained on it."""
+    prompts = args.generation_batch_size // args.num_generations
+    return prompts, args.num_iterations * args.steps_per_generation
 
 
-def repeats_of(args: Any) -> int:
-    """Micro-batches that are trained on the rollouts of one generation."""
-    return int(args.num_iterations * args.steps_per_generation)
+def done_of(trainer: Any, epoch: int) -> int:
+    """Micro-batches of a resumed epoch that were trained on, and are now skipped.
+
+    Args:
+        trainer: which is at the epoch's beginning.
+        epoch: micro-batches of an epoch.
+    """
+    if trainer.args.ignore_data_skip:
+        return 0
+    together = trainer.args.gradient_accumulation_steps
+    return int(trainer.state.global_step % -(-epoch // together) * together)

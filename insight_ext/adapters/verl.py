@@ -15,36 +15,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from insight_ext.adapters.common import (
-    check_names,
-    deal_exactly,
-    imported_from,
-    make_loop,
-    outcome_of,
-)
+from insight_ext.adapters import common
 from insight_ext.adapters.dataset import pool_from_dataset
-from insight_ext.errors import ArgumentError, CheckpointError
-from insight_ext.loop import GroupResult, SelectionLoop
-from insight_ext.runs.layout import logged
+from insight_ext.loop import SelectionLoop
+from insight_ext.runs.layout import to_log
 
-VERL = "verl"
 COLUMN = "insight_group"  # of a row, and so of each of its trajectories
-OUTCOME = "data.insight.outcome"
 TRAIN = "train"  # verl's partition of what is trained on
-RLHFDataset = imported_from(VERL, "verl.utils.dataset.rl_dataset", "RLHFDataset")
-open_dict = imported_from(VERL, "omegaconf", "open_dict")
-kv_batch_get = imported_from(VERL, "transfer_queue", "kv_batch_get")
-TRAINER = ["_build_replay_buffer", "config"]
-CONFIG = [
-    *("actor_rollout_ref.rollout.n", "data.dataloader_num_workers", "data.seed"),
-    *("data.train_batch_size", "data.train_files", "data.val_files"),
-    *("reward.reward_model.enable", "reward.reward_model.enable_resource_pool"),
-    *("trainer.default_local_dir", "trainer.v1.sampler.custom_sampler.path"),
+RLHFDataset = common.imported_from("verl", "verl.utils.dataset.rl_dataset", "RLHFDataset")
+open_dict = common.imported_from("verl", "omegaconf", "open_dict")
+kv_batch_get = common.imported_from("verl", "transfer_queue", "kv_batch_get")
+REPLAY = "replay_buffer of pkg://insight_ext.adapters.verl"
+OUTCOME = "data.insight.outcome"
+NEW_BELIEFS = "export them to actor_rollout_ref.model.path and set trainer.resume_mode=disable"
+TRAINER = [
+    *("_build_replay_buffer", "config.actor_rollout_ref.rollout.n"),
+    *("config.data.dataloader_num_workers", "config.data.seed", "config.data.train_batch_size"),
+    *("config.data.train_files", "config.data.val_files", "config.reward.reward_model.enable"),
+    *("config.reward.reward_model.enable_resource_pool", "config.trainer.default_local_dir"),
+    "config.trainer.v1.sampler.custom_sampler.path",
 ]
-BUFFER = [
-    *("_sync_metadata_from_transfer_queue", "failure_keys", "finished_keys", "partitions"),
-    "sample",
-]
+LOOK = "_sync_metadata_from_transfer_queue"
+BUFFER = [LOOK, "failure_keys", "finished_keys", "partitions", "sample"]
 
 
 class SelectingDataset(RLHFDataset):  # type: ignore[misc, valid-type]
@@ -71,28 +63,23 @@ class SelectingDataset(RLHFDataset):  # type: ignore[misc, valid-type]
         if data_files != config.train_files:
             return
         if "insight_trainer" not in config:
-            raise ArgumentError(
-                "trainer.v1.sampler.custom_sampler: expected replay_buffer of "
-                "pkg://insight_ext.adapters.verl, got another, so that no result would reach the "
-                "beliefs; give both settings or none"
-            )
+            raise common.left_out("trainer.v1.sampler.custom_sampler", REPLAY, "another")
         options = dict(config.get("insight", {}))
         self.outcome = options.pop("outcome", None)
         fields = {"prompt": self.prompt_key, **options.pop("fields", {})}
         pool = pool_from_dataset(self.dataframe, fields)
-        if len(pool) < config.train_batch_size:
-            raise ArgumentError(
-                f"data.train_files: expected {config.train_batch_size} prompts or more, a batch, "
-                f"got {len(pool)}; set a smaller data.train_batch_size"
-            )
+        batch = config.train_batch_size
+        common.check_size("verl", "data.train_files", len(pool), batch, "data.train_batch_size")
         # What verl fetched ahead comes back in one of the next steps; what it lost, never.
-        self.loop = make_loop(VERL, pool, options, **config.insight_trainer, max_staleness=16)
+        self.loop = common.make_loop(
+            "verl", pool, options, **config.insight_trainer, max_staleness=16
+        )
 
     def __getitems__(self, positions: Sequence[int]) -> list[dict[str, Any]]:
         """As many rows as torch's loader asks for at once, whichever those would be."""
         if self.loop is None:
             return [self[position] for position in positions]
-        dealt = deal_exactly(self.loop, len(positions))
+        dealt = common.deal_exactly(self.loop, len(positions))
         return [{**self[each.position], COLUMN: each.group} for each in dealt]
 
     def state_dict(self) -> dict[str, Any]:
@@ -123,9 +110,8 @@ def replay_buffer(*, refill_fn: Any, **settings: Any) -> Any:
         ArgumentError: a verl without the needed names, or settings that cannot work.
     """
     trainer: Any = getattr(refill_fn, "__self__", None)
-    check_names("trainer", VERL, trainer, TRAINER)
+    common.check_names("trainer", "verl", trainer, TRAINER)
     config = trainer.config
-    check_names("configuration", VERL, config, CONFIG)
     _check(config)
     with open_dict(config):
         config.data.insight_trainer = {
@@ -135,11 +121,9 @@ def replay_buffer(*, refill_fn: Any, **settings: Any) -> Any:
         }
     custom = config.trainer.v1.sampler.custom_sampler
     path, custom.path = custom.path, None
-    try:
-        buffer = trainer._build_replay_buffer()
-    finally:
-        custom.path = path
-    check_names("replay buffer", VERL, buffer, BUFFER)
+    buffer = trainer._build_replay_buffer()
+    custom.path = path
+    common.check_names("replay buffer", "verl", buffer, BUFFER)
     _Watch(trainer, buffer)
     return buffer
 
@@ -149,19 +133,13 @@ class _Watch:
 
     def __init__(self, trainer: Any, buffer: Any) -> None:
         self.trainer, self.buffer = trainer, buffer
-        self._look, self._sample = buffer._sync_metadata_from_transfer_queue, buffer.sample
         self._reported: set[str] = set()
-        buffer._sync_metadata_from_transfer_queue, buffer.sample = self.look, self.sample
+        self._look, self._sample = getattr(buffer, LOOK), buffer.sample
+        vars(buffer).update({LOOK: self.look, "sample": self.sample})
 
     @property
     def dataset(self) -> Any:
-        dataset = self.trainer.train_dataset
-        if not isinstance(dataset, SelectingDataset):
-            raise ArgumentError(
-                "data.custom_cls: expected SelectingDataset of pkg://insight_ext.adapters.verl, "
-                f"got a {type(dataset).__name__}; give both settings or none"
-            )
-        return dataset
+        return common.other_half("data.custom_cls", self.trainer.train_dataset, SelectingDataset)
 
     def look(self) -> None:
         """The buffer's, which now knows what is finished; what is new is reported."""
@@ -170,30 +148,23 @@ class _Watch:
         new, self._reported = finished - self._reported, set(finished)
         # A trajectory's key is prompt_session_number; of a session's, all have its reward.
         ends = {
-            (prompt, int(session)): key
-            for key in self.buffer.partitions[TRAIN]
-            for prompt, session, _ in [key.split("_")]
-            if prompt in new
+            key.rpartition("_")[0]: key
+            for key in sorted(self.buffer.partitions[TRAIN])
+            if key.partition("_")[0] in new
         }
         if not ends:
             return
-        outcome = self.dataset.outcome
+        outcome, loop = self.dataset.outcome, self.dataset.loop
         field = "rm_scores" if outcome is None else "extra_fields"
-        found = kv_batch_get(
-            keys=list(ends.values()), partition_id=TRAIN, select_fields=[COLUMN, field]
-        )
-        groups: dict[int, dict[int, Any]] = {}
-        for (_, session), group, value in zip(ends, found[COLUMN], found[field], strict=True):
-            value = getattr(value, "data", value)
-            if outcome is None:
-                reward = float(value.sum())  # over the trajectory's tokens
-            else:
-                reward = outcome_of(value.get("reward_extra_info", {}), outcome, OUTCOME)
-            groups.setdefault(int(getattr(group, "data", group)), {})[session] = reward
-        self.dataset.loop.report_all(
-            GroupResult(group, [rewards[session] for session in sorted(rewards)])
-            for group, rewards in groups.items()
-        )
+        found = kv_batch_get(list(ends.values()), TRAIN, [COLUMN, field])
+        answers = [int(getattr(each, "data", each)) * loop.rollouts for each in found[COLUMN]]
+        values = [getattr(each, "data", each) for each in found[field]]
+        if outcome is None:
+            rewards = [float(value.sum()) for value in values]  # over the trajectory's tokens
+        else:
+            extra = [value.get("reward_extra_info", {}) for value in values]
+            rewards = [common.outcome_of(each, outcome, OUTCOME) for each in extra]
+        common.report_answers(loop, answers, rewards)
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> Any:
         """The buffer's; a batch to train on ends a step, whose metrics verl logs."""
@@ -201,14 +172,9 @@ class _Watch:
             return self._sample(global_steps, partition_id, batch_size)
         loop = self.dataset.loop
         if global_steps > 1 and loop.step == 0:
-            raise CheckpointError(
-                f"global_step_{global_steps - 1}/data.pt: expected the beliefs of the run that "
-                "wrote this checkpoint, got none; to go on from these weights with new beliefs, "
-                "export them, name them as actor_rollout_ref.model.path and set "
-                "trainer.resume_mode=disable"
-            )
+            raise common.without_beliefs(f"global_step_{global_steps - 1}/data.pt", NEW_BELIEFS)
         batch, metrics = self._sample(global_steps, partition_id, batch_size)
-        chosen = {logged(name): value for name, value in loop.end_step().items()}
+        chosen = to_log([loop.end_step()])
         if global_steps >= self.trainer.total_training_steps:
             loop.close()
         return batch, {**metrics, **chosen}
@@ -216,18 +182,10 @@ class _Watch:
 
 def _check(config: Any) -> None:
     data, model = config.data, config.reward.reward_model
-    if data.dataloader_num_workers != 0:
-        raise ArgumentError(
-            f"data.dataloader_num_workers: expected 0, got {data.dataloader_num_workers}; workers "
-            "would choose far ahead, from copies of the beliefs that never learn"
-        )
-    if data.train_files == data.val_files:
-        raise ArgumentError(
-            f"data.val_files: expected others than data.train_files, got {data.val_files} as both; "
-            "verl does not say which of them a data set is for, so give one under another path"
-        )
-    if model.enable and not model.enable_resource_pool:
-        raise ArgumentError(
-            "reward.reward_model.enable_resource_pool: expected True, got False; a colocated "
-            "reward model scores a batch after verl has dropped groups from it"
-        )
+    late = "set it so, or results reach the beliefs too late or never"
+    path = "verl does not say which of them a data set is for, so give one another path"
+    pooled = model.enable_resource_pool or not model.enable
+    alike = data.val_files == data.train_files
+    common.check_setting("data.dataloader_num_workers", data.dataloader_num_workers, 0, late)
+    common.check_setting("reward.reward_model.enable_resource_pool", pooled, True, late)
+    common.check_setting("data.val_files equal to data.train_files", alike, False, path)

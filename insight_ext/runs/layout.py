@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from statistics import fmean
 from typing import Any, NamedTuple
 
 METRICS_FILE = "metrics.csv"  # a row per logged step: step, and the metrics that were logged
@@ -381,3 +383,18 @@ TOTALS = frozenset(
     }
 )
 """What counts over the whole run: the latest of several steps says it all."""
+
+
+def to_log(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The metrics of one step or several as a trainer logs them: means over those that have them.
+
+    Example:
+        >>> to_log([{Metric.MIXED: 0.2, Metric.ROLLOUTS: 64}, {Metric.ROLLOUTS: 128}])
+        {'selection/frac_mixed': 0.2, 'selection/rollouts_generated': 128}
+    """
+    found: dict[str, list[float]] = {}
+    for metrics in steps:
+        for name, value in metrics.items():
+            found.setdefault(logged(name), []).append(value)
+    totals = {logged(name) for name in TOTALS}
+    return {name: values[-1] if name in totals else fmean(values) for name, values in found.items()}

@@ -71,7 +71,10 @@ class RankedSelector(BeliefSelector):
 
     def _best(self, k: int, candidates: Tensor | None, exclude: Tensor) -> Tensor:
         """The k best of these candidates, or of all but the excluded; best first."""
-        scores = self._scores(candidates)
+        return self._top(self._scores(candidates), k, candidates, exclude)
+
+    def _top(self, scores: Tensor, k: int, candidates: Tensor | None, exclude: Tensor) -> Tensor:
+        """Those of the k largest of these scores; see `_best`."""
         out = exclude if candidates is None else None
         return top_k(scores, k, seed=self._tie_seed, indices=candidates, exclude=out)
 
@@ -85,8 +88,12 @@ class RankedSelector(BeliefSelector):
         if self.candidate_ratio is None or self.candidate_ratio * self._ahead(exclude) >= free:
             return None
         count = self.candidate_ratio * self._ahead(exclude)
-        drawn = draw_distinct(free, count, self.seed, self._step + STEPS * self._dealt)
-        return without(drawn, exclude)
+        return without(draw_distinct(free, count, self.seed, self._draw), exclude)
+
+    @property
+    def _draw(self) -> int:
+        """The number of the present draw of candidates."""
+        return self._step + STEPS * self._dealt
 
     def _race(self, log_weights: Tensor, indices: Tensor | None) -> Tensor:
         """Scores whose k largest are k prompts drawn without replacement, by these weights.

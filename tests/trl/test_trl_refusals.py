@@ -15,8 +15,8 @@ from trl.experimental.async_grpo import AsyncGRPOTrainer
 
 from benchmarks.trl_run import correct, make_trainer, tiny_dataset
 from insight_ext import ArgumentError, PoolError
-from insight_ext.adapters.trl import COLUMN, select_prompts
-from insight_ext.adapters.trl_checks import ARGS, TRAINER
+from insight_ext.adapters.trl import select_prompts
+from insight_ext.adapters.trl_checks import ARGS, COLUMN, TRAINER
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -127,10 +127,23 @@ def test_ids_that_are_missing_or_repeat(ids, sentence, tmp_path):
     refused(trainer, sentence, PoolError, fields={"id": "name"})
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"selector": "insigt"}, "did you mean 'insight'"),
+        ({"sucess_threshold": 1.0}, "did you mean 'success_threshold'"),
+        ({"rollouts": 4}, "rollouts: expected 8, as in TRL's own settings, got 4"),
+    ],
+    ids=["selector", "option", "rollouts"],
+)
+def test_an_option_that_does_not_fit(options, sentence, tmp_path):
+    refused(make_trainer(tmp_path), sentence, **options)
+
+
 def test_a_second_call(tmp_path):
     trainer = make_trainer(tmp_path)
     select_prompts(trainer)
-    refused(trainer, "expected TRL's own get_train_dataloader, got one of functools")
+    refused(trainer, "expected TRL's own get_train_dataloader, got one of insight_ext.adapters.trl")
 
 
 def test_a_subclass_with_a_loader_of_its_own(tmp_path):

@@ -16,7 +16,8 @@ from trl.experimental.gmpo import GMPOConfig, GMPOTrainer
 
 from benchmarks.trl_run import correct, make_trainer, tiny_dataset
 from insight_ext import ObservationError, PromptPool
-from insight_ext.adapters.trl import COLUMN, select_prompts
+from insight_ext.adapters.trl import select_prompts
+from insight_ext.adapters.trl_checks import COLUMN
 from insight_ext.offline.logs import read_answers
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -52,8 +53,8 @@ class OwnTrainer(GRPOTrainer):
 def all_rewards_of_each_group(watch):
     """By group, whether all 8 rollouts were told once."""
     numbers = {}
-    for group, rewards, more in watch.told:
-        numbers.setdefault(group, []).extend(range(more["first"], more["first"] + len(rewards)))
+    for group, rewards, first in watch.told:
+        numbers.setdefault(group, []).extend(range(first, first + len(rewards)))
     return {group: sorted(each) == list(range(8)) for group, each in numbers.items()}
 
 
@@ -264,7 +265,7 @@ def test_an_uncertainty_that_is_not_there_for_each_answer_is_refused(tmp_path):
 
     trainer = make_trainer(tmp_path, reward_funcs=uncertain)
     select_prompts(trainer)
-    with pytest.raises(ObservationError, match="'entropy'.: expected a number for each of 64 answ"):
+    with pytest.raises(ObservationError, match="entropy: expected a number for each of 64 answ"):
         trainer.train()
 
 

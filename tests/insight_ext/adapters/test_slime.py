@@ -424,7 +424,7 @@ def test_a_module_that_is_gone_or_lost_a_name(module, name, monkeypatch):
         (
             {"rollout_function_path": "slime.rollout.fully_async_rollout.generate"},
             ArgumentError,
-            "a rollout function that heeds it, got .*fully_async",
+            "slime's own rollout function, which heeds it, got .*fully_async",
         ),
         ({"insight": "uniform"}, ArgumentError, "insight: expected settings by name"),
         ({"insight": {"selectr": "a"}}, ArgumentError, "got 'selectr'; did you mean 'selector'"),
@@ -479,6 +479,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path):
         started(args_of(tmp_path, **loads), start=8)
     with pytest.raises(CheckpointError, match="insight_ext_1.pt: .*selector"):
         started(args_of(tmp_path, insight={"id": "task", "selector": "uniform"}, **loads), start=2)
+    others = [Sample(prompt=f"{i}-{i}=", metadata={"task": f"other {i}"}) for i in range(80)]
+    with pytest.raises(CheckpointError, match="insight_ext_1.pt: .*pool"):
+        started(args_of(tmp_path, prompt_data=others, **loads), start=2)
     assert started(args_of(tmp_path, **loads), start=0).loop.step == 0
 
 

@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections import defaultdict
 from contextlib import contextmanager
 from importlib import import_module
+from operator import attrgetter
 from types import ModuleType
 
 import pyarrow as pa
@@ -305,6 +306,15 @@ def test_a_failed_rollout_is_missing_in_its_group_and_the_others_count(tmp_path)
     assert trainer.metrics[-1]["selection/groups_out"] == 0
 
 
+@pytest.mark.parametrize("insight", [None, {"outcome": "acc"}], ids=["reward", "entry"])
+def test_an_answer_that_could_not_be_scored_leaves_no_trace(insight, tmp_path):
+    solve = lambda index, step: [float("nan"), 1.0, 1.0, 0.0]  # noqa: E731
+    trainer = Trainer(config_of(tmp_path, insight=insight), solve=solve)
+    trainer.fit(1)
+    assert trainer.metrics[0]["selection/rollouts_unscored"] == BATCH
+    assert trainer.metrics[0]["selection/reward_mean"] == pytest.approx(1 / 3 if insight else 2 / 3)
+
+
 def test_the_outcome_can_be_an_entry_beside_the_reward(tmp_path):
     solve = lambda index, step: [1.0, 0.0, 0.0, 0.0]  # noqa: E731
     plain = Trainer(config_of(tmp_path / "a"), solve=solve)
@@ -327,14 +337,19 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path):
         Trainer(config_of(tmp_path), step=3).fit(3)
     with pytest.raises(CheckpointError, match="selector"):
         Trainer(config_of(tmp_path, insight={"selector": "uniform"}), state, step=3)
+    with pytest.raises(CheckpointError, match="pool"):
+        Trainer(config_of(tmp_path, train_files=[range(200, 300)]), state, step=3)
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"dataloader_num_workers": 8}, "dataloader_num_workers: expected 0, got 8"),
-        ({"val_files": [range(100)]}, "val_files: expected others than data.train_files"),
-        ({"train_files": [range(7)]}, "expected 8 prompts or more, a batch, got 7"),
+        ({"val_files": [range(100)]}, "val_files equal to data.train_files: expected False"),
+        (
+            {"train_files": [range(7)]},
+            "expected 8 prompts or more, which verl asks for at once, got 7",
+        ),
         ({"insight": {"selectr": "a"}}, "got 'selectr'; did you mean 'selector'"),
         ({"insight": {"rollouts": 8}}, "rollouts: expected 4, as in verl's"),
     ],
@@ -385,23 +400,12 @@ def test_of_a_buffer_a_name_that_is_gone_is_said(verl, tmp_path, monkeypatch):
         monkeypatch.undo()
 
 
-def test_of_the_configuration_a_name_that_is_gone_is_said(verl, tmp_path):
-    for name in verl.CONFIG:
-        config = config_of(tmp_path)
-        *path, last = name.split(".")
-        inner = config
-        for part in path:
-            inner = inner[part]
-        del inner[last]
-        trainer = Namespace(config=config, _build_replay_buffer=None)
-        bound = Trainer._add_prompts_to_generate.__get__(trainer)
-        with pytest.raises(ArgumentError, match=f"configuration: expected verl's.* {name}"):
-            verl.replay_buffer(refill_fn=bound)
-
-
-def test_of_a_trainer_a_name_that_is_gone_is_said(verl):
+def test_of_a_trainer_or_its_configuration_a_name_that_is_gone_is_said(verl, tmp_path):
     for name in verl.TRAINER:
-        others = {other: None for other in verl.TRAINER if other != name}
-        bound = Trainer._add_prompts_to_generate.__get__(Namespace(**others))
+        trainer = Namespace(config=config_of(tmp_path), _build_replay_buffer=None)
+        *path, last = name.split(".")
+        inner = attrgetter(".".join(path))(trainer) if path else vars(trainer)
+        del inner[last]
+        bound = Trainer._add_prompts_to_generate.__get__(trainer)
         with pytest.raises(ArgumentError, match=f"trainer: expected verl's.* without {name};"):
             verl.replay_buffer(refill_fn=bound)

@@ -84,9 +84,10 @@ def test_the_workspace_does_not_grow_with_the_pool() -> None:
     assert needed(10**8) < 32 << 20
     assert needed(10**8, (0, 9, False)) - needed(10**8) < 10**8 // 8 + 64
     assert needed(10**8, (0, 10**8, True)) == needed(10**8)
-    assert (
-        _C.workspace_bytes(dispatch.request_of(beliefs=(0, 0, 10**8, 0), k=4096), _C.Place()) == 0
-    )
+    request_of = dispatch.request_of
+    assert _C.workspace_bytes(request_of(beliefs=(0, 0, 10**8, 0), k=4096), _C.Place()) == 0
+    with pytest.raises(ArgumentError, match="k: expected at most 2\\^29 prompts on a GPU"):
+        _C.workspace_bytes(request_of(beliefs=(0, 0, 10**10, 0), k=2**29 + 1), _C.Place("cuda"))
 
 
 @gpu

@@ -1,0 +1,45 @@
+"""What the adapters share."""
+
+from __future__ import annotations
+
+import pytest
+
+from insight_ext import ObservationError, Prompt, PromptPool, SelectionLoop
+from insight_ext.adapters.common import report_answers
+
+
+def dealt(groups=3, rollouts=4):
+    loop = SelectionLoop(PromptPool(Prompt(id, id, "") for id in "abc"), rollouts=rollouts)
+    loop.deal(groups)
+    return loop, list(range(groups * rollouts))
+
+
+def test_a_group_that_is_reported_in_two_parts_is_whole_after_the_second():
+    loop, answers = dealt()
+    report_answers(loop, answers[:6], [1.0] * 6, of=4)
+    report_answers(loop, answers[6:], [0.0] * 6, of=4)
+    metrics = loop.end_step()
+    assert metrics["groups_incomplete"] == 0
+    assert metrics["frac_mixed"] == pytest.approx(1 / 3)
+
+
+def test_without_a_size_a_group_is_what_came_of_it():
+    loop, answers = dealt()
+    report_answers(loop, [answers[3], answers[5], answers[7]], [1.0, 0.0, 1.0])
+    metrics = loop.end_step()
+    assert (metrics["rollouts_generated"], metrics["rollouts_duplicate"]) == (3, 0)
+    assert metrics["groups_incomplete"] == 1  # the third group
+
+
+def test_answers_that_were_not_dealt_are_left_out():
+    loop, answers = dealt()
+    report_answers(loop, [], [1.0] * 12, of=4)
+    report_answers(loop, answers, [1.0] * 12, of=4)
+    assert loop.end_step()["rollouts_duplicate"] == 0
+
+
+def test_an_uncertainty_that_is_not_there_for_each_answer_changes_nothing():
+    loop, answers = dealt()
+    with pytest.raises(ObservationError, match="entropy: expected a number for each of 12 answers"):
+        report_answers(loop, answers, [1.0] * 12, of=4, entropy=[0.5])
+    assert loop.end_step()["rollouts_generated"] == 0
