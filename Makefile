@@ -39,7 +39,7 @@ ATTACKED := tests/insight_ext/kernel/test_hostile.py tests/insight_ext/data/test
     tests/lightning_integration/rollouts/test_checks.py \
     tests/lightning_integration/demo/test_experiment.py
 
-.PHONY: train demo test lint types tests test-vllm bench-vllm test-trl bench-trl test-verl bench-verl test-trinity wheel sanitize attack bench evidence docs lock clean FORCE
+.PHONY: train demo test lint types tests test-vllm bench-vllm test-trl bench-trl test-verl bench-verl test-trinity test-arm wheel sanitize attack bench evidence docs lock clean FORCE
 
 train: $(VENV)/.built
 	$(BIN)/python -m lightning_integration.demo --config $(CONFIG)
@@ -84,6 +84,11 @@ bench-verl: $(VERL)/.built
 # Chosen prompts in the data path of the real Trinity-RFT.
 test-trinity: $(TRINITY)/.built
 	$(TRINITY)/bin/python -m pytest tests/trinity
+
+# The CPU kernel for 64-bit Arm, compiled by clang and run by qemu-aarch64 if that is there.
+test-arm: $(VENV)/.built
+	$(BIN)/python $(PIP) $(LOCKED) constraints-arm.txt
+	$(BIN)/python -m pytest tests/csrc/test_arm.py
 
 # The CPU kernel alone, without Python: each sanitizer, with FUZZ seconds of random inputs, and a pool
 # past 2^31.
@@ -175,7 +180,8 @@ $(WHEEL)/.built: constraints-wheel.txt
 # The hashes of every file of a release, after a version was changed. Needs uv.
 lock:
 	for file in constraints.txt constraints-vllm.txt constraints-trl.txt constraints-verl.txt \
-	    constraints-trinity.txt constraints-docs.txt constraints-evidence.txt constraints-wheel.txt; do \
+	    constraints-trinity.txt constraints-docs.txt constraints-evidence.txt constraints-wheel.txt \
+	    constraints-arm.txt; do \
 	    uv pip compile --quiet --generate-hashes --no-deps --universal --python-version 3.11 \
 	        --no-annotate --no-header $$file --output-file $$file || exit 1; done
 

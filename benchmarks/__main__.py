@@ -9,6 +9,7 @@ from functools import partial
 
 from benchmarks import bench_select, bench_selectors, plot, table
 from benchmarks.timing import RESULTS, Figure, record
+from insight_ext.kernel.dispatch import execution
 from insight_ext.progress import Progress
 
 Work = tuple[str, Callable[[], Iterable[Figure]]]
@@ -56,7 +57,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer sizes, nothing above 1e7")
     parser.add_argument("--table", action="store_true", help="show recorded runs; measure nothing")
+    parser.add_argument(
+        "--instruction-set", help="measure this one of build_info()'s, not the best"
+    )
     asked = parser.parse_args()
+    execution.instruction_set = asked.instruction_set
     if asked.table:
         lines = table.recorded(RESULTS / "cpu.jsonl")
         print(table.tables(lines))

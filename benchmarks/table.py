@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 Line = dict[str, Any]
+LIKE = ("processor", "instruction_set", "torch")
 KEY = ("bench", "what", "n", "k", "rollouts", "pool", "threads")
 OTHERS = ("incremental", "step", "deal", "memory")
 
 
 def recorded(path: Path) -> list[Line]:
-    """Each measurement of the runs on the latest run's processor: medians over the runs."""
+    """Each measurement of the runs like the latest one: medians over the runs."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     same: dict[tuple[Any, ...], list[Line]] = {}
     for line in lines:
-        if line["processor"] == lines[-1]["processor"]:
+        if all(line[name] == lines[-1][name] for name in LIKE):
             same.setdefault(tuple(line[name] for name in KEY), []).append(line)
     return [_median(repeats) for repeats in same.values()]
 

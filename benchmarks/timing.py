@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from insight_ext import build_info
+from insight_ext.kernel.dispatch import execution
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -111,7 +112,7 @@ def record(figures: list[Figure], path: Path = RESULTS / "cpu.jsonl") -> Path:
     context = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": processor(),
-        "instruction_set": info["instruction_sets"][-1],
+        "instruction_set": execution.instruction_set or info["instruction_sets"][-1],
         "compiler": info["compiler"],
         "torch": torch.__version__,
         "load_average": os.getloadavg()[0],  # above the thread count the figures are contended

@@ -32,7 +32,7 @@ def check_rollouts(rollouts: int) -> None:
 
 def check_between(name: str, value: float, low: float, high: float) -> None:
     if not (math.isfinite(value) and low <= value <= high):
-        raise ArgumentError(f"{name}: expected a number in [{low:g}, {high:g}], got {value}")
+        raise ArgumentError(f"{name}: expected a number in [{low:g}, {high:g}], got {value:g}")
 
 
 def check_stream(seed: int, draw: int) -> None:

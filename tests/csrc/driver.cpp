@@ -34,7 +34,9 @@ using namespace insight;
 // How many more threads the system grants.
 static std::atomic<int64_t> threads_left{1 << 30};
 
-// Every thread is started by this one instead of the library's.
+#ifdef __GLIBC__
+// Every thread is started by this one instead of the library's. (Elsewhere the program may be static,
+// which has no other one, and every thread is granted.)
 extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
                               void* (*start)(void*), void* argument) {
   using Create = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
@@ -42,6 +44,7 @@ extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attribute
   if (threads_left.fetch_sub(1) <= 0) return EAGAIN;
   return create(thread, attributes, start, argument);
 }
+#endif
 
 namespace {
 
@@ -732,6 +735,24 @@ void one_case(uint64_t case_seed, int64_t most) {
   if (case_seed % 32 == 0) check_shared_index(case_seed);
 }
 
+// A digest of every score's bits, one line for each: the same on every processor.
+void print_bits() {
+  constexpr int64_t kBeliefs = 4096;
+  std::vector<float> alpha(kBeliefs), beta(kBeliefs), scores(kBeliefs);
+  Random random(0);
+  for (int64_t i = 0; i < kBeliefs; ++i) {
+    alpha[static_cast<size_t>(i)] = static_cast<float>(1 + random() % 100000) * 0.001f;
+    beta[static_cast<size_t>(i)] = static_cast<float>(1 + random() % 100000) * 0.001f;
+  }
+  for (int kind = 0; kind < INSIGHT_SCORE_KINDS; ++kind) {
+    const Request request = ask(any_score(kind, random), {alpha.data(), beta.data(), kBeliefs, 0}, 0, 0, false);
+    require(Settings().score(request, scores.data()).code == INSIGHT_DONE, "beliefs are scored", 0);
+    uint64_t digest = 0;
+    for (const float score : scores) digest = mix(digest ^ bit_cast<uint32_t>(score)) + kGoldenGamma;
+    std::printf("score %d: %016llx\n", kind, static_cast<unsigned long long>(digest));
+  }
+}
+
 void report_a_case_that_does_not_end(int) {
   std::printf("case %llu: does not end\n", static_cast<unsigned long long>(running));
   std::fflush(stdout);
@@ -743,6 +764,10 @@ void report_a_case_that_does_not_end(int) {
 int main(int count, char** words) {
   const std::string mode = count > 1 ? words[1] : "check";
   std::signal(SIGALRM, report_a_case_that_does_not_end);
+  if (mode == "bits") {
+    print_bits();
+    return 0;
+  }
   if (mode == "case" && count > 2) {
     one_case(std::strtoull(words[2], nullptr, 10), 6000);
     return 0;

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds tests/csrc/driver.cpp with a sanitizer and runs it.
-#   tests/csrc/run.sh plain|address|undefined|thread [check|brief|fuzz SECONDS]
+#   tests/csrc/run.sh plain|address|undefined|thread [check|brief|bits|fuzz SECONDS]
 # CXX is another compiler than g++; RUN is what runs the driver, where it is for another processor.
 # `brief` is `check` without the pool of 2^31 beliefs, which is too much for a sanitizer.
 set -euo pipefail
