@@ -34,8 +34,14 @@ insight_subset as_subset(const Subset& given) {
   return {is_mask ? INSIGHT_MASK : INSIGHT_LIST, at<const void>(address), size};
 }
 
-insight_request as_request(const Score& score, const Beliefs& beliefs, const Subset& candidates,
-                           const Subset& exclude, int64_t k, uint64_t seed, bool sorted) {
+// The score, the beliefs, the candidates, the excluded, k, seed and whether sorted. (Tuples: objects
+// of these would take longer to make than a selection from a small pool.)
+using Request = std::tuple<Score, Beliefs, Subset, Subset, int64_t, uint64_t, bool>;
+// Addresses of the indices, the scores, the outcome and the workspace, and the bytes of that.
+using Result = std::tuple<uintptr_t, uintptr_t, uintptr_t, uintptr_t, int64_t>;
+
+insight_request as_request(const Request& given) {
+  const auto& [score, beliefs, candidates, exclude, k, seed, sorted] = given;
   const auto& [kind, parameters, score_seed, draw] = score;
   const auto& [alpha, beta, size, first] = beliefs;
   insight_request request{sizeof(request),
@@ -51,8 +57,8 @@ insight_request as_request(const Score& score, const Beliefs& beliefs, const Sub
   return request;
 }
 
-insight_result as_result(uintptr_t indices, uintptr_t scores, uintptr_t outcome,
-                         uintptr_t workspace, int64_t workspace_bytes) {
+insight_result as_result(const Result& given) {
+  const auto& [indices, scores, outcome, workspace, workspace_bytes] = given;
   return {sizeof(insight_result), at<int64_t>(indices),   at<float>(scores),
           at<insight_outcome>(outcome), at<void>(workspace), workspace_bytes};
 }
@@ -115,7 +121,8 @@ void raise_for(int64_t first, const Call& call) {
 
 class Index {
  public:
-  Index(const insight_request& request, const Place& place) : first_(request.beliefs.first) {
+  Index(const Request& given, const Place& place) : first_(std::get<3>(std::get<1>(given))) {
+    const insight_request request = as_request(given);
     raise_for(first_, [&] { return insight_index_new(&request, &place.place, &index_); });
   }
   ~Index() { insight_index_free(index_); }
@@ -129,8 +136,9 @@ class Index {
     const insight_subset subset = as_subset(changed);
     raise_for(first_, [&] { return insight_index_update(index_, &subset); });
   }
-  void select(int64_t k, bool sorted, const Subset& exclude, const insight_result& result) {
+  void select(int64_t k, bool sorted, const Subset& exclude, const Result& given) {
     const insight_subset subset = as_subset(exclude);
+    const insight_result result = as_result(given);
     raise_for(first_, [&] { return insight_index_select(index_, k, sorted, &subset, &result); });
   }
   int64_t visited() const {
@@ -152,35 +160,31 @@ std::vector<std::string> names(const char* (*name)(int64_t)) {
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
-  py::class_<insight_request>(module, "Request")
-      .def(py::init(&as_request), "score"_a = Score{}, "beliefs"_a = Beliefs{}, "candidates"_a = py::none(), "exclude"_a = py::none(), "k"_a = 0,
-           "seed"_a = 0, "sorted"_a = true);
   py::class_<Place>(module, "Place")
       .def(py::init<const std::string&, int64_t, uintptr_t, int64_t,
                     const std::optional<std::string>&,
                     const std::vector<std::pair<std::string, int64_t>>&>(),
            "device"_a = "cpu", "index"_a = 0, "stream"_a = 0, "threads"_a = 0,
            "instruction_set"_a = py::none(), "tuning"_a = py::tuple());
-  py::class_<insight_result>(module, "Result")
-      .def(py::init(&as_result), "indices"_a = 0, "scores"_a = 0, "outcome"_a = 0,
-           "workspace"_a = 0, "workspace_bytes"_a = 0);
-  module.def("score_all", [](const insight_request& request, const Place& place,
-                             const insight_result& result) {
-    raise_for(request.beliefs.first,
-              [&] { return insight_score_all(&request, &place.place, &result); });
-  });
-  module.def("select_top_k", [](const insight_request& request, const Place& place,
-                                const insight_result& result) {
-    raise_for(request.beliefs.first,
-              [&] { return insight_select_top_k(&request, &place.place, &result); });
-  });
-  module.def("workspace_bytes", [](const insight_request& request, const Place& place) {
+  const auto define = [&](const char* name, auto function) {
+    module.def(name, [function](const Request& given, const Place& place, const Result& to) {
+      const insight_request request = as_request(given);
+      const insight_result result = as_result(to);
+      raise_for(request.beliefs.first, [&] { return function(&request, &place.place, &result); });
+    });
+  };
+  define("score_all", insight_score_all);
+  define("select_top_k", insight_select_top_k);
+  module.def("workspace_bytes", [](const Request& given, const Place& place) {
+    const insight_request request = as_request(given);
     int64_t bytes = 0;
     raise_for(0, [&] { return insight_workspace_bytes(&request, &place.place, &bytes); });
     return bytes;
   });
-  module.def("merge_top_k", [](const insight_request& request, uintptr_t indices,
-                               uintptr_t scores, int64_t count, const insight_result& result) {
+  module.def("merge_top_k", [](const Request& given, uintptr_t indices, uintptr_t scores,
+                               int64_t count, const Result& to) {
+    const insight_request request = as_request(given);
+    const insight_result result = as_result(to);
     raise_for(0, [&] {
       return insight_merge_top_k(&request, at<const int64_t>(indices), at<const float>(scores),
                                  count, &result);
@@ -196,7 +200,7 @@ PYBIND11_MODULE(_C, module) {
     return std::string(name);
   });
   py::class_<Index>(module, "Index")
-      .def(py::init<const insight_request&, const Place&>())
+      .def(py::init<const Request&, const Place&>())
       .def("rebuild", &Index::rebuild)
       .def("update", &Index::update)
       .def("select", &Index::select)

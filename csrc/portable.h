@@ -49,14 +49,34 @@ INSIGHT_HD Real broadcast(double x) {
   return Real{} + x;
 }
 
+// What comparing gives: for each lane of a Real whether it holds.
+template <class Real>
+using Mask = decltype(Real{} < Real{});
+
+INSIGHT_HD bool any(bool holds) { return holds; }
+INSIGHT_HD bool without(bool all, bool some) { return all & !some; }
+
+template <class Holds, class Value>
+INSIGHT_HD Value choose(Holds holds, Value x, Value y) {
+  return holds ? x : y;
+}
+
 template <class Real>
 INSIGHT_HD Real smaller(Real x, Real y) {
-  return x < y ? x : y;
+  return choose(x < y, x, y);
 }
 
 template <class Real>
 INSIGHT_HD Real larger(Real x, Real y) {
-  return x < y ? y : x;
+  return choose(x < y, y, x);
+}
+
+// An integer below 2^53, without rounding: its halves are put into numbers of a known exponent.
+template <class Real>
+INSIGHT_HD Real whole(Bits<Real> x) {
+  constexpr uint64_t kTwo52 = 0x4330000000000000, kTwo84 = 0x4530000000000000;
+  const Real high = bit_cast<Real>((x >> 32) | kTwo84), low = bit_cast<Real>((x & 0xffffffffu) | kTwo52);
+  return (high - 0x1p84) + (low - 0x1p52);
 }
 
 // Correctly rounded everywhere.
@@ -107,7 +127,7 @@ INSIGHT_HD Real log(Real x) {
 template <class Real>
 INSIGHT_HD Real log_of_sum(Real u, Real y) {
   const Real lost = y - (u - 1.0);
-  return log_with_correction(u, (u < 2.0) & (u > 0.5) ? lost : Real{});
+  return log_with_correction(u, choose((u < 2.0) & (u > 0.5), lost, Real{}));
 }
 
 // ln(1 + y) for y >= 0, with full relative accuracy however small y is.

@@ -12,17 +12,8 @@ Score = tuple[int, list[float], int, int]  # kind, parameters, seed, draw
 Beliefs = tuple[int, int, int, int]  # addresses of alpha and beta, size, first
 Subset = tuple[int, int, bool] | None  # address, elements, whether it is a mask
 
-class Request:
-    def __init__(
-        self,
-        score: Score = ...,
-        beliefs: Beliefs = ...,
-        candidates: Subset = None,
-        exclude: Subset = None,
-        k: int = 0,
-        seed: int = 0,
-        sorted: bool = True,
-    ) -> None: ...
+Request = tuple[Score, Beliefs, Subset, Subset, int, int, bool]  # the latter: k, seed, sorted
+Result = tuple[int, int, int, int, int]  # indices, scores, outcome, workspace, its bytes
 
 class Place:
     def __init__(
@@ -33,16 +24,6 @@ class Place:
         threads: int = 0,
         instruction_set: str | None = None,
         tuning: Sequence[tuple[str, int]] = (),
-    ) -> None: ...
-
-class Result:
-    def __init__(
-        self,
-        indices: int = 0,
-        scores: int = 0,
-        outcome: int = 0,
-        workspace: int = 0,
-        workspace_bytes: int = 0,
     ) -> None: ...
 
 class Index:

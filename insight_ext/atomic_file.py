@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -19,8 +20,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
         write: gets the path to write to, in the same folder and with the same ending.
 
     Raises:
-        OSError: no room, no permission. What was there before is whole, and no trace is left; the
-            same holds for whatever `write` raises.
+        OSError: no room, no permission, a device or a pipe. What was there before is whole, and no
+            trace is left; the same holds for whatever `write` raises.
 
     Cost: two fsyncs, of the file and of its folder.
 
@@ -32,6 +33,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
         'done'
     """
     path, beside = Path(path).resolve(), unfinished(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is no regular file and stays", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         write(beside)

@@ -200,6 +200,35 @@ def parsed_options(texts: Iterable[str], what: str = "option") -> dict[str, Any]
     return options
 
 
+def given_options(
+    what: str, given: Mapping[str, Any] | None, taken: Iterable[str] = ()
+) -> dict[str, Any]:
+    """What a user gave as options, as keywords.
+
+    Args:
+        what: the message begins with this.
+        given: by name; None for none.
+        taken: names that are given beside the options.
+
+    Raises:
+        ArgumentError: no options by name, or one of those that are taken.
+
+    Example:
+        >>> given_options("selector_options", {"pool": 1}, ["pool"])
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: selector_options: expected no option 'pool', which is \
+given beside them
+    """
+    given = {} if given is None else given
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise ArgumentError(f"{what}: expected options by their names, got {given!r:.80}")
+    for name in taken:
+        if name in given:
+            raise ArgumentError(f"{what}: expected no option {name!r}, which is given beside them")
+    return dict(given)
+
+
 def check_options(what: str, takes: Callable[..., Any], given: Iterable[str]) -> None:
     """See that a class or function has options of these names.
 

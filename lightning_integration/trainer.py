@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Container
 from importlib import import_module
+from importlib.abc import MetaPathFinder
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -78,6 +79,40 @@ LightningModule = pl.LightningModule
 Trainer = pl.Trainer
 
 
+class _OtherPackage(MetaPathFinder):
+    """Warns where the program has imported the other package too, or as soon as it imports it.
+
+    The other one's Trainer refuses what is made here before anything here is called.
+    """
+
+    def __init__(self) -> None:
+        (self.name,) = {"pytorch_lightning", "lightning.pytorch"} - {PACKAGE}
+
+    def watch(self) -> None:
+        """Say it, or wait for the import."""
+        if self.name in sys.modules:
+            self._warn()
+        else:
+            sys.meta_path.insert(0, self)
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+        """Finds nothing; is asked at every first import."""
+        if fullname == self.name:
+            sys.meta_path.remove(self)
+            self._warn()
+
+    def _warn(self) -> None:
+        warnings.warn(
+            f"expected one Lightning package in the program, got two: lightning_integration works "
+            f"with the Trainer of {PACKAGE}, and that of {self.name} refuses its modules with a "
+            f"TypeError; {IMPORT_ORDER}",
+            stacklevel=3,
+        )
+
+
+_OtherPackage().watch()
+
+
 def ranks_of(trainer: Any) -> Ranks:
     """This process among the trainer's."""
     return Ranks(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
@@ -98,20 +133,6 @@ def check_trainer(trainer: Any) -> None:
         raise ArgumentError(
             f"PromptSelectionCallback: expected the Trainer of {PACKAGE}, which was imported when "
             f"lightning_integration was, got that of {type(trainer).__module__}; {IMPORT_ORDER}"
-        )
-
-
-def warn_of_both(what: str) -> None:
-    """Say of which package something is, where the program has both: it cannot tell which Trainer.
-
-    A Trainer of the other one refuses it before anything here is called.
-    """
-    (other,) = {"pytorch_lightning", "lightning.pytorch"} - {PACKAGE}
-    if other in sys.modules:
-        warnings.warn(
-            f"{what}: expected one Lightning package in the program, got two; it is made for the "
-            f"Trainer of {PACKAGE}, and that of {other} refuses it; {IMPORT_ORDER}",
-            stacklevel=3,
         )
 
 

@@ -29,7 +29,7 @@ MAY_INCLUDE = {
     "insight.cpp": rf"entry\.h|{ENTRY}",
     "cpu/": rf"cpu/.*|{ENTRY}|immintrin\.h|pthread\.h",
     "cpu/back_end.cpp": rf"cpu/.*|entry\.h|{ENTRY}",
-    "cuda/": rf"cuda/.*|{ENTRY}|cuda_runtime\.h|cooperative_groups\.h",
+    "cuda/": rf"cuda/.*|{ENTRY}|cuda_runtime\.h",
     "bindings.cpp": r"insight\.h|pybind11/.*",
 }
 ORACLE_LIBRARIES = {"__future__", "numpy", "torch"}

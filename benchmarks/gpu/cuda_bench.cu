@@ -19,7 +19,6 @@ namespace {
 using namespace insight;
 using namespace insight::cuda;
 
-constexpr int kBlocks = Tuning::kBlocksPerMultiprocessor;
 constexpr size_t kNoCache = size_t{1} << 30;  // bytes, more than any cache holds
 
 // The sum of all beliefs: what reading them once costs.
@@ -33,25 +32,17 @@ __global__ void __launch_bounds__(Tuning::kThreads)
   if (mine < 0) *sum = mine;  // never, but the compiler does not know
 }
 
-// The selection's first phase, and its threshold.
-__global__ void __launch_bounds__(Tuning::kThreads, kBlocks)
+// The selection's first kernel, and the second one without its end.
+__global__ void __launch_bounds__(Tuning::kThreads, 1)
     sample_kernel(const __grid_constant__ Arguments in) {
-  __shared__ BlockScratch scratch;
-  __shared__ RadixSelection radix;
-  take_sample(in, scratch.sorting);
-  wait_for_grid();
-  if (sampled_threshold(in, scratch.scan.histogram, radix) == kNobody) in.memory.progress->chosen = 1;
+  __shared__ Scratch scratch;
+  take_sample(in);
+  if (is_last_block(in.memory.progress->sampled, scratch.is_last)) find_cut(in, scratch);
 }
-
-// The second one, with the threshold of a sample that was taken before.
-__global__ void __launch_bounds__(Tuning::kThreads, kBlocks)
+__global__ void __launch_bounds__(Tuning::kThreads, 1)
     scan_kernel(const __grid_constant__ Arguments in) {
-  __shared__ BlockScratch scratch;
-  __shared__ RadixSelection radix;
-  const Standing threshold = sampled_threshold(in, scratch.scan.histogram, radix);
-  const Sink sink{threshold, in.memory.survivors, in.plan.capacity, &in.memory.progress->survivors,
-                  nullptr,   0};
-  Scan(in, scratch.scan.warps[threadIdx.x / kWarp], sink).visit(true);
+  __shared__ Scratch scratch;
+  scan_pool(in, scratch);
 }
 
 struct Pool {
@@ -212,21 +203,25 @@ class Bench {
       place.stream = stream;
       expect_done(insight_select_top_k(&asked, &place, &result));
     });
-    const auto phase = [&](void (*kernel)(const Arguments)) {
-      return [&, kernel](const Pool& pool, cudaStream_t stream) {
+    const auto begun = [&](bool scans) {
+      return [&, scans](const Pool& pool, cudaStream_t stream) {
         Arguments arguments(of(pool), Tuning{}, workspace.at<Outcome>() + 1, outcome.at<Outcome>(),
                             result);
-        CALL(cudaMemsetAsync, arguments.memory.progress, 0, sizeof(Progress), stream);
         void* parameters[] = {&arguments};
-        CALL(cudaLaunchCooperativeKernel, kernel, static_cast<unsigned>(kBlocks * multiprocessors_),
-             Tuning::kThreads, parameters, 0, stream);
+        CALL(cudaMemsetAsync, arguments.memory.progress, 0, sizeof(Progress), stream);
+        const auto launch = [&](void (*kernel)(Arguments)) {
+          CALL(cudaLaunchKernel, kernel, static_cast<unsigned>(multiprocessors_), Tuning::kThreads,
+               parameters, 0, stream);
+        };
+        launch(sample_kernel);
+        if (scans) launch(scan_kernel);
       };
     };
-    record("sample", k, 0, phase(sample_kernel));
-    record("threshold and scan", k, 8 * size_, phase(scan_kernel));
+    record("sample", k, 0, begun(false));
+    record("sample and scan", k, 8 * size_, begun(true));
   }
 
-  const insight_place place_{sizeof(place_), "cuda", 0, nullptr, 0, nullptr, nullptr, 0, nullptr};
+  const insight_place place_ = place_on("cuda");
   std::FILE* const file_;
   const double seconds_;
   const Clock::time_point begun_ = Clock::now();

@@ -16,7 +16,6 @@
 #include <string>
 #include <vector>
 
-#include "../../csrc/insight.h"
 #include "device.h"
 
 namespace {
@@ -84,7 +83,7 @@ class Asked {
                 question.k,
                 11,
                 question.sorted};
-    place_ = {sizeof(place_), on_gpu ? "cuda" : "cpu", 0, nullptr, 1, nullptr, nullptr, 0, nullptr};
+    place_ = place_on(on_gpu ? "cuda" : "cpu");
     if (on_gpu) {
       place_.tuning = question.tuning.data();
       place_.tuning_size = static_cast<int64_t>(question.tuning.size());
@@ -440,7 +439,7 @@ int main(int count, char** words) {
   const long times = large > small ? 5000 : 50;
   every = count > 2 ? std::max(1L, std::atol(words[2])) : 1;
   std::signal(SIGALRM, report_a_question_that_does_not_end);
-  const insight_place place{sizeof(place), "cuda", 0, nullptr, 0, nullptr, nullptr, 0, nullptr};
+  const insight_place place = place_on("cuda");
   char name[256] = "";
   if (insight_device_name(&place, name, sizeof(name)).code != INSIGHT_DONE) {
     std::printf("%s\n", insight_message());

@@ -7,6 +7,16 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../../csrc/insight.h"
+
+inline insight_place place_on(const char* device) {
+  insight_place place{};
+  place.bytes = sizeof(place);
+  place.device = device;
+  place.threads = 1;
+  return place;
+}
+
 inline void expect_success(cudaError_t error, const char* call) {
   if (error == cudaSuccess) return;
   std::printf("%s: %s\n", call, cudaGetErrorString(error));

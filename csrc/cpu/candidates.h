@@ -78,6 +78,10 @@ class Candidates {
   bool contains(int64_t index) const { return index >= 0 && index < beliefs_.size; }
   const Beliefs& beliefs() const { return beliefs_; }
 
+  // Whether some may not be eligible.
+  bool is_restricted() const {
+    return eligible_.candidate_mask || eligible_.exclusion_mask || !excluded_.empty();
+  }
   bool is_eligible(int64_t index) const {
     if (eligible_.candidate_mask && !eligible_.candidate_mask[index]) return false;
     if (eligible_.exclusion_mask && eligible_.exclusion_mask[index]) return false;

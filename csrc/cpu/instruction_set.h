@@ -26,6 +26,8 @@ inline const InstructionSet kInstructionSets[] = {
               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
      },
      insight_kernels::avx512},
+#elif defined(__aarch64__)
+    {"neon", [] { return true; }, insight_kernels::neon},
 #endif
 };
 

@@ -2,9 +2,10 @@
 // Nothing but this project's headers, builtins and intrinsics may be used here.
 #include "kernels.h"
 
+#include "lanes.h"  // first: the formulas find its functions of registers
+
 #include "../order.h"
 #include "../score/any.h"
-#include "lanes.h"
 #include "masks.h"
 
 namespace insight::cpu {
@@ -161,21 +162,22 @@ template <class Score>
 void reference(const Prepared* prepared, const float* a, const float* b, const int64_t* indices,
                int64_t count, float* out) {
   const Score& score = unwrap<Score>(prepared);
-  if constexpr (Score::kPerIndex) {
-    for (int64_t i = 0; i < count; ++i) {
-      out[i] = static_cast<float>(score(double(a[i]), double(b[i]), indices[i])) + 0.0f;
+  for (int64_t i = 0; i < count; i += kRegisterLanes) {
+    HalfLanes narrow_a, narrow_b;
+    LaneBits index;
+    memcpy(&narrow_a, a + i, sizeof(HalfLanes));
+    memcpy(&narrow_b, b + i, sizeof(HalfLanes));
+    memcpy(&index, indices + i, sizeof(LaneBits));
+    const Lanes wide_a = __builtin_convertvector(narrow_a, Lanes);
+    const Lanes wide_b = __builtin_convertvector(narrow_b, Lanes);
+    Lanes wide;
+    if constexpr (Score::kPerIndex) {
+      wide = score(wide_a, wide_b, index);
+    } else {
+      wide = score(wide_a, wide_b);
     }
-  } else {
-    static_cast<void>(indices);
-    for (int64_t i = 0; i < count; i += kRegisterLanes) {
-      HalfLanes narrow_a, narrow_b;
-      memcpy(&narrow_a, a + i, sizeof(HalfLanes));
-      memcpy(&narrow_b, b + i, sizeof(HalfLanes));
-      const Lanes wide = score(__builtin_convertvector(narrow_a, Lanes),
-                               __builtin_convertvector(narrow_b, Lanes));
-      const HalfLanes narrow = __builtin_convertvector(wide, HalfLanes) + 0.0f;
-      memcpy(out + i, &narrow, sizeof(HalfLanes));
-    }
+    const HalfLanes narrow = __builtin_convertvector(wide, HalfLanes) + 0.0f;
+    memcpy(out + i, &narrow, sizeof(HalfLanes));
   }
 }
 

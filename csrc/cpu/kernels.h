@@ -53,5 +53,6 @@ struct Kernels {
 const Kernels& portable(int kind);
 const Kernels& avx2(int kind);
 const Kernels& avx512(int kind);
+const Kernels& neon(int kind);
 
 }  // namespace insight_kernels

@@ -224,7 +224,7 @@ Outcome PoolIndex::select_from_blocks(const Candidates& candidates, int64_t k, c
   const Ranked lowest_wanted{cut.score, cut.hash, FirstFault::kNone - 1};
   Pass pass(scorer_, candidates, key_, kLowest);
   Survivors own(k, 2 * k + 1024, false);
-  Scan scan(pass, own, lowest_wanted);
+  Scan scan(pass, own, KnownScores{}, lowest_wanted);
   visited_ = 0;
   for (size_t i = 0; i < wanted.size(); ++i) {
     if (i + 2 < wanted.size()) candidates.prefetch(wanted[i + 2] * kBlock, kBlock);

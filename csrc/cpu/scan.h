@@ -69,6 +69,25 @@ class Scorer {
   insight_kernels::Prepared prepared_;
 };
 
+// Beliefs repeat (all unseen prompts share the prior, and counts are small integers), so the latest
+// scores are remembered.
+class KnownScores {
+ public:
+  struct Known {
+    float a = 0, b = 0, score = 0;  // no belief is (0, 0)
+  };
+
+  // Where this belief's score stands, if any belief's does.
+  Known& of(float a, float b) {
+    const uint32_t word = bit_cast<uint32_t>(a) * 0x9e3779b1u ^ bit_cast<uint32_t>(b) * 0x85ebca6bu;
+    return known_[(word ^ word >> 15) * 0xc2b2ae35u >> (32 - kBits)];
+  }
+
+ private:
+  static constexpr int kBits = 9;
+  Known known_[1 << kBits];
+};
+
 // What the threads of one pass have in common.
 struct Pass {
   const Scorer& scorer;
@@ -83,9 +102,10 @@ struct Pass {
 
 class Scan {
  public:
-  // Nothing after `lowest_wanted` is kept.
-  Scan(Pass& pass, Survivors& survivors, const Ranked& lowest_wanted = kLowest)
-      : pass_(pass), survivors_(survivors), worst_(lowest_wanted) {
+  // Nothing after `lowest_wanted` is kept. It starts with the scores that are known already.
+  Scan(Pass& pass, Survivors& survivors, const KnownScores& known,
+       const Ranked& lowest_wanted = kLowest)
+      : pass_(pass), survivors_(survivors), worst_(lowest_wanted), known_(known) {
     cut_.score = lowest_wanted.score;
     cut_.hash = lowest_wanted.hash;
   }
@@ -101,11 +121,6 @@ class Scan {
 
  private:
   static constexpr int kPending = 64;
-  static constexpr int kKnown = 256;
-
-  struct Known {
-    float a = 0, b = 0, score = 0;  // no belief is (0, 0)
-  };
 
   void visit_chunk(int64_t place, int count) {
     Ranked worst;
@@ -127,7 +142,7 @@ class Scan {
     if (!pass_.candidates.is_eligible(index)) return;
     if (!is_belief(a, b)) return pass_.bad_belief.note(place);
     if (!pass_.scorer.per_index()) {
-      const Known& known = known_[slot(a, b)];
+      const KnownScores::Known& known = known_.of(a, b);
       if (known.a == a && known.b == b) {
         if (!rank(known.score, index)) pass_over(known);
         return;
@@ -153,7 +168,7 @@ class Scan {
     const int count = pending_;
     pending_ = 0;
     for (int i = 0; i < count; ++i) {
-      known_[slot(pending_a_[i], pending_b_[i])] = {pending_a_[i], pending_b_[i], scores[i]};
+      known_.of(pending_a_[i], pending_b_[i]) = {pending_a_[i], pending_b_[i], scores[i]};
       rank(scores[i], pending_index_[i]);
     }
   }
@@ -171,13 +186,6 @@ class Scan {
     pending_ = kept;
   }
 
-  // Beliefs repeat (all unseen prompts share the prior, and counts are small integers), so the
-  // latest scores are remembered.
-  static size_t slot(float a, float b) {
-    const uint32_t word = bit_cast<uint32_t>(a) * 0x9e3779b1u ^ bit_cast<uint32_t>(b) * 0x85ebca6bu;
-    return (word ^ word >> 15) * 0xc2b2ae35u >> 24;
-  }
-
   // False if the candidate comes after the cut.
   bool rank(float score, int64_t index) {
     if (!(score >= worst_.score)) return false;
@@ -191,7 +199,7 @@ class Scan {
   }
 
   // A belief that has come up again and again: let the filter drop what equals it.
-  void pass_over(const Known& belief) {
+  void pass_over(const KnownScores::Known& belief) {
     cut_.a = belief.a;
     cut_.b = belief.b;
     cut_.hash = belief.score < worst_.score ? ~uint64_t{0} : worst_.hash;
@@ -214,7 +222,7 @@ class Scan {
   int pending_ = 0;
   float pending_a_[kPending], pending_b_[kPending];
   int64_t pending_index_[kPending];
-  Known known_[kKnown];
+  KnownScores known_;
   uint64_t flags_[kChunk / kStrip];
   Gathered gathered_;
 };

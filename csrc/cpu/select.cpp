@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "ieee_arithmetic.h"
+#include "sample.h"
 #include "threads.h"
 
 namespace insight::cpu {
@@ -25,17 +26,18 @@ Selector::Selector(const Scorer& scorer, const Candidates& candidates,
 }
 
 Outcome Selector::select(std::vector<Ranked>& best) const {
-  const Ranked guess = sampled_cut();
-  Outcome outcome = pass(guess, best);
+  KnownScores known;
+  const Ranked guess = sampled_cut(known);
+  Outcome outcome = pass(guess, known, best);
   const bool too_high = static_cast<int64_t>(best.size()) < k_ && before(guess, kLowest);
-  if (outcome.code == INSIGHT_DONE && too_high) outcome = pass(kLowest, best);
+  if (outcome.code == INSIGHT_DONE && too_high) outcome = pass(kLowest, known, best);
   return outcome;
 }
 
 // A cut that k candidates probably pass, and not many more: the worst of the `rank` most
 // promising of a sample, with rank so large that fewer than k pass only by rare chance (then
 // the pass is repeated without it). The sample is strips, jittered within equal strata.
-Ranked Selector::sampled_cut() const {
+Ranked Selector::sampled_cut(KnownScores& known) const {
   const Tuning& tuning = settings_.tuning;
   const int64_t size = candidates_.size();
   const int64_t wanted =
@@ -45,34 +47,29 @@ Ranked Selector::sampled_cut() const {
   const int64_t stride = whole ? kStrip : size / (wanted / kStrip);
   const int64_t rank = tuning.sample_rank > 0 ? tuning.sample_rank
                                               : sample_rank(whole ? 1.0 : double(wanted) / double(size));
-  Survivors promising(rank, 2 * rank + kStrip, candidates_.is_list());
-  Ranked least = kLowest;
-  FirstFault fault;
-  Gathered gathered;
-  float bounds[kStrip];
   const auto place_of = [&](int64_t stratum) {
     if (whole) return stratum;
     const uint64_t jitter = tie_hash(key_, ~stratum) % static_cast<uint64_t>(stride);
     return (stratum + static_cast<int64_t>(jitter)) / kStrip * kStrip;
   };
+  constexpr int64_t kStripsAhead = 16;  // each is in a page of its own
+  Sample sample(size / stride + 1);
+  FirstFault fault;
+  Gathered gathered;
+  float bounds[kStrip];
   for (int64_t stratum = 0; stratum < size; stratum += stride) {
     const int64_t place = place_of(stratum);
     if (place >= size) break;
-    candidates_.prefetch(place_of(stratum + stride), kStrip);
+    candidates_.prefetch(place_of(stratum + kStripsAhead * stride), kStrip);
     const int count = static_cast<int>(std::min<int64_t>(kStrip, size - place));
     const Chunk chunk = candidates_.load(place, count, gathered, fault);
+    if (fault.found()) return kLowest;  // the pass will report it
     scorer_.bounds(chunk.a, chunk.b, chunk.count, bounds);
-    for (int i = 0; i < chunk.count; ++i) {
-      if (bounds[i] < least.score || !candidates_.is_eligible(chunk.index(i))) continue;
-      if (!is_belief(chunk.a[i], chunk.b[i])) return kLowest;  // the pass will report it
-      const float bound = bounds[i] == bounds[i] ? bounds[i] : kUnbounded;
-      const Ranked candidate{bound, tie_hash(key_, chunk.index(i)), chunk.index(i)};
-      if (!before(candidate, least)) continue;
-      if (promising.add(candidate) && promising.shrink()) least = promising.worst();
-    }
+    sample.add(chunk, bounds, candidates_);
   }
-  if (fault.found() || !promising.shrink()) return kLowest;
-  return worst_of(promising.items());
+  std::vector<int64_t> promising;
+  if (!sample.most_promising(rank, key_, promising)) return kLowest;
+  return worst_of(promising, known);
 }
 
 int64_t Selector::sample_rank(double share) const {
@@ -81,29 +78,44 @@ int64_t Selector::sample_rank(double share) const {
   return static_cast<int64_t>(std::ceil(expected + 4.0 * std::sqrt(expected) + 4.0));
 }
 
-// By score, of candidates known by their index.
-Ranked Selector::worst_of(const std::vector<Ranked>& some) const {
+// Of candidates known by their index; kLowest if one is no belief, which the pass will report.
+Ranked Selector::worst_of(const std::vector<int64_t>& some, KnownScores& known) const {
   Ranked worst{kUnbounded, 0, 0};
-  for (size_t start = 0; start < some.size(); start += kStrip) {
-    const size_t count = std::min<size_t>(kStrip, some.size() - start);
-    float a[kStrip], b[kStrip], scores[kStrip];
-    int64_t indices[kStrip];
-    for (size_t i = 0; i < kStrip; ++i) {
-      indices[i] = some[start + (i < count ? i : 0)].index;
-      a[i] = candidates_.beliefs().alpha[indices[i]];
-      b[i] = candidates_.beliefs().beta[indices[i]];
+  float a[kLanes], b[kLanes], scores[kLanes];
+  int64_t indices[kLanes];
+  int pending = 0;
+  const auto meet = [&](float score, int64_t index) {
+    const Ranked other{score, tie_hash(key_, index), index};
+    if (before(worst, other)) worst = other;
+  };
+  const auto score_pending = [&] {
+    for (int i = pending; i < kLanes; ++i) a[i] = a[0], b[i] = b[0], indices[i] = indices[0];
+    scorer_.score(a, b, indices, kLanes, scores);
+    for (int i = 0; i < pending; ++i) {
+      known.of(a[i], b[i]) = {a[i], b[i], scores[i]};
+      meet(scores[i], indices[i]);
     }
-    scorer_.score(a, b, indices, (static_cast<int64_t>(count) + kLanes - 1) / kLanes * kLanes,
-                  scores);
-    for (size_t i = 0; i < count; ++i) {
-      const Ranked other{scores[i], tie_hash(key_, indices[i]), indices[i]};
-      if (before(worst, other)) worst = other;
+    pending = 0;
+  };
+  for (const int64_t index : some) {
+    indices[pending] = index;
+    a[pending] = candidates_.beliefs().alpha[index];
+    b[pending] = candidates_.beliefs().beta[index];
+    if (!is_belief(a[pending], b[pending])) return kLowest;
+    const KnownScores::Known& found = known.of(a[pending], b[pending]);
+    const bool is_known = !scorer_.per_index() && found.a == a[pending] && found.b == b[pending];
+    if (is_known) {
+      meet(found.score, index);
+    } else if (++pending == kLanes) {
+      score_pending();
     }
   }
+  if (pending > 0) score_pending();
   return worst;
 }
 
-Outcome Selector::pass(const Ranked& cut, std::vector<Ranked>& best) const {
+Outcome Selector::pass(const Ranked& cut, const KnownScores& known,
+                       std::vector<Ranked>& best) const {
   const Tuning& tuning = settings_.tuning;
   const int64_t size = candidates_.size();
   const int64_t blocks = (size + tuning.block - 1) / tuning.block;
@@ -120,7 +132,7 @@ Outcome Selector::pass(const Ranked& cut, std::vector<Ranked>& best) const {
   Stop stop(settings_.is_stopped);
   on_threads(std::min<int64_t>(settings_.threads, useful), [&] {
     Survivors own(k_, capacity, candidates_.is_list());
-    Scan scan(pass, own);
+    Scan scan(pass, own, known);
     for (int64_t block; !stop.is_wanted() &&
                         (block = next.fetch_add(1, std::memory_order_relaxed)) < blocks;) {
       scan.visit(block * tuning.block, std::min(size, (block + 1) * tuning.block));

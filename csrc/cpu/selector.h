@@ -20,10 +20,10 @@ class Selector {
   Outcome select(std::vector<Ranked>& best) const;
 
  private:
-  Ranked sampled_cut() const;
+  Ranked sampled_cut(KnownScores& known) const;
   int64_t sample_rank(double share) const;
-  Ranked worst_of(const std::vector<Ranked>& some) const;
-  Outcome pass(const Ranked& cut, std::vector<Ranked>& best) const;
+  Ranked worst_of(const std::vector<int64_t>& some, KnownScores& known) const;
+  Outcome pass(const Ranked& cut, const KnownScores& known, std::vector<Ranked>& best) const;
 
   const Scorer& scorer_;
   const Candidates& candidates_;

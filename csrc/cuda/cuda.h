@@ -10,16 +10,16 @@ namespace insight::cuda {
 
 // Every tuning number of the back end. Results do not depend on any of them.
 struct Tuning {
-  static constexpr int kThreads = 256;              // of a block
-  static constexpr int kBlocksPerMultiprocessor = 2;
-  static constexpr int kLoads = 4;                  // 16-byte loads in flight, a thread and array
-  static constexpr int kRemembered = 32;            // scores a warp remembers
-  static constexpr int kSortable = 2048;            // candidates a block sorts in shared memory
-  static constexpr int kDigitBits = 11;             // of the radix selection
-  static constexpr int kSampleGroups = 128;         // parts in which the sample is ranked
-  static constexpr int kSampleKept = 16;            // best candidates of each part that count
+  static constexpr int kThreads = 512;  // of a block; a multiprocessor holds one
+  static constexpr int kLoads = 4;      // 16-byte loads in flight, a thread and array
+  static constexpr int kRemembered = 32;  // scores a warp remembers
+  static constexpr int kDigitBits = 12;   // of the radix selection
+  static constexpr int kBatch = 8;        // loads in flight of one that selects
+  static constexpr int kSamples = 2048;   // candidates that the sample leaves
+  static constexpr int kRunBits = 4;      // 16 sorted runs are merged into one
+  static constexpr int kRoom = 2 * kThreads;  // survivors that a block finds in one round, at most
 
-  int64_t unsampled = 65536;      // pools up to this size are scored as a whole
+  int64_t unsampled = 16384;      // pools up to this size are scored as a whole
   int64_t sample_share = 64;      // the sample is 1 / sample_share of the pool, or less:
   int64_t sample_most = 65536;    //   at most this many, and
   int64_t sample_expected = 64;   //   so few that about this many of them are among the k best

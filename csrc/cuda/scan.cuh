@@ -6,15 +6,12 @@
 
 namespace insight::cuda {
 
-// Where candidates at or above a threshold go: into an array, or into a histogram of one digit of
-// those that share the threshold's leading digits.
+// Hands on the candidates at or above a threshold.
 struct Sink {
   Standing threshold;
-  Standing* survivors;           // null if they are counted by digit
+  Standing* survivors;
   int64_t capacity;
-  unsigned long long* count;     // of all, those past the capacity too
-  unsigned* histogram;
-  int digit;
+  unsigned long long* count;  // of all, those past the capacity too
 
   // All lanes of a warp call this together; a candidate comes from each for which `has`.
   __device__ void take(bool has, float score, int64_t index, uint64_t key) const {
@@ -24,65 +21,47 @@ struct Sink {
       mine = standing(score, tie_hash(key, index));
       has = mine >= threshold;
     }
-    survivors ? append(has, mine) : tally(has, mine);
-  }
-
-  __device__ void append(bool has, Standing mine) const {
     const int64_t place = claim(has, count);
     if (has && place < capacity) survivors[place] = mine;
-  }
-
-  __device__ void tally(bool has, Standing mine) const {
-    if (has && Digit::prefix(mine, digit) == Digit::prefix(threshold, digit)) {
-      atomicAdd(&histogram[Digit::at(mine, digit)], 1u);
-    }
   }
 };
 
 class Scan {
  public:
-  __device__ Scan(const Arguments& in, WarpScratch& scratch, const Sink& sink)
+  // With `checks`, invalid beliefs are noted (those of listed candidates were noted before) and
+  // eligible prompts counted.
+  __device__ Scan(const Arguments& in, Scratch& scratch, Standing threshold, bool checks,
+                  unsigned long long* count)
       : in_(in),
         scratch_(scratch),
-        sink_(sink),
-        least_(score_of(sink.threshold)),
-        limit_(in.score.with_score<float>(
-            [&](const auto& score) { return score.evidence_limit(least_); })),
+        warp_(scratch.warps[threadIdx.x / kWarp]),
+        sink_{threshold, in.memory.survivors, in.plan.capacity, count},
+        least_(score_of(threshold)),
         repeats_(in.score.with_score<bool>(
             [](const auto& score) { return !std::decay_t<decltype(score)>::kPerIndex; })),
+        checks_(checks),
         aligned_((reinterpret_cast<uintptr_t>(in.beliefs.alpha) |
                   reinterpret_cast<uintptr_t>(in.beliefs.beta)) % 16 == 0) {
-    for (unsigned i = lane(); i < Tuning::kRemembered; i += kWarp) scratch.known[i] = {0, 0, 0};
+    for (unsigned i = lane(); i < Tuning::kRemembered; i += kWarp) warp_.known[i] = {0, 0, 0};
     __syncwarp();
   }
 
-  // All warps of the grid together visit all candidates. With `checks`, invalid beliefs are noted
-  // (those of listed candidates were noted before) and eligible prompts counted.
-  __device__ void visit(bool checks) {
-    checks_ = checks;
-    if (checks && repeats_ && sink_.threshold > kLowest) {
-      const int64_t cut = index_of(in_.key, hash_of(sink_.threshold));  // of the sample
-      cut_a_ = in_.beliefs.alpha[cut];
-      cut_b_ = in_.beliefs.beta[cut];
-    }
+  // All warps of the grid together visit all candidates.
+  __device__ void visit_all() {
     const int64_t warp = thread_in_grid() / kWarp, warps = threads_in_grid() / kWarp;
     if (sink_.threshold > kLowest && !in_.memory.listed) {
+      meet_cut();
       for (int64_t i = warp * kStep; i < in_.beliefs.size; i += warps * kStep) visit_step(i);
     } else {
       const int64_t count = candidate_count(in_);
       for (int64_t i = warp * kWarp; i < count; i += warps * kWarp) visit_row(i, count);
     }
-    while (waiting_) score_waiting();
+    finish();
     if (checks_ && (in_.memory.listed || has_masks(in_))) {
       for (unsigned i = kWarp / 2; i; i /= 2) eligible_ += __shfl_xor_sync(kAllLanes, eligible_, i);
       if (lane() == 0) atomicAdd(&in_.memory.progress->eligible, eligible_);
     }
   }
-
- private:
-  static constexpr int kLoads = Tuning::kLoads;
-  static constexpr int64_t kStep = 4 * kWarp * kLoads;  // candidates a warp looks at together
-  static constexpr unsigned kAllOpen = (1u << (4 * kLoads - 1) << 1) - 1u;  // of one lane
 
   // Where every candidate needs its reference score, or they are listed, each lane takes one.
   __device__ void visit_row(int64_t first, int64_t count) {
@@ -94,6 +73,35 @@ class Scan {
     const bool open = has && is_open(in_, index), excluded = open && is_excluded(in_, index);
     eligible_ += open && !(excluded && in_.memory.listed);  // where not listed, mark_lists counted them
     meet(open && !excluded && is_belief(a, b), index, a, b);
+  }
+
+  // Scores what waits in all warps of the block, together: most have few, and scores are slow.
+  __device__ void finish() {
+    if (lane() == 0) scratch_.waiting[threadIdx.x / kWarp] = waiting_;
+    waiting_ = 0;
+    __syncthreads();
+    unsigned place = threadIdx.x, warp = 0;  // each of them waits for fewer than a warp's lanes
+    while (warp < kWarps && place >= scratch_.waiting[warp]) place -= scratch_.waiting[warp++];
+    const bool has = warp < kWarps;
+    if (!__any_sync(kAllLanes, has)) return;
+    const Waiting mine = has ? scratch_.warps[warp].waiting[place] : Waiting{0, 1.0f, 1.0f};
+    sink_.take(has, reference_score(in_.score, mine.a, mine.b, mine.index), mine.index, in_.key);
+  }
+
+ private:
+  static constexpr int kLoads = Tuning::kLoads;
+  static constexpr int64_t kStep = 4 * kWarp * kLoads;  // candidates a warp looks at together
+  static constexpr unsigned kAllOpen = (1u << (4 * kLoads - 1) << 1) - 1u;  // of one lane
+
+  // What is known of the cut. Where equal beliefs have equal scores, its belief's is the least.
+  __device__ void meet_cut() {
+    const Progress& progress = *in_.memory.progress;
+    limit_ = progress.evidence_limit;
+    if (!repeats_) return;
+    cut_a_ = progress.cut_a;
+    cut_b_ = progress.cut_b;
+    if (lane() == 0) warp_.known[slot(cut_a_, cut_b_)] = {cut_a_, cut_b_, least_};
+    __syncwarp();
   }
 
   // Where few are expected to need it, each lane takes four neighbours kLoads times.
@@ -116,15 +124,21 @@ class Scan {
         b[load] = load_four(in_.beliefs.beta, first + offset(4 * load));
       }
     }
-    unsigned promising = 0, invalid = 0;
+    unsigned promising = 0;
+    bool surely_beliefs = true;  // unless one's evidence is past float32
     for_each(a, b, [&](float x, float y, int i) {
-      invalid |= static_cast<unsigned>(!is_belief(x, y)) << i;
-      promising |= static_cast<unsigned>(!(x + y > limit_)) << i;
+      const float n = x + y;
+      surely_beliefs &= (x > 0) & (y > 0) & (n < kUnbounded);
+      promising |= static_cast<unsigned>(!(n > limit_)) << i;
     });
-    for (unsigned rest = invalid; rest; rest &= rest - 1) {
-      note_invalid(first + offset(__ffs(static_cast<int>(rest)) - 1));
+    if (!surely_beliefs) {
+      for_each(a, b, [&](float x, float y, int i) {
+        if (is_belief(x, y)) return;
+        note_invalid(first + offset(i));
+        promising &= ~(1u << i);
+      });
     }
-    promising &= open & ~invalid;
+    promising &= open;
     if (!__any_sync(kAllLanes, promising)) return;
     promising &= ~behind_by_hash(a, b, first, promising);
     while (__any_sync(kAllLanes, promising)) {
@@ -198,41 +212,33 @@ class Scan {
   __device__ void meet(bool has, int64_t index, float a, float b) {
     bool known = false;
     if (repeats_) {
-      const Known& memory = scratch_.known[slot(a, b)];
+      const Known& memory = warp_.known[slot(a, b)];
       known = has && memory.a == a && memory.b == b;
       if (__any_sync(kAllLanes, known)) sink_.take(known, memory.score, index, in_.key);
     }
-    const bool waits = has && !known && !(bound(a, b) < least_);
+    const bool waits = has && !known && !(bound(in_.score, a, b) < least_);
     const unsigned all = __ballot_sync(kAllLanes, waits);
     if (waits) {
-      scratch_.waiting[waiting_ + __popc(all & ((1u << lane()) - 1u))] = {index, a, b};
+      warp_.waiting[waiting_ + __popc(all & ((1u << lane()) - 1u))] = {index, a, b};
     }
     waiting_ += __popc(all);
     if (waiting_ >= kWarp) score_waiting();
   }
 
-  // Scores the last warp's share, or what is left, and hands it on.
+  // Scores the last warp's share and hands it on.
   __device__ void score_waiting() {
-    const unsigned count = waiting_ < kWarp ? waiting_ : kWarp;
-    waiting_ -= count;
+    waiting_ -= kWarp;
     __syncwarp();
-    const bool has = lane() < count;
-    const Waiting mine = has ? scratch_.waiting[waiting_ + lane()] : Waiting{0, 1.0f, 1.0f};
+    const Waiting mine = warp_.waiting[waiting_ + lane()];
     const float score = reference_score(in_.score, mine.a, mine.b, mine.index);
-    sink_.take(has, score, mine.index, in_.key);
+    sink_.take(true, score, mine.index, in_.key);
     if (repeats_) {
       // One lane writes each slot: the first of those that want it.
-      const unsigned wanted = has ? slot(mine.a, mine.b) : Tuning::kRemembered + lane();
+      const unsigned wanted = slot(mine.a, mine.b);
       const unsigned same = __match_any_sync(kAllLanes, wanted);
-      if (has && !(same & ((1u << lane()) - 1u))) {
-        scratch_.known[wanted] = {mine.a, mine.b, score};
-      }
+      if (!(same & ((1u << lane()) - 1u))) warp_.known[wanted] = {mine.a, mine.b, score};
     }
     __syncwarp();
-  }
-
-  __device__ float bound(float a, float b) const {
-    return in_.score.with_score<float>([&](const auto& score) { return score.bound(a, b); });
   }
 
   // Beliefs repeat (all unseen prompts share the prior, and counts are small integers), so the
@@ -243,13 +249,15 @@ class Scan {
   }
 
   const Arguments& in_;
-  WarpScratch& scratch_;
+  Scratch& scratch_;
+  WarpScratch& warp_;
   const Sink sink_;
-  const float least_, limit_;
+  const float least_;
   const bool repeats_;  // equal beliefs have equal scores
+  const bool checks_;
   const bool aligned_;  // to 16 bytes
-  bool checks_ = false;
-  float cut_a_ = __builtin_nanf(""), cut_b_ = __builtin_nanf("");  // the belief at the cut, if one is known
+  float cut_a_ = 0, cut_b_ = 0;  // the belief at the cut; no belief, if none is known
+  float limit_ = kUnbounded;     // candidates with more evidence come after the cut
   unsigned waiting_ = 0;
   unsigned long long eligible_ = 0;
 };

@@ -14,7 +14,7 @@ struct ScoreArguments {
 };
 
 // outcome->where collects the fault (see Progress) until report_kernel reads it.
-__global__ void __launch_bounds__(Tuning::kThreads)
+__global__ void __launch_bounds__(Tuning::kThreads, 1)
     score_kernel(const __grid_constant__ ScoreArguments in) {
   for (int64_t i = thread_in_grid(); i < in.beliefs.size; i += threads_in_grid()) {
     const float a = in.beliefs.alpha[i], b = in.beliefs.beta[i];

@@ -1,7 +1,6 @@
-// Shared memory of the selection kernel, and what its parts have in common.
+// Shared memory of a block, and what the kernels have in common.
 #pragma once
 
-#include <cooperative_groups.h>
 #include <cuda_runtime.h>
 
 #include "plan.h"
@@ -49,6 +48,7 @@ struct Arguments {
   Outcome* outcome;
   int64_t* indices;
   float* scores;
+  int pass = 0;  // of the sort
 
   Arguments(const Request& request, const Tuning& tuning, void* workspace, Outcome* outcome,
             const Result& result)
@@ -81,13 +81,21 @@ struct WarpScratch {
   Known known[Tuning::kRemembered];
 };
 
-// The two halves of shared memory are never in use at once.
-union BlockScratch {
-  struct Scan {
-    WarpScratch warps[kWarps];
-    unsigned histogram[Digit::kValues];
-  } scan;
-  Standing sorting[Tuning::kSortable];
+// Of a radix selection.
+struct Radix {
+  unsigned counts[Digit::kValues];  // of the candidates with each digit
+  unsigned of_warp[kWarps];
+  unsigned digit, wanted, count;    // `wanted` of the `count` candidates with that digit are taken
+  unsigned long long taken;
+};
+
+struct Scratch {
+  WarpScratch warps[kWarps];
+  unsigned waiting[kWarps];  // candidates of each warp
+  unsigned long long kept;
+  Radix radix;
+  Standing worst[kWarps];
+  bool is_last;
 };
 
 __device__ inline unsigned lane() { return threadIdx.x % kWarp; }
@@ -109,8 +117,24 @@ __device__ inline int64_t claim(bool has, unsigned long long* count) {
   return static_cast<int64_t>(first) + __popc(taken & ((1u << lane()) - 1u));
 }
 
-// Waits for every thread of the grid and makes its writes visible.
-__device__ inline void wait_for_grid() { cooperative_groups::this_grid().sync(); }
+// Another lane's Standing: that of the lane whose number differs in the bit `distance`.
+__device__ inline Standing of_lane(Standing item, unsigned distance) {
+  const uint64_t hash = __shfl_xor_sync(kAllLanes, hash_of(item), distance);
+  const uint32_t score = __shfl_xor_sync(kAllLanes, static_cast<uint32_t>(item >> 64), distance);
+  return static_cast<Standing>(score) << 64 | hash;
+}
+
+// True in the last block to arrive here, which sees all that the others have written. Nobody waits.
+__device__ inline bool is_last_block(unsigned& arrived, bool& is_last) {
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    is_last = atomicAdd(&arrived, 1u) == gridDim.x - 1;
+    __threadfence();
+  }
+  __syncthreads();
+  return is_last;
+}
 
 __device__ inline void note_fault(unsigned long long& fault, int64_t place) {
   atomicMax(&fault, ~static_cast<unsigned long long>(place));
@@ -130,6 +154,11 @@ __device__ __noinline__ inline float reference_score(const PreparedScore& prepar
       return static_cast<float>(score(double(a), double(b))) + 0.0f;
     }
   });
+}
+
+// No less than the reference score, or NaN.
+__device__ inline float bound(const PreparedScore& prepared, float a, float b) {
+  return prepared.with_score<float>([&](const auto& score) { return score.bound(a, b); });
 }
 
 }  // namespace insight::cuda

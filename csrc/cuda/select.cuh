@@ -1,170 +1,123 @@
-// The selection as one cooperative kernel: every decision is made on the device, so the host
-// neither waits nor launches what is not needed. The usual way has two waits for the grid.
-//
-// Rule: between two waits for the grid no thread looks at a field of Progress that another thread
-// may write there. All threads decide alike, or some would wait for others that have returned.
+// The selection, as device functions for the kernels of select.cu. Each kernel begins when the one before
+// has ended, and what needs all blocks is done by the last one: no thread ever waits for another block.
 #pragma once
 
-#include "radix.cuh"
 #include "sample.cuh"
+#include "scan.cuh"
+#include "sort.cuh"
 
 namespace insight::cuda {
 
-__device__ inline void conclude(const Arguments& in, int64_t code, int64_t where) {
-  if (thread_in_grid() == 0) {
-    in.outcome->code = code;
-    in.outcome->where = where;
-  }
-  if (code == INSIGHT_DONE) return;
-  for (int64_t i = thread_in_grid(); i < in.k; i += threads_in_grid()) {
-    in.indices[i] = -1;
-    in.scores[i] = bit_cast<float>(0x7fc00000u);
-  }
+// The threshold that survivors pass.
+__device__ inline Standing threshold_of(const Arguments& in) {
+  return in.plan.sample_size ? in.memory.progress->threshold : kLowest;
 }
 
-// What mark_lists found: the faults of the lists and, where candidates are listed, of their
-// beliefs. False if there was one, which then is concluded.
-__device__ inline bool lists_are_sound(const Arguments& in) {
+// Passes over all candidates once.
+__device__ inline void scan_pool(const Arguments& in, Scratch& scratch) {
+  Scan(in, scratch, threshold_of(in), true, &in.memory.progress->survivors).visit_all();
+}
+
+// What was found to be wrong, if anything.
+__device__ inline Outcome verdict(const Arguments& in) {
   const Progress& progress = *in.memory.progress;
-  if (progress.bad_exclusion) {
-    conclude(in, INSIGHT_BAD_EXCLUSION, first_fault(progress.bad_exclusion));
-    return false;
-  }
-  if (!in.memory.listed) return true;  // bad_belief is the scan's, which may have begun elsewhere
+  if (progress.bad_exclusion) return {INSIGHT_BAD_EXCLUSION, first_fault(progress.bad_exclusion)};
   if (progress.bad_candidate > progress.bad_belief) {
-    conclude(in, INSIGHT_BAD_CANDIDATE, first_fault(progress.bad_candidate));
-    return false;
+    return {INSIGHT_BAD_CANDIDATE, first_fault(progress.bad_candidate)};
   }
   if (progress.bad_belief) {
-    // The list is read again, and another stream may have changed it since.
-    const int64_t place = first_fault(progress.bad_belief), index = in.eligible.candidates[place];
-    const bool inside = contains(in, index);
-    conclude(in, inside ? INSIGHT_BAD_BELIEF : INSIGHT_BAD_CANDIDATE, inside ? index : place);
-    return false;
-  }
-  return true;
-}
-
-// What the scan found: an invalid belief, or too few that are eligible.
-__device__ inline bool pool_is_sound(const Arguments& in) {
-  const Progress& progress = *in.memory.progress;
-  if (!in.memory.listed && progress.bad_belief) {
-    conclude(in, INSIGHT_BAD_BELIEF, first_fault(progress.bad_belief));
-    return false;
+    const int64_t place = first_fault(progress.bad_belief);
+    if (!in.memory.listed) return {INSIGHT_BAD_BELIEF, place};
+    const int64_t index = in.eligible.candidates[place];  // again, and it may have changed since
+    if (!contains(in, index)) return {INSIGHT_BAD_CANDIDATE, place};
+    return {INSIGHT_BAD_BELIEF, index};
   }
   const bool counted = in.memory.listed || has_masks(in);
   const int64_t eligible = (counted ? static_cast<int64_t>(progress.eligible) : in.beliefs.size) -
                            static_cast<int64_t>(progress.excluded);
-  if (eligible < in.k) {
-    conclude(in, INSIGHT_TOO_FEW_ELIGIBLE, eligible < 0 ? 0 : eligible);  // a mask may have changed
-    return false;
-  }
-  return true;
+  if (eligible < in.k) return {INSIGHT_TOO_FEW_ELIGIBLE, eligible < 0 ? 0 : eligible};  // masks may change
+  return {INSIGHT_DONE, 0};
 }
 
-__device__ inline void write_selected(const Arguments& in, int64_t place, Standing item) {
-  int64_t* const index = in.indices + place;
-  if (in.sorted) {
-    *index = in.beliefs.first + index_of(in.key, hash_of(item));
+// Where the sample misled, one block passes over the candidates again, by rows. Whenever the next row
+// might find no room, all survivors but the k best are dropped, and the threshold rises. It is slow, but
+// rare enough not to matter. Leaves the best in memory.best; returns how many there are, k at most.
+__device__ __noinline__ inline int64_t select_again(const Arguments& in, Scratch& scratch,
+                                                    Standing threshold) {
+  const Workspace& memory = in.memory;
+  const int64_t count = candidate_count(in);
+  int64_t kept = 0;
+  for (int64_t row = 0; row < count;) {
+    if (threadIdx.x == 0) scratch.kept = static_cast<unsigned long long>(kept);
+    __syncthreads();
+    Scan scan(in, scratch, threshold, false, &scratch.kept);
+    do {
+      scan.visit_row(row + threadIdx.x / kWarp * kWarp, count);
+      row += Tuning::kThreads;
+      __syncthreads();
+      kept = static_cast<int64_t>(scratch.kept);
+      __syncthreads();
+    } while (row < count && kept + Tuning::kRoom <= in.plan.capacity);
+    scan.finish();
+    __syncthreads();
+    kept = static_cast<int64_t>(scratch.kept);
+    const Standing lowest = take_best(memory.survivors, kept, in.k, memory.best, scratch.radix);
+    if (lowest > threshold) threshold = lowest;
+    if (kept > in.k) kept = in.k;
+    for (int64_t i = threadIdx.x; i < kept; i += Tuning::kThreads) memory.survivors[i] = memory.best[i];
+  }
+  return kept;
+}
+
+// The length of the sorted runs that a pass of the sort merges.
+INSIGHT_HD int64_t run_of(int pass) { return int64_t{1} << (Tuning::kRunBits * pass); }
+
+// The i-th item's part in a pass of the sort of memory.best, by turns from there to memory.survivors and
+// back. The last pass writes the answer.
+__device__ inline void sort_item(const Arguments& in, int pass, int64_t i) {
+  const Standing* const from = pass % 2 ? in.memory.survivors : in.memory.best;
+  Standing* const into = pass % 2 ? in.memory.best : in.memory.survivors;
+  const Standing item = from[i];
+  const int64_t place = merged_place(from, in.k, run_of(pass), i);
+  if (run_of(pass + 1) < in.k) {
+    into[place] = item;
+  } else if (in.sorted) {
+    in.indices[place] = in.beliefs.first + index_of(in.key, hash_of(item));
     in.scores[place] = score_of(item);
   } else {
-    *index = in.beliefs.first + static_cast<int64_t>(~static_cast<uint64_t>(item >> 32));
+    in.indices[place] = in.beliefs.first + static_cast<int64_t>(~static_cast<uint64_t>(item >> 32));
     in.scores[place] = from_rising(static_cast<uint32_t>(item));
   }
 }
 
-// One block selects and sorts in shared memory.
-__device__ __noinline__ inline void finish_in_block(const Arguments& in, int64_t count, Standing* shared) {
-  for (int64_t i = threadIdx.x; i < count; i += Tuning::kThreads) {
-    shared[i] = in.memory.survivors[i];
-  }
-  sort_block(shared, count);
-  if (!in.sorted) {
-    for (int64_t i = threadIdx.x; i < in.k; i += Tuning::kThreads) {
-      shared[i] = by_index(shared[i], in.key);
-    }
-    sort_block(shared, in.k);
-  }
-  for (int64_t i = threadIdx.x; i < in.k; i += Tuning::kThreads) write_selected(in, i, shared[i]);
-}
-
-__device__ __noinline__ inline void finish_in_grid(const Arguments& in, int64_t count, Standing floor,
-                               BlockScratch& scratch, RadixSelection& radix) {
-  Standing* const survivors = in.memory.survivors;
-  Standing threshold = floor;
-  if (count > in.k) {
-    radix.begin(in.k, floor);
-    do {
-      const Sink sink = radix.open(scratch.scan.histogram);
-      for (int64_t i = thread_in_grid(); i < count; i += threads_in_grid()) {
-        sink.tally(true, survivors[i]);
-      }
-    } while (!radix.close(scratch.scan.histogram, in.memory));
-    threshold = radix.lowest();
-  }
-  const Sink chosen{threshold, in.memory.chosen, in.k, &in.memory.progress->chosen, nullptr, 0};
-  const int64_t rounds = (count + threads_in_grid() - 1) / threads_in_grid();
-  for (int64_t round = 0; round < rounds; ++round) {
-    const int64_t i = round * threads_in_grid() + thread_in_grid();
-    const Standing item = i < count ? survivors[i] : kNobody;
-    const bool has = i < count && item >= threshold;
-    chosen.append(has, in.sorted ? item : by_index(item, in.key));
-  }
-  wait_for_grid();
-  const Standing* const sorted =
-      sort_grid(in.memory.chosen, survivors, in.k, scratch.sorting);
-  for (int64_t i = thread_in_grid(); i < in.k; i += threads_in_grid()) {
-    write_selected(in, i, sorted[i]);
-  }
-}
-
-__device__ inline void select_body(const Arguments& in, BlockScratch& scratch, RadixSelection& radix) {
-  Progress& progress = *in.memory.progress;
-  if (has_lists(in)) {
-    mark_lists(in);
-    wait_for_grid();
-    if (!lists_are_sound(in)) return;
-  }
-
-  Standing threshold = kLowest;
-  if (in.plan.sample_per_group) {
-    take_sample(in, scratch.sorting);
-    wait_for_grid();
-    threshold = sampled_threshold(in, scratch.scan.histogram, radix);
-  }
-  // Usually one round. If the sample misled, the exact threshold is found digit by digit, which
-  // scores the pool again for each, and one more round collects what passes it.
-  enum { kSampled, kCounting, kExact } stage = kSampled;
-  int64_t count = in.k;
-  for (;;) {
-    Sink sink{threshold,         in.memory.survivors,
-              in.plan.capacity,  stage == kSampled ? &progress.survivors : &progress.kept,
-              nullptr,           0};
-    if (stage == kCounting) sink = radix.open(scratch.scan.histogram);
-    Scan(in, scratch.scan.warps[threadIdx.x / kWarp], sink).visit(stage == kSampled);
-    if (stage == kCounting) {
-      if (radix.close(scratch.scan.histogram, in.memory)) stage = kExact;
-      threshold = radix.lowest();
-      continue;
-    }
-    wait_for_grid();
-    if (stage == kExact) {
-      const int64_t kept = static_cast<int64_t>(progress.kept);
-      if (kept < in.k) return conclude(in, INSIGHT_CHANGED, kept);
-      break;
-    }
-    if (!pool_is_sound(in)) return;
-    const int64_t survivors = static_cast<int64_t>(progress.survivors);
+// Leaves the k best in memory.best, or selects nothing and says why. Up to kThreads are sorted at once.
+__device__ inline void conclude(const Arguments& in, Scratch& scratch) {
+  const Workspace& memory = in.memory;
+  Outcome outcome = verdict(in);
+  if (outcome.code == INSIGHT_DONE) {
+    const int64_t survivors = static_cast<int64_t>(memory.progress->survivors);
     if (survivors >= in.k && survivors <= in.plan.capacity) {
-      count = survivors;
-      break;
+      take_best(memory.survivors, survivors, in.k, memory.best, scratch.radix);
+    } else {
+      const Standing threshold = survivors < in.k ? kLowest : threshold_of(in);
+      const int64_t found = select_again(in, scratch, threshold);
+      if (found < in.k) outcome = {INSIGHT_CHANGED, found};
     }
-    radix.begin(in.k, survivors < in.k ? kLowest : threshold);
-    stage = kCounting;
   }
-  conclude(in, INSIGHT_DONE, 0);
-  if (count > Tuning::kSortable) return finish_in_grid(in, count, threshold, scratch, radix);
-  if (blockIdx.x == 0) finish_in_block(in, count, scratch.sorting);
+  if (threadIdx.x == 0) *in.outcome = outcome;
+  for (int64_t i = threadIdx.x; i < in.k; i += Tuning::kThreads) {
+    if (outcome.code != INSIGHT_DONE) {
+      in.indices[i] = -1;
+      in.scores[i] = bit_cast<float>(0x7fc00000u);
+    } else if (!in.sorted) {
+      memory.best[i] = by_index(memory.best[i], in.key);
+    }
+  }
+  if (outcome.code != INSIGHT_DONE || in.k > Tuning::kThreads) return;
+  for (int pass = 0; pass == 0 || run_of(pass) < in.k; ++pass) {
+    __syncthreads();
+    if (threadIdx.x < in.k) sort_item(in, pass, threadIdx.x);
+  }
 }
 
 }  // namespace insight::cuda

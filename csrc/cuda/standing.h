@@ -46,24 +46,18 @@ INSIGHT_HD Standing by_index(Standing x, uint64_t key) {
   return static_cast<Standing>(~index) << 32 | static_cast<uint32_t>(x >> 64);
 }
 
-// Digits of a Standing, most significant first, for the radix selection. The last one is padded
-// by zeros.
+// Digits of a Standing, most significant first, for the radix selection.
 template <int kBits>
 struct Digits {
-  static constexpr int kCount = (96 + kBits - 1) / kBits;
-  static constexpr int kPadding = kCount * kBits - 96;
+  static constexpr int kCount = 96 / kBits;
   static constexpr int kValues = 1 << kBits;
+  static_assert(96 % kBits == 0);
 
-  INSIGHT_HD static int at(Standing x, int digit) {
-    return static_cast<int>((x << kPadding) >> (kBits * (kCount - 1 - digit))) & (kValues - 1);
-  }
   // The first `digits` digits as a number.
-  INSIGHT_HD static Standing prefix(Standing x, int digits) {
-    return digits == 0 ? 0 : (x << kPadding) >> (kBits * (kCount - digits));
-  }
+  INSIGHT_HD static Standing prefix(Standing x, int digits) { return x >> (96 - kBits * digits); }
   // The lowest Standing with that prefix.
   INSIGHT_HD static Standing lowest(Standing prefix, int digits) {
-    return digits == 0 ? 0 : (prefix << (kBits * (kCount - digits))) >> kPadding;
+    return prefix << (96 - kBits * digits);
   }
 };
 

@@ -39,8 +39,9 @@ struct ScoreType {
 // Calls visit(ScoreType<S>{}) with the score's own type S. Every score offers
 //   from(parameters, key)         -> the score with its constants worked out; trivially copyable
 //   operator()(a, b)              -> the reference score, in portable arithmetic; scores with
-//                                    kPerIndex take (a, b, index) and doubles alone
-//   bound(a, b)                   -> a cheap float32 no smaller than that score as float32, or NaN
+//                                    kPerIndex take (a, b, index)
+//   bound(a, b)                   -> a cheap float32 no smaller than that score as float32, or NaN;
+//                                    with kBoundRanks it orders beliefs nearly as the score does
 //   evidence_limit(threshold)     -> no candidate with a + b above it scores threshold or more
 #if defined(__CUDACC__)
 #pragma nv_exec_check_disable  // `visit` is the caller's, for the host or for the device

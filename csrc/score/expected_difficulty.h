@@ -12,6 +12,7 @@ namespace insight {
 
 struct ExpectedDifficulty {
   static constexpr bool kPerIndex = false;
+  static constexpr bool kBoundRanks = true;
 
   double target;
 

@@ -18,7 +18,7 @@ INSIGHT_HD Real entropy_slope(Real x) {
   constexpr int kShift = 8;
   const Real small = smaller(x, broadcast<Real>(kSwitch));
   const auto is_small = x < kSwitch;
-  const Real y = is_small ? small + double(kShift) : x;
+  const Real y = choose(is_small, small + double(kShift), x);
   const Real inverse = 1.0 / y;
   const Real w = inverse * inverse;
   Real series = broadcast<Real>(-1.0 / 12.0);  // -B_2j / (2j), j = 7 ... 1
@@ -37,7 +37,7 @@ INSIGHT_HD Real entropy_slope(Real x) {
     denominator = denominator * term;
   }
   const Real moved = log1p(double(kShift) / small) - numerator / denominator + at_y * inverse;
-  return is_small ? small * moved : at_y;
+  return choose(is_small, small * moved, at_y);
 }
 
 // I_K(a, b), the mutual information between the success rate phi ~ Beta(a, b) and the number of

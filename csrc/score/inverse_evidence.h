@@ -12,6 +12,7 @@ namespace insight {
 
 struct InverseEvidence {
   static constexpr bool kPerIndex = false;
+  static constexpr bool kBoundRanks = true;
 
   static InverseEvidence from(const double*, uint64_t) { return {}; }
 

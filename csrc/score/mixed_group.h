@@ -15,6 +15,7 @@ namespace insight {
 
 struct MixedGroup {
   static constexpr bool kPerIndex = false;
+  static constexpr bool kBoundRanks = false;
 
   int rollouts;
 

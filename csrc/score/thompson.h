@@ -13,6 +13,7 @@ namespace insight {
 
 struct Thompson {
   static constexpr bool kPerIndex = true;
+  static constexpr bool kBoundRanks = false;
 
   double target;
   uint64_t key;
@@ -21,9 +22,10 @@ struct Thompson {
     return {parameters[0], key};
   }
 
-  INSIGHT_HD double operator()(double a, double b, int64_t index) const {
-    const double distance = beta_draw(a, b, key, index).value - target;
-    return distance < 0.0 ? distance : -distance;
+  template <class Real>
+  INSIGHT_HD Real operator()(Real a, Real b, Bits<Real> index) const {
+    const Real distance = beta_draw(a, b, key, index).value - target;
+    return smaller(distance, -distance);
   }
 
   // Any belief may be drawn at the target: every candidate must be drawn.

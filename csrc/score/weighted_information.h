@@ -40,6 +40,7 @@ INSIGHT_HD float information_limit(float n, float rollouts) {
 template <bool kWeighted, bool kInformed>
 struct WeightedInformationOf {
   static constexpr bool kPerIndex = false;
+  static constexpr bool kBoundRanks = true;
 
   int rollouts;
   Weight weight;
@@ -102,6 +103,7 @@ struct WeightedInformationOf {
 // The paper's third ablation: w at a draw of the success rate instead of at its mean.
 struct DrawnWeightInformation {
   static constexpr bool kPerIndex = true;
+  static constexpr bool kBoundRanks = false;
 
   WeightedInformationOf<true, true> mean;
   uint64_t key;
@@ -110,8 +112,9 @@ struct DrawnWeightInformation {
     return {WeightedInformationOf<true, true>::from(p, key), key};
   }
 
-  INSIGHT_HD double operator()(double a, double b, int64_t index) const {
-    const BetaDraw phi = beta_draw(a, b, key, index);
+  template <class Real>
+  INSIGHT_HD Real operator()(Real a, Real b, Bits<Real> index) const {
+    const BetaDraw<Real> phi = beta_draw(a, b, key, index);
     return mean.weight(phi.value, phi.complement) * information(a, b, mean.rollouts);
   }
 

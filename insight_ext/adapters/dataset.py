@@ -35,9 +35,10 @@ def pool_from_dataset(dataset: Any, fields: Mapping[str, str | None] | None = No
     from insight_ext.data.arrow_file import InMemory
     from insight_ext.data.fields import ANSWER, find
     from insight_ext.data.files import POOL
+    from insight_ext.data.prompts import table_of
 
     fields = dict(fields or {})
-    table = dataset.with_format("arrow")[:]
+    table = table_of(dataset)
     answer = fields.pop("answer", find(InMemory("the data set", table, POOL), ANSWER))
     if answer is None:
         answer = "no answer"

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from insight_ext.beliefs.empirical import fit_beta
-from insight_ext.beliefs.shared_prior import SharedPrior
+from insight_ext.beliefs.shared_prior import START, SharedPrior
 from insight_ext.errors import ArgumentError, BeliefError, ObservationError
 from insight_ext.state import Names, Stateful
 
-Prior = tuple[float, float] | tuple[Tensor, Tensor] | Literal["empirical"] | SharedPrior
+Prior = tuple[float, float] | tuple[Tensor, Tensor] | Literal["empirical"]
 
 
 class BetaPosteriors(Stateful):
@@ -35,12 +35,16 @@ class BetaPosteriors(Stateful):
             tensors of shape (n,) with a prior for each prompt. "empirical": the Beta distribution
             of first visits' success rates, see `fit_beta`; Beta(1, 1) up to the 64th first visit,
             then fitted each time that their number has doubled, and all beliefs moved with it.
-            A `SharedPrior`: that of each prompt's kind; all beliefs move with it at every visit.
         decay: share of the old evidence that a visit keeps, in [0, 1]; 1 never forgets.
         device: where the beliefs live.
         half_life: steps after which half of the evidence is left; None: time changes nothing.
+        kinds: int64 of shape (n,): prompts of a kind share a `SharedPrior`, with which beliefs move
+            at every visit. Two numbers of the prior, given or fitted, are what each kind starts
+            from; two tensors, at least 1, are answers on top, as many as above Beta(1, 1).
 
     Attributes:
+        prior: as given, or as fitted; `base` is what evidence is on top of and fades towards, with
+            kinds theirs.
         alpha, beta: float32 tensors of shape (n,), as of each prompt's latest visit.
         visits: int32 tensor of shape (n,), number of visits of each prompt.
         latest: int32 tensor of shape (n,), the step of the latest visit.
@@ -73,6 +77,7 @@ class BetaPosteriors(Stateful):
         decay: float = 1.0,
         device: torch.device | str = "cpu",
         half_life: float | None = None,
+        kinds: Tensor | None = None,
     ) -> None:
         if n < 1:
             raise ArgumentError(f"n: expected at least one prompt, got {n}")
@@ -88,16 +93,15 @@ class BetaPosteriors(Stateful):
                 f"{error}"
             ) from error
         self.is_empirical = prior == "empirical" if isinstance(prior, str) else False
-        self.shared = prior if isinstance(prior, SharedPrior) else None
-        first: Any = (1.0, 1.0) if self.is_empirical else prior
-        self.prior = _checked_prior(
-            first if self.shared is None else self.shared.sides(), n, device
-        )
+        self.shared = None if kinds is None else SharedPrior(kinds)
+        first: Any = (1.0, 1.0) if kinds is None else START
+        self.prior = _checked_prior(first if self.is_empirical else prior, n, device)
+        if kinds is not None:
+            _check_on_top(self.prior)
+        self.base = self._present_base()
         self.first_visits: dict[str, int] = {}  # how many had "successes/rollouts"
         if self.is_empirical:
             self.settings, self.values = ("is_empirical",), ("prior", "first_visits")
-        elif self.shared is not None:
-            pass  # its own state says what it is
         elif isinstance(self.prior[0], Tensor):
             self.of_pool = ("prior",)
         else:
@@ -105,7 +109,7 @@ class BetaPosteriors(Stateful):
         self.decay = float(decay)
         self.half_life = half_life
         self.alpha, self.beta = (
-            torch.zeros(n, dtype=torch.float32, device=device) + side for side in self.prior
+            torch.zeros(n, dtype=torch.float32, device=device) + side for side in self.base
         )
         self.visits = torch.zeros(n, dtype=torch.int32, device=device)
         self.latest = torch.zeros(n, dtype=torch.int32, device=device)
@@ -132,7 +136,7 @@ class BetaPosteriors(Stateful):
         if self.half_life is None:
             return alpha, beta
         left = self._left(self.latest if indices is None else self.latest[indices])
-        priors = self._prior_at(indices)
+        priors = self._base_at(indices)
         return priors[0] + (alpha - priors[0]) * left, priors[1] + (beta - priors[1]) * left
 
     def _left(self, latest: Tensor) -> Tensor:
@@ -150,8 +154,11 @@ class BetaPosteriors(Stateful):
             self._shares = torch.tensor(shares, dtype=torch.float32, device=latest.device)
         return self._shares.index_select(0, (self.step - latest).clamp_(max=len(self._shares) - 1))
 
-    def _prior_at(self, indices: Tensor | None) -> tuple[Any, Any]:
-        first, second = self.prior
+    def _present_base(self) -> tuple[Any, Any]:
+        return self.prior if self.shared is None else self.shared.sides(self.prior)
+
+    def _base_at(self, indices: Tensor | None) -> tuple[Any, Any]:
+        first, second = self.base
         if indices is None or not isinstance(first, Tensor):
             return first, second
         return first[indices], second[indices]
@@ -175,7 +182,7 @@ class BetaPosteriors(Stateful):
     def add(self, visited: Tensor, successes: Tensor, rollouts: Tensor) -> None:
         """`observe` what `counted` has checked."""
         first = self.visits[visited] == 0 if self.is_empirical else None
-        current, priors = self.current(visited), self._prior_at(visited)
+        current, priors = self.current(visited), self._base_at(visited)
         for belief, old, prior, count in zip(
             (self.alpha, self.beta), current, priors, (successes, rollouts - successes), strict=True
         ):
@@ -185,7 +192,7 @@ class BetaPosteriors(Stateful):
         self.latest.index_fill_(0, visited, self.step)
         if self.shared is not None:
             self.shared.observe(visited, successes, rollouts)
-            self._move(self.shared.sides())
+            self._move()
         if first is not None and first.any():
             self._fit_prior(successes[first].tolist(), rollouts[first].tolist())
 
@@ -200,29 +207,30 @@ class BetaPosteriors(Stateful):
         results = sorted(tuple(map(int, key.split("/"))) for key in self.first_visits)
         counts = [self.first_visits[f"{won}/{tried}"] for won, tried in results]
         columns = torch.tensor(results)
-        fitted = fit_beta(columns[:, 0], columns[:, 1], torch.tensor(counts))
-        self._move(fitted)
+        self.prior = fit_beta(columns[:, 0], columns[:, 1], torch.tensor(counts))
+        self._move()
 
-    def _move(self, prior: tuple[Any, Any]) -> None:
-        """Move all beliefs to another prior: each is its prior and evidence on top."""
-        for belief, new, old in zip((self.alpha, self.beta), prior, self.prior, strict=True):
+    def _move(self) -> None:
+        """Move all beliefs to the present base: each is its base and evidence on top."""
+        base = self._present_base()
+        for belief, new, old in zip((self.alpha, self.beta), base, self.base, strict=True):
             belief.add_(new - old).clamp_(min=new)
-        self.prior = prior
+        self.base = base
         self._begin_unvisited()
 
     def _begin_unvisited(self) -> None:
         """Set the beliefs of prompts never visited to their prior, to the bit."""
         unvisited = self.visits == 0
-        for belief, prior in zip((self.alpha, self.beta), self.prior, strict=True):
-            if isinstance(prior, Tensor):
-                torch.where(unvisited, prior, belief, out=belief)
+        for belief, base in zip((self.alpha, self.beta), self.base, strict=True):
+            if isinstance(base, Tensor):
+                torch.where(unvisited, base, belief, out=belief)
             else:
-                belief.masked_fill_(unvisited, prior)
+                belief.masked_fill_(unvisited, base)
 
     def _apply(self, state: Mapping[str, Any]) -> None:
         super()._apply(state)
+        self.base = self._present_base()
         if self.shared is not None:
-            self.prior = self.shared.sides()
             self._begin_unvisited()  # those that joined the pool among them
 
     def counted(
@@ -330,7 +338,7 @@ def _checked_prior(prior: Any, n: int, device: torch.device | str) -> tuple[Any,
     except (TypeError, ValueError) as error:
         raise ArgumentError(
             f"prior: expected two numbers (alpha, beta), two tensors of shape ({n},), or "
-            f"'empirical', got {prior!r:.80}; 'meta:FIELD' and 'log:FILE' need a pool, see "
+            f"'empirical', got {prior!r:.80}; 'meta:FIELD' and the like need a pool, see "
             "make_selector"
         ) from error
     if isinstance(first, float) and isinstance(second, float):
@@ -351,3 +359,14 @@ def _checked_prior(prior: Any, n: int, device: torch.device | str) -> tuple[Any,
             )
         sides.append(side.clone())
     return sides[0], sides[1]
+
+
+def _check_on_top(prior: tuple[Any, Any]) -> None:
+    """ArgumentError unless tensors, beside kinds, are Beta(1, 1) and answers on top."""
+    for name, side in zip(("alpha", "beta"), prior, strict=True):
+        if isinstance(side, Tensor) and bool((side < 1.0).any()):
+            at = int((side < 1.0).nonzero()[0])
+            raise ArgumentError(
+                f"prior {name}[{at}]: expected at least 1 where prompts have kinds, since what is "
+                f"above Beta(1, 1) counts as answers, got {float(side[at]):g}"
+            )

@@ -91,7 +91,7 @@ def check_threshold(threshold: Any) -> Threshold:
     if isinstance(threshold, str) and threshold == "auto":
         return "auto"
     try:
-        number = float(threshold)
+        number = math.nan if isinstance(threshold, bool) else float(threshold)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
@@ -137,7 +137,7 @@ def as_rewards(where: str, rewards: Any) -> tuple[float, ...]:
     try:
         if isinstance(values, (str, bytes, Mapping)):
             raise TypeError
-        numbers = tuple(math.nan if value is None else float(value) for value in values)
+        numbers = tuple(math.nan if value is None else _number(value) for value in values)
     except (TypeError, ValueError, OverflowError) as error:
         raise ObservationError(
             f"{where}: expected a list of rewards, one number for each rollout, got "
@@ -150,3 +150,9 @@ def as_rewards(where: str, rewards: Any) -> tuple[float, ...]:
                 f"could not be scored, got {number}; nothing was taken in"
             )
     return numbers
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str):  # float("nan") would count as an answer that was not scored
+        raise TypeError
+    return float(value)

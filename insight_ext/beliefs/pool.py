@@ -212,11 +212,12 @@ class PromptPool(Sequence[Prompt]):
 
 
 def _distinct(prompts: PromptList) -> PromptList:
-    """PoolError unless there are prompts, and their ids are distinct."""
+    """PoolError unless there are prompts, of texts, with distinct ids."""
     if not prompts:
         raise PoolError("the pool is empty: expected at least one prompt")
     positions: dict[str, int] = {}
-    for position, name in enumerate(prompts.ids):
+    for position, prompt in enumerate(prompts):
+        name = _checked_texts(prompt, position)
         first = positions.setdefault(name, position)
         if first != position:
             raise PoolError(
@@ -224,3 +225,21 @@ def _distinct(prompts: PromptList) -> PromptList:
                 "expected distinct ids, since beliefs are saved by id"
             )
     return prompts
+
+
+def _checked_texts(prompt: Any, position: int) -> str:
+    """A prompt's id; PoolError unless this is a prompt whose id, text and answer are texts."""
+    if not isinstance(prompt, Prompt):
+        raise PoolError(
+            f"prompts[{position}]: expected a Prompt, got {prompt!r:.80}; PromptPool.from_file and "
+            "from_dataset make them from rows"
+        )
+    for part in ("id", "prompt", "answer"):
+        try:
+            getattr(prompt, part).encode()
+        except (AttributeError, UnicodeEncodeError) as error:
+            raise PoolError(
+                f"prompts[{position}].{part}: expected Unicode text, got "
+                f"{getattr(prompt, part)!r:.80}"
+            ) from error
+    return prompt.id

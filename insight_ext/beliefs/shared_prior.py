@@ -13,9 +13,10 @@ from torch import Tensor
 from insight_ext.errors import ArgumentError
 from insight_ext.state import Names, Stateful
 
-# Answers that a kind's rate counts for in the belief of each of its prompts. 2, or a strength
-# estimated from first visits, does as well or worse on every learner of `compare`.
-STRENGTH = 1.0
+# The belief of a kind of which nothing is known; its strength is the number of answers that the
+# kind's rate counts for in the belief of each of its prompts. 2, or a strength estimated from first
+# visits, does as well or worse on every learner of `compare`.
+START = (0.5, 0.5)
 # Answers after which half of what a kind has shown is forgotten: 64 groups of 8.
 MEMORY = 512.0
 # Steps after which half of it is forgotten, of whatever kind: the model changes by what it learns
@@ -30,7 +31,9 @@ MOST_ROWS, CLUSTERS, ROUNDS = 64, 32, 10
 
 
 class SharedPrior(Stateful):
-    """Beta(k m, k (1 - m)) with k = 1, where m is the share of right answers of the prompt's kind.
+    """Beta(k m, k (1 - m)), where m is the share of right answers of the prompt's kind.
+
+        m = (right + alpha) / (tried + k),  k = alpha + beta,  a kind starting at Beta(alpha, beta)
 
     All answers to prompts of the kind count alike, and the older ones fade, by the kind's answers
     since and by the steps. So a kind that is solved or hopeless shows it after a few groups,
@@ -54,7 +57,7 @@ class SharedPrior(Stateful):
     Example:
         >>> prior = SharedPrior(torch.tensor([0, 0, 1]))
         >>> prior.observe(torch.tensor([0]), torch.tensor([8]), torch.tensor([8]))
-        >>> prior.rates.tolist()   # 8.5 of 9 for both prompts of the first kind
+        >>> prior.sides(START)[0].tolist()   # 8.5 of 9 for both prompts of the first kind
         [0.94..., 0.94..., 0.5]
     """
 
@@ -72,16 +75,22 @@ class SharedPrior(Stateful):
         # The prompts of the first groups and their success rates, until they are judged.
         self._first, self._first_rates = torch.empty(0, dtype=torch.int64), torch.empty(0)
 
-    @property
-    def rates(self) -> Tensor:
-        """m of each prompt, float32 of shape (n,): half right where nothing is known."""
-        by_kind = ((self._right + 0.5) / (self._tried + 1.0)).clamp_(NEAREST, 1.0 - NEAREST)
-        return by_kind[self.kinds]
+    def sides(self, given: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
+        """(alpha, beta) of each prompt's prior, float32 of shape (n,).
 
-    def sides(self) -> tuple[Tensor, Tensor]:
-        """(alpha, beta) of each prompt's prior, float32 of shape (n,)."""
-        rates = self.rates
-        return STRENGTH * rates, STRENGTH * (1.0 - rates)
+        Args:
+            given: two numbers, the start of every kind; or two tensors of shape (n,), at least 1:
+                what they have above Beta(1, 1) are answers to the prompt, on top of its kind's.
+        """
+        alpha, beta = given
+        right: Any = 0.0
+        wrong: Any = 0.0
+        if isinstance(alpha, Tensor):
+            (right, wrong), (alpha, beta) = (alpha - 1.0, beta - 1.0), START
+        strength = alpha + beta
+        by_kind = ((self._right + alpha) / (self._tried + strength)).clamp_(NEAREST, 1.0 - NEAREST)
+        rates = by_kind[self.kinds]
+        return strength * rates + right, strength * (1.0 - rates) + wrong
 
     def observe(self, visited: Tensor, successes: Tensor, rollouts: Tensor) -> None:
         """Take in a step's checked results of distinct prompts; see `BetaPosteriors.counted`."""

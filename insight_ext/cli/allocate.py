@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,7 +16,9 @@ from insight_ext.loop.checkpoint import read_selection
 from insight_ext.predictors import allocate_samples, features_of
 from insight_ext.predictors.allocation import as_many_to_each, share_solved
 from insight_ext.selectors import make_selector
-from insight_ext.selectors.gps import Gps
+from insight_ext.selectors.base import prior_around
+from insight_ext.selectors.gps import Gps, start_of
+from insight_ext.selectors.inputs import worked_out
 from insight_ext.visible_text import visible_text
 
 SHOWN = 20  # prompts
@@ -48,7 +52,7 @@ def allocate(
     Args:
         checkpoint: of a run with the selector `gps`, whose features were given as text.
         pool: the prompts of that run.
-        prompts: the others.
+        prompts: the others, with the fields that the run's features and prior name.
         budget, bins: answers to deal, and of how many bins of prompts, see `allocate_samples`.
 
     Returns:
@@ -76,9 +80,23 @@ def allocate(
     selector.rollouts = state["settings"]["rollouts"]
     selector.load_state_dict(state["parts"]["selector"])
     assert isinstance(selector, Gps)
-    rates = selector.model.success_rates(embeddings=features_of(prompts, features))
+    rates = selector.model.success_rates(
+        embeddings=features_of(prompts, features),
+        start=_start(selector, prompts, made["options"]),
+    )
     return {
         "id": list(prompts.ids),
         "predicted": rates.tolist(),
         "answers": allocate_samples(rates, budget, bins).tolist(),
     }
+
+
+def _start(selector: Gps, prompts: PromptPool, options: Mapping[str, Any]) -> float | torch.Tensor:
+    """Where predictions of prompts held out start; an earlier run's log says nothing of them."""
+    prior = selector.posterior.prior
+    if isinstance(prior[0], torch.Tensor):
+        if str(options["prior"]).startswith("log:"):
+            return 0.0
+        told = worked_out("gps", {"prior": options["prior"]}, prompts)["prior"]
+        prior = prior_around(told, options.get("prior_strength", 8.0))
+    return start_of(prior)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from insight_ext.beliefs.beta import each_once
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError
+from insight_ext.kernel.scores import MAX_ROLLOUTS
 from insight_ext.offline.logs import Floats, GroupLog, Integers, parts_of
 from insight_ext.offline.tables import prompt_columns, write_columns
-from insight_ext.plugins import need
+from insight_ext.plugins import given_options, need
 from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
 from insight_ext.selectors.base import NONE
 from insight_ext.visible_text import visible_text
@@ -143,12 +144,19 @@ def rank(
             f"rank: expected a log read with this pool of {len(pool)} prompts, got one of {n} "
             "others; pass the pool to read_log too"
         )
-    settings = {**_whole_pool(strategy), **(options or {})}
+    options = given_options("options", options, ["seed", "pool"])
+    settings = {**_whole_pool(strategy), **options}
     if not {"prior", "features"} & settings.keys():
         settings |= _known_mean(strategy, log)
     selector = make_selector(strategy, n, seed=seed, pool=pool, **settings)
     if selector.rollouts is None:
         selector.rollouts = int(np.bincount(log.rollouts).argmax())
+        if selector.rollouts > MAX_ROLLOUTS:
+            raise ArgumentError(
+                f"rank: expected a log of groups of at most {MAX_ROLLOUTS} rollouts, got "
+                f"{selector.rollouts} in most of them; say how many the next ones will have, such "
+                "as --option rollouts=8"
+            )
     step = 0
     for moment in log.moments():
         results = (log.prompt[moment], log.successes[moment], log.rollouts[moment])

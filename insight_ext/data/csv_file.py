@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from insight_ext.data.files import Purpose
 from insight_ext.data.table import PART, SAMPLED, DataFile, Table
 from insight_ext.data.text import check_is_utf8, not_utf8, opened
+
+WITH_POINT = re.compile(r"^-?\d+\.0$")
 
 
 class CsvFile(DataFile):
@@ -25,7 +29,6 @@ class CsvFile(DataFile):
     """
 
     path: Path
-    is_text = True
 
     def __init__(self, path: Path, purpose: Purpose) -> None:
         super().__init__(path, purpose)
@@ -55,12 +58,18 @@ class CsvFile(DataFile):
         try:
             with opened(self.path, self.purpose) as stream, _reader(stream, self.names) as batches:
                 for batch in batches:
+                    for name in filter(self.names.__contains__, columns):
+                        at = self.names.index(name)
+                        batch = batch.set_column(at, name, without_point(batch.column(at)))
                     yield Table(self, first, batch.select(needed), batch if whole else None)
                     first += len(batch)
         except pa.ArrowInvalid as error:
             for _ in self._rows():
                 pass
-            raise self.malformed(f"expected comma-separated values: {error}") from error
+            raise self.malformed(
+                f"expected comma-separated values in rows of at most {PART >> 20} MiB, which JSONL "
+                f"and Parquet need not have: {error}"
+            ) from error
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """The rows that are not blank, the names first, with the line at which each one ends."""
@@ -85,6 +94,23 @@ class CsvFile(DataFile):
                 raise self.purpose.malformed(
                     f"{self.path}:{reader.line_num}: expected comma-separated values: {error}"
                 ) from error
+
+
+def without_point(texts: pa.Array) -> pa.Array:
+    """A column of whole numbers that pandas wrote as `10.0`, since a value was missing, as `10`.
+
+    Example:
+        >>> without_point(pa.array(["10.0", "", "-3.0"])).to_pylist()
+        ['10', '', '-3']
+        >>> without_point(pa.array(["10.0", "2.5"])).to_pylist()
+        ['10.0', '2.5']
+    """
+    if not any(WITH_POINT.fullmatch(text) for text in texts[:SAMPLED].to_pylist()):
+        return texts
+    whole = pc.match_substring_regex(texts, WITH_POINT.pattern)
+    if not pc.all(pc.or_(whole, pc.equal(texts, ""))).as_py():
+        return texts
+    return pc.replace_substring_regex(texts, r"\.0$", "")
 
 
 def _reader(stream: pa.NativeFile, names: Sequence[str]) -> pa.csv.CSVStreamingReader:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
+from typing import Any
 
 from insight_ext.errors import ArgumentError, InsightError, ObservationError, PoolError
 
@@ -58,7 +59,11 @@ def find_files(paths: Paths, purpose: Purpose) -> list[Path]:
     Warns:
         UserWarning: shards such as `train-00000-of-00002` of which some are not among the files.
     """
-    listed = [paths] if isinstance(paths, str | Path) else list(paths)
+    listed: list[Any] = [paths]
+    if isinstance(paths, Iterable) and not isinstance(paths, str):
+        listed = list(paths)
+    if not all(isinstance(path, str | Path) for path in listed):
+        raise purpose.not_found(f"expected a path or a list of paths, got {paths!r:.80}")
     files = [file for path in listed for file in _expanded(path, purpose)]
     for file in files:
         if ending(file) not in ENDINGS:

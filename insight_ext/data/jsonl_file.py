@@ -72,7 +72,8 @@ class JsonlFile(DataFile):
         except (ValueError, RecursionError) as error:
             raise self.malformed(f"expected one JSON object a line, got {error}", row) from error
         if not isinstance(value, dict):
-            raise self.malformed(f"expected a JSON object, got {type(value).__name__}", row)
+            more = "; a file that is one array ends in .json" if isinstance(value, list) else ""
+            raise self.malformed(f"expected a JSON object, got {type(value).__name__}{more}", row)
         return value
 
     def _start(self) -> bytes:

@@ -120,6 +120,11 @@ def prompts_in_memory(dataset: Any, asked: Mapping[str, str | None] | None = Non
     Raises:
         PoolError: several splits, a stream, or something else.
     """
+    return stored_prompts([InMemory("the data set", table_of(dataset), POOL)], asked)
+
+
+def table_of(dataset: Any) -> pa.Table:
+    """A `datasets.Dataset` as Arrow's table; see `prompts_in_memory`."""
     table = dataset
     if isinstance(dataset, Mapping):
         raise PoolError(
@@ -133,7 +138,7 @@ def prompts_in_memory(dataset: Any, asked: Mapping[str, str | None] | None = Non
             "the data set: expected a datasets.Dataset or a pyarrow.Table, got "
             f"{type(dataset).__name__}; of a stream, take part into memory first"
         )
-    return stored_prompts([InMemory("the data set", table, POOL)], asked)
+    return table
 
 
 def stored_prompts(

@@ -28,12 +28,10 @@ class DataFile(ABC):
         path: of the file, or what messages call a data set in memory.
         names: its columns.
         sample: its first rows.
-        is_text: whether every value is a text, as in CSV.
     """
 
     names: list[str]
     sample: list[Row]
-    is_text = False
 
     def __init__(self, path: Path | str, purpose: Purpose) -> None:
         self.path = path

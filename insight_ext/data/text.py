@@ -14,6 +14,8 @@ from insight_ext.data.files import Purpose
 BOM = codecs.BOM_UTF8
 # What begins files that are no UTF-8 text, and what they are.
 FOREIGN = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
     b"\x1f\x8b": "gzip",
@@ -45,14 +47,18 @@ def opened(path: Path, purpose: Purpose) -> Iterator[pa.NativeFile]:
 
 def check_is_utf8(path: Path, start: bytes, purpose: Purpose) -> None:
     """Refuse what begins like a file of another kind."""
-    for mark, kind in FOREIGN.items():
-        if start.startswith(mark):
-            remedy = (
-                f"convert it: iconv -f UTF-16 -t UTF-8 {path.name}"
-                if kind == "UTF-16"
-                else "give it the ending of what it is"
-            )
-            raise purpose.malformed(f"{path}: expected UTF-8 text, got {kind}; {remedy}")
+    kinds = [kind for mark, kind in FOREIGN.items() if start.startswith(mark)]
+    for kind, at in (("UTF-16LE", 1), ("UTF-16BE", 0)):  # letters without a byte-order mark
+        if len(start) > 3 and not any(start[at::2]) and all(start[1 - at :: 2]):
+            kinds.append(kind)
+    if kinds:
+        kind = kinds[0]
+        remedy = (
+            f"convert it: iconv -f {kind} -t UTF-8 {path.name}"
+            if kind.startswith("UTF")
+            else "give it the ending of what it is"
+        )
+        raise purpose.malformed(f"{path}: expected UTF-8 text, got {kind}; {remedy}")
 
 
 def not_utf8(byte: int) -> str:

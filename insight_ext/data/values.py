@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from insight_ext.data.table import Column, Table
 
 INT64 = 1 << 63
-# A column of whole numbers as pandas writes it to text where a value is missing.
-FROM_PANDAS = r"^-?\d+\.0$"
+TRUTH = {"True": 1.0, "False": 0.0, "true": 1.0, "false": 0.0}
 
 
 def ids(table: Table, path: str) -> pa.Array:
-    """A column of ids as texts; numbers by their decimal text, `10.0` as `10`.
+    """A column of ids as texts; numbers by their decimal text, 10.0 as `10`.
 
     Raises:
         Purpose.malformed: an id that is missing, or neither text nor whole number.
@@ -38,8 +37,6 @@ def ids(table: Table, path: str) -> pa.Array:
             [_id(table, row, value) for row, value in enumerate(table.values(path))],
             pa.large_string(),
         )
-    if table.file.is_text and pc.all(pc.match_substring_regex(texts, FROM_PANDAS)).as_py():
-        texts = pc.utf8_slice_codeunits(texts, 0, -2)
     return texts
 
 
@@ -187,14 +184,16 @@ def numbers_at_once(column: pa.Array) -> NDArray[np.float64] | None:
 def number(value: Any) -> float:
     """A value as a number: NaN if it is missing, infinity if it is none.
 
+    Truth values count as 0 and 1, also written out, as CSV and verl's dumps have them.
+
     Example:
-        >>> number("0.5"), number(True), number(None), number("good")
-        (0.5, 1.0, nan, inf)
+        >>> number("0.5"), number(True), number("True"), number(None), number("good")
+        (0.5, 1.0, 1.0, nan, inf)
     """
     if value is None or value == "":
         return math.nan
     try:
-        return float(value)
+        return float(TRUTH.get(value, value) if isinstance(value, str) else value)
     except (TypeError, ValueError, OverflowError):
         return math.inf
 

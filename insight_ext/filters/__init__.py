@@ -13,7 +13,7 @@ from insight_ext.filters.pilot_commit import PilotCommit
 from insight_ext.filters.speed import Speed
 from insight_ext.filters.uncertainty_consistency import UncertaintyConsistency, entropy, perplexity
 from insight_ext.filters.vcrl import VCRL
-from insight_ext.plugins import make
+from insight_ext.plugins import given_options, make
 
 FILTERS: dict[str, type[Filter]] = {
     "dynamic_sampling": DynamicSampling,
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 
-def make_filter(name: str, **options: Any) -> Filter:
+def make_filter(name: str, /, **options: Any) -> Filter:
     """The filter with this name in `FILTERS`, or at this import path (`package.module:Class`).
 
     Raises:
@@ -63,8 +63,11 @@ def given_filter(filter: Filter | str | None, options: Mapping[str, Any] | None)
     Raises:
         ArgumentError: see `make_filter`; options without a name.
     """
+    options = given_options("filter_options", options)
     if isinstance(filter, str):
-        return make_filter(filter, **(options or {}))
+        return make_filter(filter, **options)
+    if filter is not None and not isinstance(filter, Filter):
+        raise ArgumentError(f"filter: expected a name, a Filter or None, got {filter!r:.80}")
     if options:
         raise ArgumentError(
             f"filter_options: expected none unless filter is a name, got {options}; "

@@ -28,9 +28,10 @@ class DynamicSampling(Filter):
         oversample: see `Filter`.
         by_spread: keep groups whose rewards vary, also where all or none of them are successes.
 
-    Source: DAPO (arXiv 2503.14476), eq. 11: 0 < correct answers < G. Its scripts generate three
-    times the prompts that they train on (`oversample=3`), each further batch as large (`refill`),
-    ten batches at most; at the cap its code stops the run, here the step goes on with a warning.
+    Source: DAPO (arXiv 2503.14476), eq. 11: 0 < correct answers < G. Its scripts (volcengine/verl,
+    recipe/dapo, commit 03150d4) generate three times the prompts that they train on
+    (`oversample=3`), each further batch as large (`refill`), ten batches at most; at the cap its
+    code stops the run, here the step goes on with a warning.
 
     Example:
         >>> sampling = DynamicSampling(success_threshold=1.0)

@@ -26,12 +26,13 @@ class PilotCommit(Speed):
         wait: steps before a deferred prompt comes back, at least 1.
         success_threshold, max_batches, refill, oversample: see `DynamicSampling`.
 
-    Source: Pilot-Commit (arXiv 2605.26606) and its code: .75 and .125; a quarter of the answers are
-    pilots (`screening=16` of 64, 32 of 128), a batch has three times the prompts of the step
-    (`oversample=3`, `refill`). Deviations: there a deferred prompt comes back with the next pass
-    over the data, here after `wait` steps (20 is ours); there prompts whose pilot answers are all
-    right leave the data, here they are skipped, and the selector learns of it; there surplus
-    prompts wait up to four steps with their pilot answers, here a step is complete in itself.
+    Source: Pilot-Commit (arXiv 2605.26606) and its code (databricks/pilot-commit, commit 6def20e):
+    .75 and .125; a quarter of the answers are pilots (`screening=16` of 64, 32 of 128), a batch has
+    three times the prompts of the step (`oversample=3`, `refill`). Deviations: there a deferred
+    prompt comes back with the next pass over the data, here after `wait` steps (20 is ours); there
+    prompts whose pilot answers are all right leave the data, here they are skipped, and the
+    selector learns of it; there surplus prompts wait up to four steps with their pilot answers,
+    here a step is complete in itself.
 
     Example:
         >>> pilot = PilotCommit(success_threshold=1.0)

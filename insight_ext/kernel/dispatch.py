@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -74,12 +74,17 @@ def subset_of(values: Tensor | None) -> tuple[int, int, bool] | None:
     return values.data_ptr(), values.numel(), values.dtype == torch.bool
 
 
-def place_of(device: torch.device) -> _C.Place:
-    """This device, with its current stream if it has one."""
-    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+def place_of(memory: Tensor) -> _C.Place:
+    """Its device, with the current stream if that has one."""
+    # A tensor's device takes longer to ask than a small pool to select from.
+    kind, index, stream = "cpu", 0, 0
+    if not memory.is_cpu:
+        kind, index = memory.device.type, memory.device.index or 0
+        if kind == "cuda":
+            stream = torch.cuda.current_stream(memory.device).cuda_stream
     threads = execution.threads or torch.get_num_threads()
-    tuning = tuple(execution.tuning.get(device.type, {}).items())
-    return place(device.type, device.index or 0, stream, threads, execution.instruction_set, tuning)
+    tuning = tuple(execution.tuning[kind].items()) if kind in execution.tuning else ()
+    return place(kind, index, stream, threads, execution.instruction_set, tuning)
 
 
 # A call on a small pool is shorter than the making of its place.
@@ -92,23 +97,44 @@ def is_captured(device: torch.device) -> bool:
         return torch.cuda.is_current_stream_capturing()
 
 
+def request_of(
+    score: _C.Score = (0, [], 0, 0),
+    beliefs: _C.Beliefs = (0, 0, 0, 0),
+    candidates: _C.Subset = None,
+    exclude: _C.Subset = None,
+    k: int = 0,
+    seed: int = 0,
+    sorted: bool = True,
+) -> _C.Request:
+    """What is asked, as insight_request of csrc/insight.h."""
+    return score, beliefs, candidates, exclude, k, seed, sorted
+
+
+def result_of(
+    indices: int = 0, scores: int = 0, outcome: int = 0, workspace: int = 0, size: int = 0
+) -> _C.Result:
+    """Where the answer goes, as insight_result of csrc/insight.h."""
+    return indices, scores, outcome, workspace, size
+
+
 def call(
     function: Callable[[_C.Request, _C.Place, _C.Result], None],
     request: _C.Request,
-    device: torch.device,
+    memory: Tensor,
     indices: int,
     scores: int,
 ) -> None:
-    """Calls it with the room that the device needs."""
-    there = place_of(device)
-    if device.type == "cpu":
-        return function(request, there, _C.Result(indices, scores))
+    """Calls it with the room that this memory's device needs."""
+    there = place_of(memory)
+    if memory.is_cpu:
+        return function(request, there, result_of(indices, scores))
+    device = memory.device
     size = _C.workspace_bytes(request, there)
     workspace = torch.empty(size, dtype=torch.uint8, device=device)
     # While a graph is captured nothing may be read back: a failure shows as indices of -1.
     outcome = torch.empty(2 * is_captured(device), dtype=torch.int64, device=device)
     room = outcome.data_ptr(), workspace.data_ptr(), size
-    return function(request, there, _C.Result(indices, scores, *room))
+    return function(request, there, result_of(indices, scores, *room))
 
 
 def score(
@@ -121,11 +147,11 @@ def score(
     draw: int,
 ) -> Tensor:
     scores = torch.empty_like(alpha)
-    request = _C.Request(
+    request = request_of(
         (kind, parameters, score_seed % WORD, draw % WORD),
         (alpha.data_ptr(), beta.data_ptr(), alpha.numel(), first),
     )
-    call(_C.score_all, request, alpha.device, 0, scores.data_ptr())
+    call(_C.score_all, request, alpha, 0, scores.data_ptr())
     return scores
 
 
@@ -143,7 +169,7 @@ def select_top_k(
     candidates: Tensor | None,
     exclude: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    request = _C.Request(
+    request = request_of(
         (kind, parameters, score_seed % WORD, draw % WORD),
         (alpha.data_ptr(), beta.data_ptr(), alpha.numel(), first),
         subset_of(candidates),
@@ -153,7 +179,7 @@ def select_top_k(
         sorted,
     )
     indices, scores = alpha.new_empty(k, dtype=torch.int64), alpha.new_empty(k)
-    call(_C.select_top_k, request, alpha.device, indices.data_ptr(), scores.data_ptr())
+    call(_C.select_top_k, request, alpha, indices.data_ptr(), scores.data_ptr())
     return indices, scores
 
 
@@ -180,3 +206,24 @@ torch.library.register_fake("insight_ext::score", score_shape, lib=library)
 torch.library.register_fake("insight_ext::select_top_k", select_shape, lib=library)
 score_operator: Callable[..., Tensor] = torch.ops.insight_ext.score.default
 select_operator: Callable[..., tuple[Tensor, Tensor]] = torch.ops.insight_ext.select_top_k.default
+
+is_compiling = torch.compiler.is_compiling
+is_included = torch._C._dispatch_tls_is_dispatch_key_included
+MODE, TRANSFORM, TRACER = [
+    cast(Any, torch._C._parse_dispatch_key(name))
+    for name in ("Python", "FuncTorchDynamicLayerFrontMode", "Tracer")
+]
+
+
+def is_watched(alpha: Tensor, beta: Tensor) -> bool:
+    """Whether a compiler, a tracer, a mode, a transform or a subclass wants to see an operator.
+
+    Nobody else does, and the dispatcher takes longer than a selection from a small pool.
+    """
+    return (
+        not type(alpha) is type(beta) is Tensor
+        or is_compiling()
+        or is_included(MODE)
+        or is_included(TRANSFORM)
+        or is_included(TRACER)
+    )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from insight_ext import _C
 from insight_ext.errors import ArgumentError
-from insight_ext.kernel.dispatch import place_of, subset_of
+from insight_ext.kernel.dispatch import place_of, request_of, result_of, subset_of
 from insight_ext.kernel.ops import (
     Selection,
     as_tensor,
@@ -80,12 +80,12 @@ class PoolIndex:
         check_seed(seed)
         self.alpha, self.beta = alpha, beta
         self._memory = self._present_memory()
-        request = _C.Request(
+        request = request_of(
             (score.kind, score.parameters(), 0, 0),
             (alpha.data_ptr(), beta.data_ptr(), alpha.numel(), 0),
             seed=seed,
         )
-        self._index = _C.Index(request, place_of(alpha.device))
+        self._index = _C.Index(request, place_of(alpha))
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -135,7 +135,7 @@ class PoolIndex:
             raise ArgumentError(f"exclude: expected int64 indices, got {excluded.dtype}")
         indices = torch.empty(k, dtype=torch.int64)
         scores = torch.empty(k, dtype=torch.float32)
-        result = _C.Result(indices.data_ptr(), scores.data_ptr())
+        result = result_of(indices.data_ptr(), scores.data_ptr())
         self._index.select(k, sorted, subset_of(excluded), result)
         return Selection(indices, scores)
 

@@ -12,12 +12,8 @@ from torch import Tensor
 
 from insight_ext import _C
 from insight_ext.errors import ArgumentError
-from insight_ext.kernel.dispatch import (
-    WORD,
-    score_operator,
-    select_operator,
-    signed,
-)
+from insight_ext.kernel import dispatch
+from insight_ext.kernel.dispatch import WORD, signed
 from insight_ext.kernel.scores import Score, WeightedInformation
 
 GOLDEN_RATIO = 0x9E3779B97F4A7C15  # of 2^64, odd
@@ -57,11 +53,11 @@ def check_array(name: str, values: Any, dtype: torch.dtype) -> None:
     """ArgumentError unless it is a dense tensor of this dtype with one dimension."""
     if not isinstance(values, Tensor):
         raise ArgumentError(f"{name}: expected a tensor, got {type(values).__name__}")
-    if values.dtype != dtype:
+    if values.dtype is not dtype:
         raise ArgumentError(f"{name}: expected dtype {str(dtype)[6:]}, got {values.dtype}")
     if values.dim() != 1:
         raise ArgumentError(f"{name}: expected shape (N,), got {tuple(values.shape)}")
-    if values.layout != torch.strided:
+    if values.layout is not torch.strided:
         raise ArgumentError(f"{name}: expected dense memory, got {values.layout}")
 
 
@@ -161,7 +157,8 @@ def score(
     check_score(score)
     check_first(first, a.numel())
     seed, draw = score.stream()
-    return score_operator(a, b, first, score.kind, score.parameters(), signed(seed), signed(draw))
+    call = dispatch.score_operator if dispatch.is_watched(a, b) else dispatch.score
+    return call(a, b, first, score.kind, score.parameters(), signed(seed), signed(draw))
 
 
 def as_subset(name: str, values: Any, device: torch.device | str) -> Tensor:
@@ -265,8 +262,11 @@ def select_top_k(
     check_score(score)
     check_first(first, n)
     score_seed, draw = score.stream()
+    wanted = check_subset("candidates", candidates, a)
+    unwanted = check_subset("exclude", exclude, a)
+    call = dispatch.select_operator if dispatch.is_watched(a, b) else dispatch.select_top_k
     return Selection(
-        *select_operator(
+        *call(
             a,
             b,
             first,
@@ -277,8 +277,8 @@ def select_top_k(
             signed(draw),
             signed(seed),
             sorted,
-            check_subset("candidates", candidates, a),
-            check_subset("exclude", exclude, a),
+            wanted,
+            unwanted,
         )
     )
 
@@ -322,8 +322,8 @@ def merge_top_k(
     length = min(max(k, 0), len(found))  # any other k is refused
     best = torch.empty(length, dtype=torch.int64)
     best_scores = torch.empty(length, dtype=torch.float32)
-    request = _C.Request(k=min(max(k, -MOST), MOST), seed=seed, sorted=sorted)
-    result = _C.Result(best.data_ptr(), best_scores.data_ptr())
+    request = dispatch.request_of(k=min(max(k, -MOST), MOST), seed=seed, sorted=sorted)
+    result = dispatch.result_of(best.data_ptr(), best_scores.data_ptr())
     _C.merge_top_k(request, found.data_ptr(), values.data_ptr(), len(found), result)
     return Selection(best, best_scores)
 

@@ -229,7 +229,7 @@ class SelectionLoop(Stateful):
 
         Cost: that of the selector; a microsecond or two for each prompt on top.
         """
-        step = whole("step", self.step if step is None else step, self.step)
+        step = self._step(step)
         k = whole("k", k, 1, len(self.pool))
         if not self._agreed:
             self.agree()
@@ -245,10 +245,11 @@ class SelectionLoop(Stateful):
         """Deal these prompts, by their positions, whatever the selector says.
 
         Raises:
-            ArgumentError: a position outside the pool; nothing was dealt.
+            ArgumentError: a position outside the pool or a step that is past; nothing was dealt.
         """
+        step = self._step(step)
         chosen = [whole("indices", index, 0, len(self.pool) - 1) for index in indices]
-        return self._put(chosen, self.step if step is None else step)
+        return self._put(chosen, step)
 
     def report(
         self,
@@ -466,7 +467,10 @@ class SelectionLoop(Stateful):
         Raises:
             CheckpointError: damaged, or of another format, pool, strategy, filter or setting;
                 nothing was changed.
+            ArgumentError: another word as `in_flight`.
         """
+        if in_flight not in ("again", "wait"):
+            raise ArgumentError(f"in_flight: expected again or wait, got {in_flight!r:.80}")
         fitting, change = self._fitting(state)
         if change is not None:
             warnings.warn(f"the pool changed since the checkpoint: {change}", stacklevel=2)
@@ -518,6 +522,10 @@ class SelectionLoop(Stateful):
         self._agreed = True
 
     # How it works
+
+    def _step(self, step: int | None) -> int:
+        """The step that something is dealt for: the present one, or the later one that is named."""
+        return whole("step", self.step if step is None else step, self.step, 2**31)
 
     def _same(self, name: str, own: str) -> None:
         everyone = self.ranks.gathered(own)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from insight_ext.beliefs.group import as_rewards
-from insight_ext.errors import ObservationError
+from insight_ext.errors import ArgumentError, ObservationError
+from insight_ext.plugins import whole
 
+INT64 = 1 << 63
+MOST = (1 << 31) - 1  # rollouts of a group
 ROUNDING = 1e-2  # the probability of a token may round to a little more than 1
 
 
@@ -48,13 +50,11 @@ def plain_result(at: int, result: GroupResult) -> GroupResult:
             "taken in"
         )
     try:
-        group, first = operator.index(result.group), operator.index(result.first)
-        of = None if result.of is None else operator.index(result.of)
-    except TypeError as error:
-        raise ObservationError(
-            f"results[{at}]: expected integers as `group`, `first` and `of`, got {result!r:.120}; "
-            "nothing was taken in"
-        ) from error
+        group = whole("group", result.group, 0, INT64 - 1)
+        first = whole("first", result.first, 0, MOST)
+        of = None if result.of is None else whole("of", result.of, 1, MOST)
+    except ArgumentError as error:
+        raise ObservationError(f"results[{at}]: {error}; nothing was taken in") from error
     rewards = as_rewards(f"result of group {group}", result.rewards)
     completions = result.completions
     if completions is not None and len(completions) != len(rewards):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,11 @@ from insight_ext.offline.prompt_ids import PromptIds
 
 Columns = dict[str, NDArray[Any]]
 
+# Rollouts of a group: what a belief in float32 counts one by one.
+MOST_ROLLOUTS = 1 << 24
+# Where a run's own log has the prompt's place in the pool; and rows from which it is seen whether
+# an id is a prompt's.
+POSITION, LOOKED_AT = "index", 1 << 12
 # How the uncertainty of an answer is called; the first that a log has is taken.
 UNCERTAINTIES = ("uncertainty", "perplexity", "entropy")
 
@@ -63,9 +69,27 @@ def group_columns(file: DataFile, uncertainties: Sequence[str] = ()) -> dict[str
     if missing:
         raise file.lacks(*missing)
     columns |= {"step": fields.find(file, fields.STEP), "epoch": fields.find(file, ["epoch"])}
+    if columns["step"] and file.has(POSITION) and _is_of_kinds(file, columns):
+        warnings.warn(
+            f"{file.path}: one {columns['id']} stands for several prompts of a step, as in a "
+            f"recording that keeps kinds alone; prompts are told apart by the column {POSITION}, "
+            "their place in the pool",
+            stacklevel=6,
+        )
+        columns["id"] = POSITION
     if uncertainties:
         columns["uncertainty"] = uncertainty_column(file, uncertainties)
     return {name: column for name, column in columns.items() if column is not None}
+
+
+def _is_of_kinds(file: DataFile, columns: dict[str, str | None]) -> bool:
+    """Whether an id has several positions within a step, as far as the first rows tell."""
+    names = [columns["id"] or "", columns["step"] or "", POSITION]
+    for table in file.tables(names):
+        rows = zip(*(map(str, table.values(name)[:LOOKED_AT]) for name in names), strict=True)
+        first: dict[tuple[str, str], str] = {}
+        return any(first.setdefault((name, step), place) != place for name, step, place in rows)
+    return False
 
 
 def checked(table: Table, columns: dict[str, str], prompts: PromptIds) -> Columns:
@@ -78,6 +102,7 @@ def checked(table: Table, columns: dict[str, str], prompts: PromptIds) -> Column
     successes, rollouts = found["successes"], found["rollouts"]
     for name, bad, expected in (
         ("rollouts", rollouts < 1, "at least 1"),
+        ("rollouts", rollouts > MOST_ROLLOUTS, f"at most {MOST_ROLLOUTS:,}"),
         ("successes", successes < 0, "at least 0"),
         ("successes", successes > rollouts, "at most the row's rollouts"),
         *((name, found[name] < 0, "at least 0") for name in ("step", "epoch") if name in found),

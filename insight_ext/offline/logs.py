@@ -201,7 +201,10 @@ def _read(
     else:
         visits = _joined(list(read_groups(files, prompts, uncertainties)))
     if not len(visits["prompt"]):
-        raise ObservationError(f"{path}: expected at least one row, found none; log a few steps")
+        raise ObservationError(
+            f"{path}: expected at least one row (with a reward, where rows are completions), found "
+            "none; log a few steps"
+        )
     return _in_order(visits, prompts.names, pool)
 
 

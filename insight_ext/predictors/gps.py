@@ -63,8 +63,8 @@ class ContextModel(nn.Module):
         """The logit of every prompt (n) under every context (c): shape (c, n)."""
         fixed = self.from_embedding(embeddings)
         moved = self.from_context(contexts)
-        logits = [self.to_logit(torch.relu(fixed + each))[:, 0] for each in moved]
-        return torch.stack(logits)
+        (weight,), (bias,) = self.to_logit.weight, self.to_logit.bias
+        return torch.stack([torch.addmv(bias, (fixed + each).relu_(), weight) for each in moved])
 
 
 class Gps(Predictor):
@@ -75,9 +75,10 @@ class Gps(Predictor):
 
         E_q[ sum log Binomial(s | K, gamma(x, z)) ] - kl_weight KL(q(z | H_t) || p(z | H_{t-1}))
 
-    and predictions are the decoder's mean over contexts drawn from the prior. The strength of a
-    prediction, as a Beta prior of kappa pseudo-answers, is fitted to how well earlier predictions
-    of first visits came true. A prompt's own results are added to it.
+    and predictions are the decoder's mean over contexts drawn from the prior. What is known of a
+    prompt beforehand is where its prediction starts: the decoder adds to it, in logits. The
+    strength of a prediction, as a Beta prior of kappa pseudo-answers, is fitted to how well earlier
+    predictions of first visits came true. A prompt's own results are added to it.
 
     Args:
         pool_size: number of prompts.
@@ -89,6 +90,10 @@ class Gps(Predictor):
         learning_rate: of Adam.
         updates: gradient steps per observed step; the paper takes one.
         decay: share of a prompt's own results that its next visit keeps.
+
+    Attributes:
+        start: logit of the success rate that is known beforehand: a number, or float32 of shape
+            (pool_size,) by prompt; 0 unless set. Whoever sets it sets it again after a resume.
 
     Raises:
         ArgumentError: embeddings of the wrong shape, missing or not finite.
@@ -142,6 +147,7 @@ class Gps(Predictor):
         self.embeddings = embeddings.float()
         self.seed, self.samples, self.kl_weight = seed, samples, kl_weight
         self.updates, self.decay = updates, decay
+        self.start: float | Tensor = 0.0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = ContextModel(embeddings.shape[1], width, context)
@@ -160,16 +166,22 @@ class Gps(Predictor):
 
     @torch.no_grad()
     def success_rates(
-        self, indices: Tensor | None = None, *, embeddings: Tensor | None = None
+        self,
+        indices: Tensor | None = None,
+        *,
+        embeddings: Tensor | None = None,
+        start: float | Tensor = 0.0,
     ) -> Tensor:
         """The predicted success rates, own results not counted.
 
         Args:
             indices: of these prompts of the pool; None: of all.
-            embeddings: float (m, d), of m other prompts instead, which the pool need not have.
+            embeddings: float (m, d), of m other prompts instead, which the pool need not have,
+            start: and where their predictions start, see the attribute.
         """
         if embeddings is None:
             embeddings = self.embeddings if indices is None else self.embeddings[indices]
+            start = self._start_of(indices)
         elif embeddings.ndim != 2 or embeddings.shape[1] != self.embeddings.shape[1]:
             raise ArgumentError(
                 f"embeddings: expected shape (m, {self.embeddings.shape[1]}), as of the pool, got "
@@ -178,8 +190,11 @@ class Gps(Predictor):
         prior = self.model.encode(self._past(), self.model.prior_head)
         noise = torch.randn(self.samples, self.model.context, generator=self._generator(0))
         contexts = prior.mean + prior.stddev * noise
-        chunks = torch.split(embeddings, CHUNK)
-        return torch.cat([self.model.decode(c, contexts).sigmoid().mean(0) for c in chunks])
+        starts = torch.as_tensor(start).expand(len(embeddings))
+        chunks = zip(torch.split(embeddings, CHUNK), torch.split(starts, CHUNK), strict=True)
+        return torch.cat(
+            [(self.model.decode(c, contexts) + s).sigmoid_().mean(0) for c, s in chunks]
+        )
 
     def beliefs(self) -> tuple[Tensor, Tensor]:
         """See `Predictor.beliefs`."""
@@ -191,12 +206,13 @@ class Gps(Predictor):
         self._weigh_strengths(indices, successes, rollouts)
         past = self._past()
         present = History(self.embeddings[indices], successes.float(), rollouts.float())
+        start = self._start_of(indices)
         for update in range(self.updates):
             prior = self.model.encode(past, self.model.prior_head)
             posterior = self.model.encode(present, self.model.posterior_head)
             noise = torch.randn(1, self.model.context, generator=self._generator(1 + update))
             contexts = posterior.mean + posterior.stddev * noise
-            logits = self.model.decode(present.embeddings, contexts)[0]
+            logits = self.model.decode(present.embeddings, contexts)[0] + start
             # Less the binomial coefficient, which no parameter touches.
             likelihood = present.successes * nn.functional.logsigmoid(logits)
             likelihood += (present.rollouts - present.successes) * nn.functional.logsigmoid(-logits)
@@ -210,6 +226,11 @@ class Gps(Predictor):
         self.results[indices] = self.decay * self.results[indices] + counts
         self.visits[indices] += 1
         self._step += 1
+
+    def _start_of(self, indices: Tensor | None) -> float | Tensor:
+        if indices is None or not isinstance(self.start, Tensor):
+            return self.start
+        return self.start[indices]
 
     def _past(self) -> History | None:
         if not len(self._history):
@@ -272,14 +293,16 @@ class Gps(Predictor):
         } != shapes:
             raise CheckpointError("gps: the checkpoint's model has other widths than this one")
         for at, own in enumerate(self.model.parameters()):
-            moments = saved["moments"].get(at) if saved["moments"] else None
+            if at not in saved["moments"]:
+                continue  # had no gradient: before the first step, and the prior's head in it
+            moments = saved["moments"][at]
             step = {"step": torch.Size()}
             shapes = step | dict.fromkeys(("exp_avg", "exp_avg_sq"), own.shape)
             found = isinstance(moments, Mapping) and {
                 name: isinstance(value, Tensor) and value.dtype == own.dtype and value.shape
                 for name, value in moments.items()
             }
-            if saved["moments"] and found != shapes:
+            if found != shapes:
                 raise CheckpointError(
                     f"gps: expected the optimiser's moments of parameter {at}, {tuple(own.shape)}, "
                     f"got {moments!r:.80}; the checkpoint is damaged"

@@ -7,7 +7,7 @@ from typing import Any
 
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError
-from insight_ext.plugins import find, make, plain
+from insight_ext.plugins import find, given_options, make, plain
 from insight_ext.selectors.adarft import AdaRft
 from insight_ext.selectors.base import BeliefSelector, Selector
 from insight_ext.selectors.bots import Bots
@@ -90,6 +90,7 @@ def check_selector(name: str, options: Iterable[str] = ()) -> type[Selector]:
 def make_selector(
     name: str,
     pool_size: int,
+    /,
     *,
     seed: int = 0,
     pool: PromptPool | None = None,
@@ -132,8 +133,11 @@ def given_selector(
     Raises:
         ArgumentError: see `make_selector`; options beside an object, or one for another pool.
     """
+    if not isinstance(pool, PromptPool):
+        raise ArgumentError(f"pool: expected a PromptPool, got {pool!r:.80}")
+    options = given_options("selector_options", options, ["pool"])
     if isinstance(selector, str):
-        return make_selector(selector, len(pool), pool=pool, **{"seed": seed, **(options or {})})
+        return make_selector(selector, len(pool), pool=pool, **{"seed": seed, **options})
     if not isinstance(selector, Selector):
         raise ArgumentError(f"selector: expected a name or a Selector, got {selector!r:.80}")
     if options:

@@ -27,7 +27,7 @@ class AdaRft(RankedSelector):
         start: first target, in [0, 100].
         move, sensitivity, aim: see the formula.
 
-    Source: arXiv 2504.05520, algorithm 1.
+    Source: arXiv 2504.05520, algorithm 1; its code (limenlp/verl, commit fe9979a).
 
     Example:
         >>> import torch

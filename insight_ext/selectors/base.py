@@ -186,7 +186,7 @@ class BeliefSelector(Selector):
         prior, decay, half_life: of the beliefs, see `BetaPosteriors`. A prior may also be a tensor
             of success rates, shape (pool_size,), in [0, 1]: those of another model, or of an
             earlier run. `make_selector` works it out from `"meta:FIELD"` (a field of the prompts: a
-            rate, or a text "k/n") or `"log:FILE"` (see `read_log`).
+            rate, or a text "k/n"), `"difficulty:FIELD"` or `"log:FILE"` (see `read_log`).
         prior_strength: answers that these success rates are worth, on top of Beta(1, 1); of a log
             at most, and no more than it has.
         exploration: share of every step that is drawn uniformly, whatever the strategy says, in
@@ -197,6 +197,7 @@ class BeliefSelector(Selector):
 
     settings: Names = ("exploration",)
     values: Names = ("_step", "_dealt", "_before", "_unseen", "_metrics")
+    kinds: Tensor | None = None  # of the prompts, where alike ones share a prior
     parts: Names = ("posterior", "quota")
 
     def __init__(
@@ -222,7 +223,9 @@ class BeliefSelector(Selector):
         self.quota = quota
         if isinstance(prior, Tensor):
             prior = prior_around(prior, prior_strength)
-        self.posterior = BetaPosteriors(pool_size, prior, decay, half_life=half_life)
+        self.posterior = BetaPosteriors(
+            pool_size, prior, decay, half_life=half_life, kinds=self.kinds
+        )
         self.exploration = exploration
         self._step = 0  # the latest step that asked,
         self._dealt = 0  # how many prompts it was given,

@@ -40,8 +40,8 @@ class Bots(Mopps):
     As published: `references="meta:WEAKER,STRONGER", decay=0.9, sharing=0.1,
     candidate_ratio=None`.
 
-    Source: arXiv 2510.26374, eq. 5 and 6; its published code for the interpolation, the temperature
-    and the numbers.
+    Source: arXiv 2510.26374, eq. 5 and 6; its code (modelscope/Trinity-RFT, commits 607f1db and
+    0381d17) for the interpolation, the temperature and the numbers.
 
     Example:
         >>> selector = Bots(3)
@@ -116,8 +116,8 @@ class Bots(Mopps):
         count = float(tries.float().mean())
         predicted = self._predicted(alpha / (alpha + beta), visited, wins, tries) * count
         for belief, old, prior, counts, shared in (
-            (beliefs.alpha, alpha, beliefs.prior[0], wins, predicted),
-            (beliefs.beta, beta, beliefs.prior[1], tries - wins, count - predicted),
+            (beliefs.alpha, alpha, beliefs.base[0], wins, predicted),
+            (beliefs.beta, beta, beliefs.base[1], tries - wins, count - predicted),
         ):
             moved = beliefs.decay * old + (1.0 - beliefs.decay) * prior
             own = moved[visited] + counts

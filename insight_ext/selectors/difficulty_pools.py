@@ -19,22 +19,25 @@ NORMAL, EASY, HARD = range(3)
 class DifficultyPools(BeliefSelector):
     """Fill each batch from a normal pool, with fixed shares from an easy and a hard one, or by lot.
 
-    A prompt starts out normal. Its latest group moves it: a success rate of `easy` or more to the
-    easy pool, of `hard` or less to the hard one, anything else back to normal. Where a pool holds
-    too few, the normal pool fills in, then whatever is left.
+    A prompt starts out normal. Its latest group moves it: a success rate above `easy` to the easy
+    pool, below `hard` to the hard one, anything else back to normal. Where a pool holds too few,
+    the normal pool fills in, then whatever is left.
 
     With `weights` there are no shares: prompts are drawn from the whole pool without replacement, a
-    normal one with weight 1; and a success rate of `easy` itself is still normal.
+    normal one with weight 1; and a success rate of `hard` itself is hard.
 
     Args:
         pool_size, seed, common: see `BeliefSelector`.
-        easy, hard: success rates that make a prompt easy or hard.
+        easy, hard: success rates, 0 < hard < easy < 1; with weights hard may be 0.
         easy_share, hard_share: of every step, from the easy and the hard pool; rounded down.
         weights: of an easy and of a hard prompt, at least 0; prompts of weight 0 come last.
 
-    Source: prime-rl; there is no paper. The defaults are its buffer of commit 01c9b0a; its
-    curriculum of commit 559b447 (August 2026) is `easy=0.75, hard=0.25, weights=[0.2, 0.2]`, where
-    a step may draw a prompt twice. That any pool fills in where the normal one runs out is ours.
+    Source: prime-rl; there is no paper. `easy_share=0.1, hard_share=0.1` is its buffer
+    "difficulty-pool" from commit 7c247bc to 60d17cf (July to November 2025), with these thresholds;
+    the one that followed (01c9b0a) has none by default. `easy=0.75, hard=0.25, weights=[0.2, 0.2]`
+    is its curriculum of commit 559b447 (August 2026), where a step may draw a prompt twice. That no
+    share is easy or hard by default is ours, and that any pool fills in where the normal one runs
+    out.
 
     Example:
         >>> selector = DifficultyPools(4)
@@ -65,11 +68,10 @@ class DifficultyPools(BeliefSelector):
                 "easy_share, hard_share: expected shares that sum to at most 1, "
                 f"got {easy_share} and {hard_share}"
             )
-        if not 0.0 <= hard < easy <= 1.0:
-            raise ArgumentError(f"expected 0 <= hard < easy <= 1, got hard {hard}, easy {easy}")
-        if weights is not None and easy == 1.0:
+        # A pool that no success rate can fall into would go unnoticed.
+        if not 0.0 <= hard < easy < 1.0 or (hard == 0.0 and weights is None):
             raise ArgumentError(
-                "easy: expected less than 1 with weights, got 1, which none exceeds"
+                f"expected 0 < hard < easy < 1 (hard 0 with weights), got hard {hard}, easy {easy}"
             )
         if weights is not None and not (
             len(weights) == 2 and all(0.0 <= weight < math.inf for weight in weights)
@@ -119,8 +121,8 @@ class DifficultyPools(BeliefSelector):
     def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
         super()._learn(visited, wins, tries)
         rate = wins / tries
-        is_easy = rate > self.easy if self.weights is not None else rate >= self.easy
-        pool = torch.where(is_easy, EASY, torch.where(rate <= self.hard, HARD, NORMAL))
+        is_hard = rate < self.hard if self.weights is None else rate <= self.hard
+        pool = torch.where(rate > self.easy, EASY, torch.where(is_hard, HARD, NORMAL))
         self.pool[visited] = pool.to(torch.int8)
 
     def _terms(self, indices: Tensor) -> dict[str, Tensor]:

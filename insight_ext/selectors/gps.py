@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from insight_ext.errors import ArgumentError
 from insight_ext.kernel.ops import top_k
 from insight_ext.plugins import check_options
 from insight_ext.predictors import Gps as GpsPredictor
-from insight_ext.selectors.base import NONE, isin
+from insight_ext.selectors.base import NONE
 from insight_ext.selectors.predicted import PredictedSelector
 from insight_ext.selectors.target import check_target
 
@@ -26,6 +27,9 @@ class Gps(PredictedSelector):
 
     Args:
         pool_size, seed, common: see `BeliefSelector`.
+        prior: see `BeliefSelector`: its means are where the predictions start, and the network
+            learns what to add to them, in logits. How many answers a prediction is worth is fitted
+            to the first visits, whatever the prior's strength.
         features: embeddings, see `insight_ext.predictors.Gps`.
         diversity: weight of the distances (unpublished; 0.02 is ours), at least 0.
         target: success rate that teaches most.
@@ -74,28 +78,52 @@ class Gps(PredictedSelector):
         self._anchor = torch.zeros(width)  # mean direction of what the step before was dealt,
         self._sum = torch.zeros(width)  # sum of what this step was dealt, and how many
         self._summed = 0
-        self._listed, self._gains = NONE, torch.empty(0)  # the step's shortlist, not dealt yet
+        self._listed, self._gains = NONE, torch.empty(0)  # the step's shortlist; dealt: -inf
         self._all_gains: Tensor | None = None  # of the step, for the whole pool
+        self._places: Tensor | None = None  # of each prompt in the shortlist, or -1
+        self._near = torch.empty(0, width)  # directions of those listed
+        self._start_from_prior()
+
+    def _start_from_prior(self) -> None:
+        self.model.start = start_of(self.posterior.prior)
+
+    def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
+        super()._learn(visited, wins, tries)
+        if self.posterior.is_empirical:
+            self._start_from_prior()
 
     def _begin(self) -> None:
         super()._begin()
         self._anchor = self._sum / max(self._summed, 1)
         self._sum, self._summed = torch.zeros_like(self._sum), 0
-        self._listed, self._gains, self._all_gains = NONE, torch.empty(0), None
+        self._list(NONE, torch.empty(0))
+        self._all_gains = None
+
+    def _list(self, listed: Tensor, gains: Tensor) -> None:
+        """Make these the step's shortlist."""
+        self._listed, self._gains, self._places = listed, gains, None
 
     def _choose(self, k: int, exclude: Tensor) -> Tensor:
-        free = ~isin(self._listed, exclude)
-        listed, gains = self._listed[free], self._gains[free]
         available = self.pool_size - len(exclude)
-        if len(listed) < min(self.shortlist * k, available):
+        if self._open(exclude) < min(self.shortlist * k, available):
             if self._all_gains is None:
                 self._all_gains = self._scores(None)
             count = min(self.shortlist * self._ahead(exclude), available)
             listed = top_k(self._all_gains, count, seed=self._tie_seed, exclude=exclude)
-            gains = self._all_gains[listed]
-        self._listed, self._gains = listed, gains
-        directions = self._directions[listed]
-        return listed[greedy_batch(gains, directions, k, self.diversity, self._sum, self._summed)]
+            self._list(listed, self._all_gains[listed])
+            self._open(NONE)
+        chosen = greedy_batch(self._gains, self._near, k, self.diversity, self._sum, self._summed)
+        return self._listed[chosen]
+
+    def _open(self, exclude: Tensor) -> int:
+        """Take what is excluded off the shortlist; how many are left."""
+        if self._places is None:
+            self._places = torch.full((self.pool_size,), -1, dtype=torch.int32)
+            self._places[self._listed] = torch.arange(len(self._listed), dtype=torch.int32)
+            self._near = self._directions[self._listed]
+        places = self._places[exclude]
+        self._gains[places[places >= 0]] = -torch.inf
+        return int(torch.count_nonzero(self._gains != -torch.inf))
 
     def _deal(self, chosen: Tensor) -> None:
         self._sum += self._directions[chosen].sum(0)
@@ -103,13 +131,27 @@ class Gps(PredictedSelector):
 
     def _apply(self, state: Mapping[str, Any]) -> None:
         super()._apply(state)
-        self._all_gains = None
+        self._all_gains = self._places = None
+        self._start_from_prior()
 
     def _scores(self, indices: Tensor | None) -> Tensor:
         chosen = slice(None) if indices is None else indices
         alpha, beta = (side[chosen] for side in self.predictor.beliefs())
         distance = 1.0 - self._directions[chosen] @ self._anchor
         return -((alpha / (alpha + beta) - self.target) ** 2) + self.diversity * distance
+
+
+def start_of(prior: tuple[Any, Any]) -> float | Tensor:
+    """The logit of a prior's mean: a number for two numbers, float32 by prompt for two tensors.
+
+    Example:
+        >>> start_of((1.0, 1.0)), start_of((torch.tensor([3.0]), torch.tensor([1.0])))
+        (0.0, tensor([1.0986]))
+    """
+    alpha, beta = prior
+    if isinstance(alpha, Tensor):
+        return torch.log(alpha / beta)
+    return math.log(alpha / beta)
 
 
 def greedy_batch(
@@ -123,9 +165,9 @@ def greedy_batch(
     """Choose `k` one by one, each maximising its gain plus its mean distance to those chosen.
 
     Args:
-        gains: shape (m,), of each candidate by itself.
+        gains: shape (m,), of each candidate by itself; -inf: not to be chosen.
         directions: shape (m, d), of unit length.
-        k: how many, at most m.
+        k: how many, at most as are to be chosen.
         diversity: weight of the mean of (1 - cosine).
         before, count: sum of the directions of those chosen before, shape (d,), and their number.
 
@@ -150,5 +192,6 @@ def greedy_batch(
         at = int(total.argmax())
         chosen[i] = at
         open_gains[at] = -torch.inf
-        similarity += directions @ directions[at]
+        if i + 1 < k:
+            similarity += directions @ directions[at]
     return chosen

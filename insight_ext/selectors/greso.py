@@ -42,9 +42,10 @@ class Greso(BeliefSelector):
 
     As published, with these defaults: a quarter of the groups, one third of them easy, is the
     target. What follows the rollouts there, refilling where too few groups are mixed, is the filter
-    `dynamic_sampling`.
+    `dynamic_sampling`; there a refill is a quarter larger.
 
-    Source: arXiv 2506.02177, eq. 4 and section 4.2; its code for the bounds and the first epoch.
+    Source: arXiv 2506.02177, eq. 4 and section 4.2; its code (Infini-AI-Lab/GRESO, commit b277843)
+    for the targets, the bounds and the first epoch.
 
     Example:
         >>> sorted(Greso(4).select(4, step=0).tolist())

@@ -14,6 +14,7 @@ from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError
 from insight_ext.offline.logs import read_log
 from insight_ext.predictors.features import features_of
+from insight_ext.selectors.adarft import HARDEST
 from insight_ext.selectors.base import prior_around
 from insight_ext.selectors.quota import Quota
 
@@ -27,10 +28,11 @@ def worked_out(
 
     Args:
         selector: for messages.
-        options: `features`, see `features_of`; `prior`: `"meta:FIELD"` or `"log:FILE"`, with
-            `prior_strength`; `difficulty`: `"meta:FIELD"` of numbers in [0, 100]; `references`:
-            `"meta:WEAKER,STRONGER"`, two fields of success rates; `quota`: `{"meta": FIELD,
-            "shares": {...}}`. Others, and those that are tensors already, are as they were.
+        options: `features`, see `features_of`; `prior`: `"meta:FIELD"` of success rates,
+            `"difficulty:FIELD"` of numbers in [0, 100] (100 less the success rate in percent), or
+            `"log:FILE"`, with `prior_strength`; `difficulty`: `"meta:FIELD"` of such numbers;
+            `references`: `"meta:WEAKER,STRONGER"`, two fields of success rates; `quota`: `{"meta":
+            FIELD, "shares": {...}}`. Others, and those that are tensors already, are as they were.
         pool: the prompts.
 
     Raises:
@@ -84,7 +86,7 @@ def _rate(value: Any) -> float | None:
 def _difficulty(value: Any) -> float | None:
     """a difficulty in [0, 100]"""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and 0.0 <= value <= 100.0 else None
+    return float(value) if is_number and 0.0 <= value <= HARDEST else None
 
 
 def _name(value: Any) -> str | None:
@@ -103,9 +105,11 @@ def _named(option: str, source: str, expected: str) -> str:
 
 def _prior(pool: PromptPool, source: str, options: Mapping[str, Any]) -> Any:
     kind, _, path = source.partition(":")
+    if kind == "difficulty" and path:
+        return 1.0 - torch.tensor(_field(pool, "prior", path, _difficulty)) / HARDEST
     if kind != "log" or not path:
-        field = _named("prior", source, "meta:FIELD, log:FILE or empirical")
-        return torch.tensor(_field(pool, "prior", field, _rate))
+        expected = "meta:FIELD, difficulty:FIELD, log:FILE or empirical"
+        return torch.tensor(_field(pool, "prior", _named("prior", source, expected), _rate))
     log = read_log(path, pool=pool)
     wins, tries = (
         torch.from_numpy(np.bincount(log.prompt, weights=counts, minlength=len(pool)))

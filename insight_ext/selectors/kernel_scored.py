@@ -80,9 +80,9 @@ class KernelScoredSelector(RankedSelector):
         return self._index
 
     def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
-        prior = self.posterior.prior
+        base = self.posterior.base
         super()._learn(visited, wins, tries)
-        if self._index is not None and self.posterior.prior is prior:
+        if self._index is not None and self.posterior.base is base:
             self._index.update(visited)
         else:
             self._index = None

@@ -34,7 +34,8 @@ class Mopps(KernelScoredSelector):
     `BeliefSelector`) with `prior_strength` 3 k. Draws are seeded, and beliefs are part of the
     checkpoint.
 
-    Source: arXiv 2507.04632, eq. 6, 7 and algorithm 1.
+    Source: arXiv 2507.04632, eq. 6, 7 and algorithm 1; its code (thu-rllab/MoPPS, commit a883f51)
+    for the interval and the informative start.
 
     Example:
         >>> selector = Mopps(3)

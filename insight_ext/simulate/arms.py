@@ -10,7 +10,7 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.loop.choice import take_over
-from insight_ext.plugins import parsed_options
+from insight_ext.plugins import given_options, parsed_options
 from insight_ext.selectors import SELECTORS, check_selector, make_selector
 from insight_ext.simulate.learner import Learner
 from insight_ext.simulate.trial import Chooser, Oracle
@@ -56,6 +56,7 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "prioritized": ("prioritized", {"decay": 0.5}),
     "prioritized (paper)": ("prioritized", {"prior": (1e-6, 1e-6)}),
     "difficulty_pools": ("difficulty_pools", {}),
+    "difficulty_pools (7c247bc)": ("difficulty_pools", {"easy_share": 0.1, "hard_share": 0.1}),
     "difficulty_pools (559b447)": (
         "difficulty_pools",
         {"easy": 0.75, "hard": 0.25, "weights": (0.2, 0.2)},
@@ -85,7 +86,8 @@ def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
         name = f"{name}:{attribute}"
     # A comma within a value is none between options.
     texts = re.split(r",(?=\w+=)", text) if text else []
-    options = parsed_options(texts, f"strategy {arm!r}")
+    what = f"strategy {arm!r}"
+    options = given_options(what, parsed_options(texts, what), ["seed", "pool"])
     check_selector(name, options)
     return name, options
 

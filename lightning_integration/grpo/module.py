@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
-from insight_ext import ArgumentError, Prompt, SelectionLoop
+from insight_ext import ArgumentError, ObservationError, Prompt, SelectionLoop
 from insight_ext.beliefs.group import Threshold, check_threshold, is_success
 from insight_ext.filters import Filter, given_filter
 from insight_ext.plugins import need
@@ -56,7 +56,6 @@ from lightning_integration.trainer import (
     LightningModule,
     is_rehearsal,
     ranks_of,
-    warn_of_both,
     will_log,
 )
 
@@ -189,7 +188,6 @@ class GRPOModule(LightningModule):
         outcome: str | Reward | None = None,
     ) -> None:
         super().__init__()
-        warn_of_both("GRPOModule")
         for name, value, least in (
             ("rollouts", rollouts, 2),
             ("updates_per_batch", updates_per_batch, 1),
@@ -493,6 +491,14 @@ class GRPOModule(LightningModule):
                 parameter.grad = torch.zeros_like(parameter)
         ranks.sum_([loss, clipped, *(parameter.grad for parameter in parameters)])
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip)
+        # With scaled gradients (16-mixed) infinite ones are expected, and their step is skipped.
+        is_scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        if not (loss.isfinite() and (is_scaled or norm.isfinite())):
+            raise ObservationError(
+                f"GRPOModule: expected a finite loss and gradient, got {loss:g} and one of norm "
+                f"{norm:g}, from advantages of {advantages.min():g} to {advantages.max():g}; no "
+                "weight was changed; scale the rewards down, or look for the token that is to blame"
+            )
         optimizer.step()
         return loss, {"gradient_norm": norm, "clip_fraction": clipped}
 

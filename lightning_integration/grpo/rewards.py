@@ -48,12 +48,15 @@ class ScorerReward(ABC):
         self.processes = processes
 
     def __call__(self, prompt: Prompt, completion: str) -> float | None:
-        return self.score_batch([prompt], [completion])[0]
+        (reward,) = self.score_batch([prompt], [completion])
+        if isinstance(reward, Exception):
+            raise reward
+        return reward
 
     def score_batch(
         self, prompts: Sequence[Prompt], completions: Sequence[str]
-    ) -> list[float | None]:
-        """The reward of each completion, side by side.
+    ) -> list[float | Exception | None]:
+        """The reward of each completion, side by side; an exception where there can be none.
 
         Raises:
             ArgumentError: the scorer's package is missing, or a prompt that it cannot have.
@@ -61,7 +64,8 @@ class ScorerReward(ABC):
         """
         requests = [self._request(*pair) for pair in zip(prompts, completions, strict=True)]
         pool = _pool(self.scorer, self.extra, self.processes)
-        return pool.score(requests, self.seconds, self.step_seconds)
+        answers = pool.score(requests, self.seconds, self.step_seconds)
+        return [ValueError(each) if isinstance(each, str) else each for each in answers]
 
     @abstractmethod
     def _request(self, prompt: Prompt, completion: str) -> Sequence[Any]:
@@ -107,6 +111,10 @@ class MathVerify(ScorerReward):
     Example:
         >>> math_verify(Prompt("a", "1/2 + 1/4 = ?", "3/4"), r"It is $\frac{6}{8}$.")
         1.0
+        >>> math_verify(Prompt("a", "1+1=", r"\frac{"), "2")
+        Traceback (most recent call last):
+        ...
+        ValueError: math-verify cannot parse the prompt's answer '\\frac{'; correct it
         >>> MathVerify(seconds=0.2)(Prompt("a", "1+1=", "2"), r"$9^{9^{9^9}}$") is None
         True
     """
@@ -402,6 +410,8 @@ def _outcome(call: Callable[[], Any], seconds: float) -> Any:
         return _took_longer_than(seconds)
     except Exception as error:
         return error
+    except SystemExit as error:  # of a verifier that was written as a program
+        return RuntimeError(f"it asked the program to end: {error!r}")
     return value if monotonic() - started <= seconds else _took_longer_than(seconds)
 
 

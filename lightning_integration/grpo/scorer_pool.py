@@ -58,8 +58,10 @@ class ScorerPool:
 
     def score(
         self, requests: Sequence[Sequence[Any]], seconds: float, step_seconds: float
-    ) -> list[float | None]:
+    ) -> list[float | str | None]:
         """The answers in the order of the requests; None where the scorer raised or was stopped.
+
+        A text is the scorer's word why there is no number.
 
         Args:
             requests: the scorer's arguments, made of what JSON has.
@@ -79,8 +81,8 @@ class ScorerPool:
 
     def _score(
         self, requests: Sequence[Sequence[Any]], seconds: float, step_seconds: float
-    ) -> list[float | None]:
-        answers: list[float | None] = [None] * len(requests)
+    ) -> list[float | str | None]:
+        answers: list[float | str | None] = [None] * len(requests)
         waiting = list(enumerate(requests))[::-1]
         idle = self._started(min(self.processes, len(requests)))
         deadline = monotonic() + step_seconds
@@ -166,12 +168,12 @@ class _Process:
             self._requests.write(json.dumps(request).encode() + b"\n")
             self._requests.flush()
 
-    def answer(self) -> float | None:
+    def answer(self) -> float | str | None:
         line = self.answers.readline()
         if not line:
             self.stop()
             return None
-        value: float | None = json.loads(line)
+        value: float | str | None = json.loads(line)
         return value
 
     def stop(self) -> None:

@@ -1,8 +1,8 @@
 """The program of a scoring process: whatever evaluates a completion runs here, under limits.
 
 `scorer_pool` starts it as a script, so it imports nothing of this package. It reads requests from
-its standard input, one JSON object a line, and answers each with a number or `null` (could not be
-scored) before it reads the next.
+its standard input, one JSON object a line, and answers each with a number, a text that says why
+there is none, or `null` (could not be scored) before it reads the next.
 
 The library is imported once. A fork of this process then scores; where a completion kills the fork,
 by its time, its memory or its depth, the next fork goes on, without another import.
@@ -45,14 +45,21 @@ FORBIDDEN = (
 )
 
 
-def math_verify() -> Callable[[list[str], str], float]:
-    """Whether a completion's final answer equals one of the answers, 1 or 0."""
+def math_verify() -> Callable[[list[str], str], float | str]:
+    """Whether a completion's final answer equals one of the answers, 1 or 0.
+
+    Of answers that cannot be parsed, which nothing would ever equal, what is wrong with them.
+    """
     from math_verify import parse, verify
 
-    def score(answers: list[str], completion: str) -> float:
+    def score(answers: list[str], completion: str) -> float | str:
         given = parse(completion, parsing_timeout=None)
-        golds = (parse(f"${answer}$", parsing_timeout=None) for answer in answers)
-        return float(any(verify(gold, given, timeout_seconds=None) for gold in golds))
+        golds = [parse(f"${answer}$", parsing_timeout=None) for answer in answers]
+        if any(verify(gold, given, timeout_seconds=None) for gold in golds):
+            return 1.0
+        if all(isinstance(value, str) for gold in golds for value in gold):
+            return f"math-verify cannot parse the prompt's answer {answers[0]!r:.80}; correct it"
+        return 0.0
 
     return score
 
@@ -67,7 +74,7 @@ def reasoning_gym() -> Callable[[str, str, dict[str, Any]], float]:
     return score
 
 
-SCORERS: dict[str, Callable[[], Callable[..., float]]] = {
+SCORERS: dict[str, Callable[[], Callable[..., float | str]]] = {
     "math_verify": math_verify,
     "reasoning_gym": reasoning_gym,
 }
@@ -102,19 +109,20 @@ def main(scorer: str, memory: int) -> None:
 
 
 def _serve(
-    score: Callable[..., float], requests: BinaryIO, answers: io.FileIO, under_way: mmap.mmap
+    score: Callable[..., float | str], requests: BinaryIO, answers: io.FileIO, under_way: mmap.mmap
 ) -> None:
     for line in requests:
         under_way[0] = 1
         request = json.loads(line)
         # Time on the processor, whatever else the machine does; at its end the process is killed.
         signal.setitimer(signal.ITIMER_PROF, request["seconds"])
+        value: float | str
         try:
             value = score(*request["arguments"])
         except Exception:
             value = math.nan
         signal.setitimer(signal.ITIMER_PROF, 0)
-        answer = json.dumps(value if math.isfinite(value) else None)
+        answer = json.dumps(value if isinstance(value, str) or math.isfinite(value) else None)
         under_way[0] = 0
         answers.write(answer.encode() + b"\n")
 

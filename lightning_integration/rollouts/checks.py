@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from insight_ext import EngineError
 from lightning_integration.rollouts.engine import Completion, Rollouts
@@ -174,9 +175,14 @@ def _flaw_of_form(rollouts: Any, asked: Asked) -> str | None:
         return f"Rollouts, got {type(rollouts).__name__}"
     rows = asked.prompts * asked.n
     for name in ("texts", "stop_reasons"):
-        got = len(getattr(rollouts, name))
-        if got != rows:
-            return f"{rows} {name}, {asked.n} for each of {asked.prompts} prompts, got {got}"
+        own = getattr(rollouts, name)
+        if not isinstance(own, Sequence) or not all(isinstance(each, str) for each in own):
+            return f"{name} as a list of texts, got {own!r:.80}"
+        if len(own) != rows:
+            return f"{rows} {name}, {asked.n} for each of {asked.prompts} prompts, got {len(own)}"
+    for name in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "logprobs"):
+        if not isinstance(getattr(rollouts, name), Tensor):
+            return f"{name} as a tensor, got {getattr(rollouts, name)!r:.80}"
     of_prompts, of_completions = rollouts.prompt_ids, rollouts.completion_ids
     for name, like, dtype in (
         ("prompt_ids", of_prompts, torch.int64),

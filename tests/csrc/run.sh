@@ -1,12 +1,16 @@
 #!/bin/bash
 # Builds tests/csrc/driver.cpp with a sanitizer and runs it.
 #   tests/csrc/run.sh plain|address|undefined|thread [check|brief|fuzz SECONDS]
+# CXX is another compiler than g++; RUN is what runs the driver, where it is for another processor.
 # `brief` is `check` without the pool of 2^31 beliefs, which is too much for a sanitizer.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 kind=$1
 shift
-build=build/csrc-$kind
+CXX=${CXX:-g++}
+machine=$($CXX -dumpmachine)
+machine=${machine%%-*}
+build=build/csrc-$kind-$machine
 mkdir -p "$build"
 flags="-std=c++17 -g -Wall -Wextra -Wno-psabi -ffp-contract=off -fno-math-errno -fno-trapping-math"
 case $kind in
@@ -15,12 +19,15 @@ case $kind in
   *) echo "expected plain, address, undefined or thread, got $kind" >&2; exit 2 ;;
 esac
 kernels() { # name, then the instruction set's flags
-  g++ $flags -fno-exceptions "${@:2}" -DINSIGHT_KERNELS="$1" -Dinsight="insight_$1" \
+  $CXX $flags -fno-exceptions "${@:2}" -DINSIGHT_KERNELS="$1" -Dinsight="insight_$1" \
     -c csrc/cpu/kernels.cpp -o "$build/$1.o"
 }
 kernels portable
 objects="$build/portable.o"
-if [ "$(uname -m)" = x86_64 ]; then
+if [ "$machine" = aarch64 ]; then
+  kernels neon -DINSIGHT_NEON
+  objects+=" $build/neon.o"
+elif [ "$machine" = x86_64 ]; then
   kernels avx2 -mavx2
   kernels avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
   objects+=" $build/avx2.o $build/avx512.o"
@@ -30,6 +37,6 @@ if [ "$(uname -m)" = x86_64 ]; then
     if [ -n "$strangers" ]; then echo "$object.o defines: $strangers" >&2; exit 1; fi
   done
 fi
-g++ $flags "-DINSIGHT_BACK_ENDS=BACK_END(cpu)" tests/csrc/driver.cpp csrc/insight.cpp \
+$CXX $flags "-DINSIGHT_BACK_ENDS=BACK_END(cpu)" tests/csrc/driver.cpp csrc/insight.cpp \
   csrc/cpu/{back_end,draw,pool_index,score,select}.cpp $objects -pthread -o "$build/driver"
-exec "$build/driver" "${@:-brief}"
+exec ${RUN:-} "$build/driver" "${@:-brief}"

@@ -33,7 +33,7 @@ DONE, BAD_BELIEF, BAD_CANDIDATE, BAD_EXCLUSION, TOO_FEW_ELIGIBLE = range(5)
 CHANGED, BAD_ARGUMENT = 6, 7
 
 # Tuning (csrc/cuda/cuda.h). Pools of more than 2,048 start from a sample here; rank 1 asks for a
-# threshold that too few pass, rank 1,500 for one that overflows the small capacity.
+# threshold that too few pass, rank 1,500 for one that overflows the room for k + 1,024.
 USUAL = {"unsampled": 0}
 TOO_FEW = {"unsampled": 0, "sample_rank": 1}
 TOO_MANY = {"unsampled": 0, "sample_rank": 1500, "capacity": 1}
@@ -309,7 +309,7 @@ def test_scores_within_one_ulp_are_told_apart(device: ctypes.CDLL) -> None:
     assert_same(device, alpha.astype(np.float32), np.full(9_000, 5, np.float32), 500)
 
 
-@pytest.mark.parametrize("k", [1, 2, 2048, 2049, 6_999, 7_000])
+@pytest.mark.parametrize("k", [1, 2, 16, 17, 512, 513, 4_097, 6_999, 7_000])
 def test_any_k_sorted_or_by_index(device: ctypes.CDLL, k) -> None:
     alpha, beta = settled(7_000, seed=3)
     assert_same(device, alpha, beta, k)
@@ -321,6 +321,11 @@ def test_any_small_pool(device: ctypes.CDLL, n) -> None:
     alpha, beta = settled(n)
     for k in {1, n}:
         assert_same(device, alpha, beta, k)
+
+
+def test_of_a_large_pool_the_best_of_each_few_samples_count(device: ctypes.CDLL) -> None:
+    alpha, beta = settled(400_003)  # 8,192 of them, four lanes each
+    assert_same(device, alpha, beta, 200, multiprocessors=2)
 
 
 def test_sorted_pools(device: ctypes.CDLL) -> None:
@@ -386,7 +391,8 @@ def test_faults_of_lists(device: ctypes.CDLL) -> None:
     wrong = np.array([3, 499, 500, -1])
     assert emulate(device, alpha, beta, 1, candidates=wrong)[:2] == (BAD_CANDIDATE, 2)
     assert emulate(device, alpha, beta, 1, exclude=wrong[::-1].copy())[:2] == (BAD_EXCLUSION, 0)
-    few = np.array([4, 4, 8, 9])
+    few, none = np.array([4, 4, 8, 9]), np.array([], np.int64)
+    assert emulate(device, alpha, beta, 1, candidates=none)[:2] == (TOO_FEW_ELIGIBLE, 0)
     assert emulate(device, alpha, beta, 4, candidates=few)[:2] == (TOO_FEW_ELIGIBLE, 3)
     assert emulate(device, alpha, beta, 3, candidates=few, exclude=few[:1].copy())[:2] == (
         TOO_FEW_ELIGIBLE,

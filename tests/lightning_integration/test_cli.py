@@ -218,6 +218,28 @@ def test_a_prior_is_named_in_a_configuration(here, capsys, source, written):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("selector", ["insight", "gps"])
+def test_a_prior_is_named_beside_features(here, capsys, selector):
+    rows = [json.loads(line) for line in (here / "prompts.jsonl").read_text().splitlines()]
+    told = [row | {"kind": len(row["id"]), "rate": "3/4"} for row in rows]
+    (here / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told))
+    options = {"features": "meta:kind", "prior": "meta:rate", "prior_strength": 4}
+    config = yaml.safe_load(CONFIG)
+    config["data"] |= {"selector": selector, "selector_options": options}
+    (here / "own.yaml").write_text(yaml.safe_dump(config))
+    assert fit("--trainer.max_epochs=1") == 0
+    first = pq.read_table("runs/own/groups.parquet")["predicted"].to_pylist()[:4]
+    if selector == "insight":  # half an answer of one from the kind, three of four from the field
+        assert first == pytest.approx([3.5 / 5] * 4)
+    else:
+        assert min(first) > 0.5
+    assert fit("--ckpt_path=last") == 0
+    assert steps() == [step for step in range(12) for _ in range(4)]
+    (here / "runs").rename(here / "before")
+    assert fit("--data.selector_options.prior=meta:kind") == 2
+    assert "success rate in [0, 1]" in capsys.readouterr().err
+
+
 def broken_line(folder):
     with (folder / "prompts.jsonl").open("a") as file:
         file.write('{"id": "q99", "prompt": \n')

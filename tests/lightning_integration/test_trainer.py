@@ -1,14 +1,14 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
-import warnings
-from types import ModuleType
 
 import pytest
 
 from insight_ext import ArgumentError
 from lightning_integration import PromptSelectionCallback
-from lightning_integration.trainer import PACKAGE, choose, refuse_forged, warn_of_both
+from lightning_integration.trainer import PACKAGE, choose, refuse_forged
 
 OLD, NEW = "pytorch_lightning", "lightning.pytorch"
 
@@ -53,12 +53,20 @@ def test_a_trainer_of_the_other_package_is_told_apart():
         PromptSelectionCallback().setup(object(), None, "fit")
 
 
-def test_where_both_packages_are_imported_a_module_says_for_which_it_is(monkeypatch):
+@pytest.mark.parametrize("first", ["lightning_integration", "the other"])
+def test_where_both_packages_are_imported_a_warning_names_the_order(first, tmp_path):
     (other,) = {OLD, NEW} - {PACKAGE}
-    monkeypatch.setitem(sys.modules, other, ModuleType(other))
-    with pytest.warns(UserWarning, match=f"Trainer of {PACKAGE}.* of {other} refuses .* before"):
-        warn_of_both("GRPOModule")
-    monkeypatch.delitem(sys.modules, other)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_of_both("GRPOModule")
+    folder = tmp_path.joinpath(*other.split("."))
+    folder.mkdir(parents=True)
+    for package in (tmp_path / other.partition(".")[0], folder):
+        (package / "__init__.py").touch()
+    imports = [f"import {PACKAGE}, lightning_integration.trainer", f"import {other}"]
+    program = "; ".join(imports if first == "lightning_integration" else reversed(imports))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    warned = [line for line in done.stderr.splitlines() if "expected one Lightning" in line]
+    assert len(warned) == 1
+    assert f"the Trainer of {PACKAGE}, and that of {other} refuses" in warned[0]
+    assert "import one of the two packages alone, and before lightning_integration" in warned[0]

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <barrier>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -57,8 +56,6 @@ inline Settings settings;
 
 struct Grid {
   dim3 blocks, threads;
-  std::barrier<> everybody;
-  Grid(dim3 blocks, dim3 threads) : blocks(blocks), threads(threads), everybody(blocks.x) {}
 };
 
 // What the lanes of a warp tell each other at a vote.
@@ -100,15 +97,11 @@ class Block {
     current_block = nullptr;
   }
 
-  // Returns in the last thread of the block to arrive; the others return after it has run `last`.
-  void wait_for_block(const void* kind, const std::function<void()>& last) {
-    if (waiting_.empty()) waiting_kind_ = kind;
-    if (waiting_kind_ != kind) fail("threads of a block wait at different barriers");
+  void wait_for_block() {
     if (waiting_.size() + 1 < threads_.size()) {
       waiting_.push_back(running_);
       return sleep();
     }
-    last();
     ready_.insert(ready_.end(), waiting_.begin(), waiting_.end());
     waiting_.clear();
   }
@@ -178,7 +171,6 @@ class Block {
   std::vector<Vote> votes_;
   std::unique_ptr<char[]> stacks_;
   std::vector<unsigned> ready_, waiting_;
-  const void* waiting_kind_ = nullptr;
   unsigned running_ = 0;
   size_t finished_ = 0;
 };
@@ -186,7 +178,7 @@ class Block {
 inline Block& block() { return *Block::current_block; }
 
 inline void launch(dim3 blocks, dim3 threads, const std::function<void()>& kernel) {
-  Grid grid(blocks, threads);
+  Grid grid{blocks, threads};
   std::vector<std::thread> running;
   for (unsigned i = 0; i < blocks.x; ++i) {
     running.emplace_back([&, i] { Block(grid, i, kernel).run(); });
@@ -208,8 +200,8 @@ T from_word(uint64_t word) {
   return value;
 }
 
-// The kinds of barriers and votes, told apart by address.
-inline const char kBlock = 0, kGrid = 0, kWarp = 0, kBallot = 0, kShuffle = 0, kMatch = 0;
+// The kinds of votes, told apart by address.
+inline const char kWarp = 0, kBallot = 0, kShuffle = 0, kMatch = 0;
 
 }  // namespace emulation
 
@@ -218,7 +210,8 @@ inline const char kBlock = 0, kGrid = 0, kWarp = 0, kBallot = 0, kShuffle = 0, k
 #define gridDim (emulation::block().grid().blocks)
 #define blockDim (emulation::block().grid().threads)
 
-inline void __syncthreads() { emulation::block().wait_for_block(&emulation::kBlock, [] {}); }
+inline void __syncthreads() { emulation::block().wait_for_block(); }
+inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 inline void __syncwarp() { emulation::block().vote(&emulation::kWarp, 0xffffffffu, 0); }
 
 inline unsigned __ballot_sync(unsigned mask, bool predicate) {
@@ -296,10 +289,6 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
   *value = emulation::settings.multiprocessors;
   return cudaSuccess;
 }
-template <class Kernel>
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, int, size_t) {
-  return *blocks = 2, cudaSuccess;
-}
 inline cudaError_t cudaMalloc(void** memory, size_t size) {
   *memory = std::malloc(size);
   return cudaSuccess;
@@ -368,9 +357,4 @@ cudaError_t cudaLaunchKernel(void (*kernel)(Argument), dim3 blocks, dim3 threads
   const auto argument = *static_cast<const std::remove_const_t<Argument>*>(arguments[0]);
   return emulation::submit(
       stream, [=] { emulation::launch(blocks, threads, [&] { kernel(argument); }); });
-}
-template <class Argument>
-cudaError_t cudaLaunchCooperativeKernel(void (*kernel)(Argument), dim3 blocks, dim3 threads,
-                                        void** arguments, size_t size, cudaStream_t stream) {
-  return cudaLaunchKernel(kernel, blocks, threads, arguments, size, stream);
 }

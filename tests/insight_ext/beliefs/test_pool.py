@@ -119,6 +119,19 @@ def test_a_file_that_is_not_parquet_is_named(tmp_path):
         PromptPool.from_file(tmp_path / "pool.parquet")
 
 
+@pytest.mark.parametrize("value", [7, None, b"x", ["x"], "\ud800"])
+@pytest.mark.parametrize("part", ["id", "prompt", "answer"])
+def test_a_part_of_a_prompt_that_is_no_text_is_named(part, value):
+    parts = {"id": "a", "prompt": "?", "answer": "!", part: value}
+    with pytest.raises(PoolError, match=rf"prompts\[0\]\.{part}: expected Unicode text, got "):
+        PromptPool([Prompt(**parts)])
+
+
+def test_rows_are_no_prompts():
+    with pytest.raises(PoolError, match=r"prompts\[0\]: expected a Prompt, got {'id': 'a'}; Prom"):
+        PromptPool([{"id": "a"}])
+
+
 def test_an_unknown_id_is_refused():
     with pytest.raises(PoolError, match="no prompt has the id 'b'"):
         PromptPool([Prompt("a", "", "")]).position("b")

@@ -80,3 +80,36 @@ def test_a_run_that_predicts_no_other_prompts_is_refused(trained, capsys):
 
 def test_an_even_deal_gives_the_first_prompts_what_is_left():
     assert as_many_to_each(4, 10).tolist() == [3, 3, 2, 2]
+
+
+@pytest.mark.parametrize("prior", ["meta:rate", "log:earlier.csv", "empirical"])
+def test_held_out_prompts_are_predicted_from_the_prior_of_the_run(
+    tmp_path, monkeypatch, capsys, prior
+):
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for name, numbers in (("pool", range(300)), ("held_out", range(300, 400))):
+        rates = random.integers(0, 9, len(numbers))
+        rows = [
+            {"id": f"p{i}", "prompt": f"{i}?", "answer": "x", "rate": f"{rate}/8"}
+            for i, rate in zip(numbers, rates, strict=True)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "earlier.csv").write_text("id,step,successes,rollouts\np0,0,8,8\n")
+    pool = PromptPool.from_file(tmp_path / "pool.jsonl")
+    options = {"features": "ngrams:4", "prior": prior, "prior_strength": 30}
+    loop = SelectionLoop(pool, "gps", selector_options=options)
+    for group, *_ in loop.deal(80):
+        loop.report(group, random.random(8) < 0.1)
+    loop.end_step()
+    loop.save(tmp_path / "gps.pt")
+    assert allocate(tmp_path, "--output", "dealt.csv") == 0
+    with (tmp_path / "dealt.csv").open() as file:
+        predicted = [float(row["predicted"]) for row in csv.DictReader(file)]
+    rates = [int(prompt.meta["rate"][0]) / 8 for prompt in PromptPool.from_file("held_out.jsonl")]
+    if prior == "meta:rate":
+        assert np.corrcoef(predicted, rates)[0, 1] > 0.95
+    elif prior == "empirical":  # about one answer of ten was right
+        assert max(predicted) < 0.35
+    else:
+        assert np.std(predicted) < 0.2

@@ -125,3 +125,9 @@ def test_a_top_outside_the_log_is_named_as_it_was_typed(log, capsys, top):
 def test_an_unknown_strategy_lists_the_known_ones(log, capsys):
     assert main(["rank", "--log", str(log), "--strategy", "magic", "--top", "1"]) == 2
     assert "unknown selector 'magic': expected one of " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["seed=5", "pool=5", "name=5", "pool_size=5"])
+def test_an_option_that_is_none_is_refused(log, option, capsys):
+    assert main(["rank", "--log", str(log), "--option", option]) == 2
+    assert "expected " in capsys.readouterr().err

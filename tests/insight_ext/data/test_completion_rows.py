@@ -199,6 +199,17 @@ def test_rewards_that_are_sums_of_floats_reach_the_threshold(tmp_path):
     assert groups(quietly(lines(tmp_path / "log.jsonl", rows))) == [("a", 0, 1, 2)]
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_truth_values_that_were_written_as_text_are_rewards(tmp_path, ending):
+    path = tmp_path / f"log.{ending}"
+    correct = ["True", "False", "true", ""]
+    if ending == "csv":
+        path.write_text("id,correct\n" + "".join(f"a,{text}\n" for text in correct))
+    else:
+        lines(path, [{"id": "a", "correct": text} for text in correct])
+    assert groups(quietly(path)) == [("a", 0, 2, 3)]
+
+
 def test_row_numbers_instead_of_ids_are_warned_of(tmp_path):
     rows = [{"index": i, "prompt": "1+1=", "reward": 1} for i in range(4)]
     with pytest.warns(

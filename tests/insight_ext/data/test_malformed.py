@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 
 from insight_ext import InsightError, PromptPool
 from insight_ext.cli.main import main
+from insight_ext.curators.rank import rank
+from insight_ext.data.table import PART
+from insight_ext.offline.group_rows import MOST_ROLLOUTS
 from insight_ext.offline.logs import read_answers, read_log
 
 POOL = '{"id": "a", "prompt": "1+1=", "answer": "2"}\n'
@@ -44,7 +47,7 @@ MALFORMED = {
     "no rows of Parquet": ("x.parquet", parquet(id=pa.array([], pa.string())), "expected"),
     "a line cut off": ("x.jsonl", b'{"id": "a", "pro', ":1: expected one JSON object a line"),
     "a number": ("x.jsonl", b"12\n", ":1: expected a JSON object, got int"),
-    "a list": ("x.jsonl", b"[1]\n", ":1: expected a JSON object, got list"),
+    "a list": ("x.jsonl", b"[1]\n", ":1: expected a JSON object, got list; a file that is one ar"),
     "null": ("x.jsonl", b"null\n", ":1: expected a JSON object, got NoneType"),
     "two objects in a line": ("x.jsonl", b"{} {}\n", ":1: expected one JSON object a line"),
     "an object over several lines": ("x.jsonl", b'{\n"id": 1\n}\n', ":1: expected one JSON"),
@@ -52,6 +55,9 @@ MALFORMED = {
     "zero bytes": ("x.jsonl", b"\0" * 100, ":1: expected one JSON object a line"),
     "UTF-16": ("x.jsonl", POOL.encode("utf-16"), "expected UTF-8 text, got UTF-16; convert it: "),
     "UTF-16 as CSV": ("x.csv", "id,prompt\na,b\n".encode("utf-16"), "got UTF-16; convert it: "),
+    "UTF-16 without a mark": ("x.jsonl", POOL.encode("utf-16-be"), "got UTF-16BE; convert it: "),
+    "UTF-16 as CSV without a mark": ("x.csv", "id,a\n".encode("utf-16-le"), "got UTF-16LE; conv"),
+    "UTF-32": ("x.jsonl", POOL.encode("utf-32"), "expected UTF-8 text, got UTF-32; convert it: "),
     "Latin-1": ("x.jsonl", '{"id": "é"}\n'.encode("latin-1"), ":1: expected UTF-8 .* Latin-1"),
     "Latin-1 as CSV": ("x.csv", "id,step\né,1\n".encode("latin-1"), "expected UTF-8 .* Latin-1"),
     "no gzip": ("x.jsonl.gz", POOL.encode(), "cannot read it"),
@@ -124,6 +130,31 @@ def test_any_value_in_a_pool_is_read_or_refused_with_its_line(tmp_path, name, va
     else:
         texts = (pool[1].id, pool[1].prompt, *pool[1].answers)
         assert all(isinstance(text, str) for text in texts)
+
+
+@pytest.mark.parametrize("paths", [None, 7, b"pool.jsonl", [7], [None], {7: 7}])
+def test_what_is_no_path_is_refused(paths):
+    for read in (PromptPool.from_file, read_log):
+        with pytest.raises(InsightError, match="expected a path or a list of paths, got "):
+            read(paths)
+
+
+def test_a_row_longer_than_a_part_of_a_csv_file_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "pool.csv").write_text(f"prompt,answer\n{'x' * (3 * PART)},2\n")
+    with pytest.raises(InsightError, match="rows of at most 16 MiB, which JSONL and Parquet need"):
+        PromptPool.from_file(tmp_path / "pool.csv")
+
+
+def test_more_rollouts_than_a_belief_can_count_are_refused(tmp_path):
+    (tmp_path / "log.jsonl").write_text(LOG.replace(": 8", f": {MOST_ROLLOUTS}"))
+    log = read_log(tmp_path / "log.jsonl")
+    assert rank(log, options={"rollouts": 8}).rollouts.tolist() == [MOST_ROLLOUTS]
+    with pytest.raises(InsightError, match="at most 512 rollouts, got 16777216 .* --option roll"):
+        rank(log)
+    for rollouts in (MOST_ROLLOUTS + 1, 2**62, 2**63 - 1):
+        (tmp_path / "log.jsonl").write_text(LOG.replace(": 8", f": {rollouts}"))
+        with pytest.raises(InsightError, match="log.jsonl:1: expected rollouts to be at most 16,7"):
+            read_log(tmp_path / "log.jsonl")
 
 
 JSON = st.recursive(

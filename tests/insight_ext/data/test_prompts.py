@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_ext import PoolError, Prompt, PromptPool
+from insight_ext.adapters.dataset import pool_from_dataset
 
 ROWS = [
     {"id": "a", "prompt": "1+1=", "answer": "2", "kind": "sum"},
@@ -198,12 +199,14 @@ def test_answers_of_arrows_kinds(values, answers):
     assert [prompt.answer for prompt in PromptPool.from_dataset(table)] == answers
 
 
-def test_ids_that_pandas_wrote_as_floats_are_whole(tmp_path):
-    rows = [{"id": "10.0", "prompt": "?", "answer": "10.0"}]
+def test_whole_numbers_that_pandas_wrote_as_floats_are_whole(tmp_path):
+    rows = [{"id": "10.0", "prompt": "?", "answer": "10.0"}, {"id": "2.0", "prompt": "?"}]
     pool = PromptPool.from_file(written(tmp_path / "pool.csv", rows))
-    assert pool[0] == Prompt("10", "?", "10.0")
-    more = [*rows, {"id": "1.5", "prompt": "?", "answer": "x"}]
-    assert PromptPool.from_file(written(tmp_path / "more.csv", more)).ids == ("10.0", "1.5")
+    assert list(pool) == [Prompt("10", "?", "10"), Prompt("2", "?", "")]
+    assert PromptPool(pool).fingerprint == pool.fingerprint
+    more = [rows[0], {"id": "1.5", "prompt": "?", "answer": "x"}]
+    pool = PromptPool.from_file(written(tmp_path / "more.csv", more))
+    assert [(prompt.id, prompt.answer) for prompt in pool] == [("10.0", "10.0"), ("1.5", "x")]
 
 
 def test_prompts_without_ids_get_hashes_of_their_texts(tmp_path):
@@ -304,6 +307,8 @@ def test_a_data_set_in_memory_is_a_pool():
         PromptPool.from_dataset({"train": Split(table), "test": Split(table)})
     with pytest.raises(PoolError, match="expected a datasets.Dataset or .* got generator"):
         PromptPool.from_dataset(row for row in ROWS)
+    with pytest.raises(PoolError, match="expected a datasets.Dataset or .* got NoneType"):
+        pool_from_dataset(None)
     gap = pa.table({"id": ["a", "b"], "prompt": ["?", None], "answer": [1, 2]})
     with pytest.raises(PoolError, match="the data set, row 1: expected prompt to be a string, got"):
         PromptPool.from_dataset(gap)

@@ -63,11 +63,11 @@ def assert_same(alpha: torch.Tensor, beta: torch.Tensor, k: int, *how: object, *
 def test_without_a_device_the_error_says_what_is_missing_and_the_cpu_works() -> None:
     assert build_info()["device"] is None
     at = torch.ones(8).data_ptr() // 16 * 16
-    request = _C.Request((0, [8.0, 3.0, 0.3], 0, 0), (at, at, 1, 0))
+    request = dispatch.request_of((0, [8.0, 3.0, 0.3], 0, 0), (at, at, 1, 0))
     there = _C.Place("cuda")
     for call in (
         lambda: _C.device_name(there),
-        lambda: _C.score_all(request, there, _C.Result(0, at, 0, at, 16)),
+        lambda: _C.score_all(request, there, dispatch.result_of(0, at, 0, at, 16)),
     ):
         with pytest.raises(DeviceError, match="cudaGetDeviceCount: .*tensors on the CPU"):
             call()
@@ -77,14 +77,17 @@ def test_without_a_device_the_error_says_what_is_missing_and_the_cpu_works() -> 
 @built
 def test_the_workspace_does_not_grow_with_the_pool() -> None:
     def needed(n: int, candidates: tuple[int, int, bool] | None = None) -> int:
-        request = _C.Request(beliefs=(0, 0, n, 0), k=4096, candidates=candidates)
+        request = dispatch.request_of(beliefs=(0, 0, n, 0), k=4096, candidates=candidates)
         return _C.workspace_bytes(request, _C.Place("cuda"))
 
     assert needed(10**8) < needed(10**7) + (4 << 20)
     assert needed(10**8) < 32 << 20
     assert needed(10**8, (0, 9, False)) - needed(10**8) < 10**8 // 8 + 64
     assert needed(10**8, (0, 10**8, True)) == needed(10**8)
-    assert _C.workspace_bytes(_C.Request(beliefs=(0, 0, 10**8, 0), k=4096), _C.Place()) == 0
+    request_of = dispatch.request_of
+    assert _C.workspace_bytes(request_of(beliefs=(0, 0, 10**8, 0), k=4096), _C.Place()) == 0
+    with pytest.raises(ArgumentError, match="k: expected at most 2\\^29 prompts on a GPU"):
+        _C.workspace_bytes(request_of(beliefs=(0, 0, 10**10, 0), k=2**29 + 1), _C.Place("cuda"))
 
 
 @gpu

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from insight_ext import _C
 from insight_ext.errors import InsightError
-from insight_ext.kernel import reference
+from insight_ext.kernel import dispatch, reference
 from insight_ext.kernel.index import PoolIndex
 from insight_ext.kernel.ops import draw_distinct, merge_top_k, score, select_top_k
 from insight_ext.kernel.scores import (
@@ -290,12 +290,12 @@ def test_a_signal_ends_a_long_call(function, threads):
     n, k = 20_000_000, 100  # seconds of work; the signal comes before
     beliefs, scores = torch.full((n,), 3.0), torch.full((n,), torch.nan)
     indices = torch.full((k,), -1)
-    request = _C.Request(
+    request = dispatch.request_of(
         (Thompson().kind, Thompson().parameters(), 1, 1),
         (beliefs.data_ptr(), beliefs.data_ptr(), n, 0),
         k=k,
     )
-    result = _C.Result(indices.data_ptr(), scores.data_ptr())
+    result = dispatch.result_of(indices.data_ptr(), scores.data_ptr())
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.15)
     try:

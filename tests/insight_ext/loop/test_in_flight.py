@@ -91,9 +91,9 @@ def test_a_result_without_a_size_is_the_last_of_its_group():
     ("bad", "message"),
     [
         (GroupResult(2, [1.0]), r"group 2: expected a group that was dealt, 0 to 1"),
-        (GroupResult(-1, [1.0]), r"group -1: expected a group that was dealt"),
+        (GroupResult(-1, [1.0]), r"group: expected a whole number in \[0, .*\], got -1"),
         (GroupResult(0, [1.0], first=K, of=K), r"rollouts among 0 to 3, got 1 from 4 on"),
-        (GroupResult(0, [1.0], first=-1, of=K), r"rollouts among 0 to 3, got 1 from -1 on"),
+        (GroupResult(0, [1.0], first=-1, of=K), r"first: expected a whole number in .* got -1"),
         (GroupResult(0, []), r"group 0: expected rollouts among"),
         (GroupResult(1, [1.0], of=9), r"group 1: expected a group of 4 rollouts as before"),
         (GroupResult(0, [0.0, math.inf], of=K), r"group 0, rollout 1: expected a finite"),
@@ -151,7 +151,13 @@ def test_an_answer_that_could_not_be_scored_is_back_all_the_same():
 
 @pytest.mark.parametrize(
     "bad",
-    [(0, [1.0]), GroupResult("0", [1.0]), GroupResult(0.5, [1.0]), GroupResult(0, ["x"]), None],
+    [
+        *((0, [1.0]), None, GroupResult(0, ["x"]), GroupResult(0, ["nan"]), GroupResult(0, ["1"])),
+        *(GroupResult(group, [1.0]) for group in ("0", 0.5, False, 1 << 64)),
+        *(GroupResult(0, [1.0], first=first) for first in (True, 0.0, 1 << 31)),
+        *(GroupResult(0, [1.0], of=of) for of in (True, 0, 1.0, 1 << 31, 1 << 64)),
+    ],
+    ids=str,
 )
 def test_what_is_no_result_is_refused(bad):
     flights = dealt(1)

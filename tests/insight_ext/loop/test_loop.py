@@ -469,10 +469,42 @@ def test_what_is_no_whole_number_is_refused_before_anything_is_dealt(value):
         with pytest.raises(ArgumentError, match=f"{name}: expected a whole number"):
             loop_of(**{name: value})
     loop = loop_of()
-    for call in (loop.deal, lambda v: loop.deal_these([v]), lambda v: loop.observe(v, [1.0])):
+    calls = [loop.deal, lambda v: loop.deal_these([v]), lambda v: loop.observe(v, [1.0])]
+    if value is not None:
+        calls += [lambda v: loop.deal(1, step=v), lambda v: loop.deal_these([1], step=v)]
+    for call in calls:
         with pytest.raises((ArgumentError, ObservationError), match="expected a whole number"):
             call(value)
     assert not loop.in_flight
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"selector_options": {"pool": 1}}, "selector_options: expected no option 'pool', which"),
+        ({"selector_options": {"name": 1}}, "expected options among .*, got 'name'"),
+        ({"selector_options": [1]}, "selector_options: expected options by their names, got"),
+        ({"selector_options": {1: 2}}, "selector_options: expected options by their names, got"),
+        ({"filter": "vcrl", "filter_options": {"name": 1}}, "options among .*, got 'name'"),
+        ({"filter": "vcrl", "filter_options": "x"}, "filter_options: expected options by their n"),
+        ({"filter": 7}, "filter: expected a name, a Filter or None, got 7"),
+        ({"success_threshold": True}, "success_threshold: expected a finite number or auto, got T"),
+    ],
+)
+def test_options_that_are_none_are_refused(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        loop_of(**options)
+
+
+def test_another_word_for_what_is_in_flight_is_refused():
+    loop = loop_of()
+    with pytest.raises(ArgumentError, match="in_flight: expected again or wait, got 'once'"):
+        loop.load_state_dict(loop.state_dict(), in_flight="once")
+
+
+def test_what_is_no_pool_is_refused():
+    with pytest.raises(ArgumentError, match="pool: expected a PromptPool, got \\['a'\\]"):
+        SelectionLoop(["a"])
 
 
 def test_a_text_is_no_list_of_rewards():

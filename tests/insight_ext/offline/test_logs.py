@@ -198,3 +198,15 @@ def test_a_value_missing_in_one_line_is_named(tmp_path):
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(ObservationError, match=r"log\.jsonl:2: expected successes .* got None"):
         read_log(tmp_path / "log.jsonl")
+
+
+def test_an_id_that_stands_for_several_prompts_of_a_step_is_no_prompts_id(tmp_path):
+    rows = {"id": ["add/"] * 3, "index": [7, 3, 7], "step": [0, 0, 1], "successes": [1, 0, 8]}
+    path = tmp_path / "groups.parquet"
+    write_columns(path, {**rows, "rollouts": [8] * 3})
+    with pytest.warns(UserWarning, match="one id stands for several prompts of a step.* index"):
+        log = read_log(path)
+    assert (log.ids, log.prompt.tolist()) == (("7", "3"), [0, 1, 0])
+    # A prompt may have moved since, where its pool changed.
+    write_columns(path, {**rows, "step": [0, 1, 2], "rollouts": [8] * 3})
+    assert read_log(path).ids == ("add/",)

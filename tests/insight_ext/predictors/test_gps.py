@@ -69,6 +69,7 @@ def test_own_results_are_counted_by_side_and_fade_with_each_visit():
 
 def test_a_step_of_training_follows_the_gradient_of_the_papers_bound():
     model, _ = watched(3, kl_weight=0.3)
+    model.start = torch.linspace(-2.0, 2.0, 400)
     twin = copy.deepcopy(model)
     chosen, successes, rollouts = torch.arange(20), torch.arange(20) % 9, torch.full((20,), 8)
     model.observe(chosen, successes, rollouts)
@@ -80,6 +81,7 @@ def test_a_step_of_training_follows_the_gradient_of_the_papers_bound():
     posterior = twin.model.encode(present, twin.model.posterior_head)
     noise = torch.randn(1, twin.model.context, generator=twin._generator(1))
     logits = twin.model.decode(present.embeddings, posterior.mean + posterior.stddev * noise)[0]
+    logits = logits + twin.start[chosen]
     likelihood = Binomial(rollouts, logits=logits).log_prob(successes.float())
     distance = (posterior.mean - prior.mean) ** 2
     ratio = (posterior.variance + distance) / prior.variance

@@ -260,13 +260,13 @@ def test_a_low_temperature_of_bots_is_the_nearest():
 
 @GROUPS
 def test_greso_keeps_by_equation_4_and_adjusts_by_its_targets(rollouts):
-    n = 6
+    n = 24  # so that a step's share may be at either target, and between them
     selector = Greso(n)
     bases, streaks = [0.5, 0.5], [(0, 0)] * n  # of wrong and right; side and length
     random = np.random.default_rng(rollouts)
     for step in range(30):
         selector.select(n, step=step)
-        outcomes = random.choice([0, 1, rollouts], n)
+        outcomes = random.choice([0, 1, rollouts], n, p=[0.15, 0.75, 0.1])
         selector.observe(range(n), outcomes, rollouts, step=step)
         for i, s in enumerate(outcomes):
             if 0 < s < rollouts:
@@ -295,16 +295,38 @@ def test_greso_keeps_as_often_as_it_says():
     assert stats.binomtest(solved, 500, 0.25 / 1.25).pvalue > 1e-3
 
 
-def test_prime_rl_sorts_by_its_thresholds_and_deals_the_normal_ones():
-    selector = DifficultyPools(300)
-    rates = np.random.default_rng(0).integers(0, 11, 300)
-    selector.observe(range(300), rates, 10, step=0)
-    normal = np.flatnonzero((rates > 2) & (rates < 8))
-    assert set(selector.select(len(normal), step=1).tolist()) == set(normal.tolist())
+@GROUPS
+def test_prime_rl_of_2025_deals_a_tenth_each_from_its_easy_and_its_hard_pool(rollouts):
+    selector = DifficultyPools(400, easy_share=0.1, hard_share=0.1)
+    successes = np.random.default_rng(0).integers(0, rollouts + 1, 400)
+    successes[390:] = rollouts // 2  # normal in groups of any size
+    selector.observe(range(400), successes, rollouts, step=0)
+    rates = successes / rollouts
+    pools = {"easy": rates > 0.8, "hard": rates < 0.2, "normal": (rates >= 0.2) & (rates <= 0.8)}
+    members = {name: np.flatnonzero(pool) for name, pool in pools.items()}
+    k = len(members["normal"]) // 8 * 10 // 2 + 3  # so many that shares are not whole
+    dealt = selector.select(k, step=1).tolist()
+    drawn = {name: np.isin(dealt, pool).sum() for name, pool in members.items()}
+    tenth = int(k * 0.1)
+    assert drawn == {"easy": tenth, "hard": tenth, "normal": k - 2 * tenth}
+    # Where a pool is excluded whole, the normal one fills in.
+    out = torch.from_numpy(members["easy"])
+    dealt = selector.select(20, step=2, exclude=out).tolist()
+    drawn = {name: np.isin(dealt, pool).sum() for name, pool in members.items()}
+    assert drawn == {"easy": 0, "hard": 2, "normal": 18}
+
+
+@pytest.mark.parametrize("kept", ["easy", "hard"])
+def test_a_rate_at_a_border_of_prime_rl_is_normal(kept):
+    share = {f"{kept}_share": 1.0}
+    selector = DifficultyPools(11, **share)
+    selector.observe(range(11), range(11), 10, step=0)
+    pool = {"easy": {9, 10}, "hard": {0, 1}}[kept]
+    assert set(selector.select(2, step=1).tolist()) == pool
 
 
 @pytest.mark.parametrize(("easy", "hard"), [(0.2, 0.2), (0.7, 0.1)])
-def test_prime_rl_of_today_draws_by_the_weights_of_its_pools(easy, hard):
+def test_prime_rl_of_2026_draws_by_the_weights_of_its_pools(easy, hard):
     rates = [0.0, 0.25, 0.375, 0.75, 0.875, 1.0, None]
     weights = [hard, hard, 1.0, 1.0, easy, easy, 1.0]
 

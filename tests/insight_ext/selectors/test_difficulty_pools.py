@@ -9,9 +9,9 @@ from insight_ext.selectors import DifficultyPools
 
 def test_the_latest_group_decides_the_pool():
     selector = DifficultyPools(3)
-    selector.observe([0, 1, 2], [8, 2, 3], 10, step=0)
+    selector.observe([0, 1, 2], [9, 1, 3], 10, step=0)
     assert selector.pool.tolist() == [1, 2, 0]
-    selector.observe([0, 1], [7, 3], 10, step=1)
+    selector.observe([0, 1], [8, 2], 10, step=1)
     assert selector.pool.tolist() == [0, 0, 0]
 
 
@@ -31,7 +31,14 @@ def test_other_pools_fill_in_where_one_runs_out():
 
 @pytest.mark.parametrize(
     "options",
-    [{"easy_share": 0.7, "hard_share": 0.4}, {"easy_share": -0.1}, {"easy": 0.2, "hard": 0.2}],
+    [
+        {"easy_share": 0.7, "hard_share": 0.4},
+        {"easy_share": -0.1},
+        {"easy": 0.2, "hard": 0.2},
+        {"easy": 1.0},
+        {"easy": 1.0, "weights": [0.2, 0.2]},
+        {"hard": 0.0},
+    ],
 )
 def test_bad_shares_and_thresholds_are_refused(options):
     with pytest.raises(ArgumentError, match="expected"):
@@ -51,8 +58,3 @@ def test_prompts_without_weight_come_last_and_excluded_ones_never():
 def test_weights_outside_their_domain_are_refused(weights):
     with pytest.raises(ArgumentError, match="weights: expected two finite numbers"):
         DifficultyPools(8, easy=0.75, weights=weights)
-
-
-def test_weights_need_a_threshold_that_can_be_exceeded():
-    with pytest.raises(ArgumentError, match="easy: expected less than 1 with weights"):
-        DifficultyPools(8, easy=1.0, weights=[0.2, 0.2])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -87,3 +89,55 @@ def test_the_gain_of_a_single_prompt_is_the_formula():
     cosine = torch.tensor([1.0, 0.6, -0.8])
     expected = -((terms["success_rate"] - 0.4) ** 2) + 0.5 * (1 - cosine)
     torch.testing.assert_close(terms["score"], expected)
+
+
+def test_predictions_start_from_the_means_of_the_prior():
+    features = torch.randn(60, 4, generator=torch.Generator().manual_seed(2))
+    rates = torch.linspace(0.0, 1.0, 60)
+    told = Gps(60, features=features, prior=rates, prior_strength=6)
+    plain = Gps(60, features=features)
+    logits = plain.model.model.decode(features, contexts_of(plain)).double()
+    means = (1 + 6 * rates.double()) / 8
+    expected = torch.sigmoid(logits + torch.log(means / (1 - means))).mean(0)
+    torch.testing.assert_close(told.model.success_rates().double(), expected, rtol=1e-5, atol=1e-6)
+    some = torch.tensor([3, 50, 7])
+    torch.testing.assert_close(told.model.success_rates(some).double(), expected[some])
+
+
+def contexts_of(selector):
+    """The contexts that predictions of the present step are averaged over, before any results."""
+    model = selector.model
+    return torch.randn(model.samples, model.model.context, generator=model._generator(0))
+
+
+def test_a_pair_is_where_all_predictions_start():
+    features = torch.randn(60, 4, generator=torch.Generator().manual_seed(2))
+    told, plain = Gps(60, features=features, prior=(0.3, 1.2)), Gps(60, features=features)
+    logits = plain.model.model.decode(features, contexts_of(plain))
+    expected = torch.sigmoid(logits + math.log(0.3 / 1.2)).mean(0)
+    torch.testing.assert_close(told.model.success_rates(), expected)
+
+
+def test_a_fitted_prior_is_where_predictions_start_from_then_on():
+    features = torch.randn(200, 4, generator=torch.Generator().manual_seed(2))
+    selector = Gps(200, features=features, prior="empirical")
+    assert selector.model.start == 0.0
+    selector.observe(range(100), torch.arange(100) % 3, 8, step=0)
+    alpha, beta = selector.posterior.prior
+    assert selector.model.start == pytest.approx(math.log(alpha / beta))
+    other = Gps(200, features=features, prior="empirical")
+    other.load_state_dict(selector.state_dict())
+    assert torch.equal(other.predict(range(200)), selector.predict(range(200)))
+
+
+def test_success_rates_of_a_weaker_model_are_moved_to_this_ones():
+    random = torch.Generator().manual_seed(0)
+    difficulty = 2.0 * torch.randn(2000, generator=random)
+    weaker, truth = torch.sigmoid(-1.5 - difficulty), torch.sigmoid(1.0 - difficulty)
+    nothing = torch.randn(2000, 4, generator=random)
+    selector = Gps(2000, features=nothing, prior=weaker, prior_strength=200)
+    at_first = float((selector.model.success_rates() - truth).abs().mean())
+    for step, chosen in enumerate(torch.randperm(2000, generator=random)[:1600].split(32)):
+        won = torch.binomial(torch.full((32,), 8.0), truth[chosen], generator=random).long()
+        selector.observe(chosen, won, 8, step=step)
+    assert float((selector.model.success_rates() - truth).abs().mean()) < 0.4 * at_first

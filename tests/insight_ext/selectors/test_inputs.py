@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insight_ext import ArgumentError, ObservationError, Prompt, PromptPool
+from insight_ext import ArgumentError, ObservationError, Prompt, PromptPool, SelectionLoop
 from insight_ext.offline.tables import write_columns
 from insight_ext.plugins import parsed_options
-from insight_ext.selectors import SELECTORS, Quota, make_selector
+from insight_ext.selectors import SELECTORS, BeliefSelector, Quota, make_selector
 
 FIELDS = (
     {"rate": 0.25, "share": "2/8", "weak": 0.1, "strong": 0.5, "hard": 75, "domain": "math"},
@@ -37,6 +37,13 @@ def test_every_strategy_takes_a_prior_from_a_field(name, field):
 
 
 @pytest.mark.parametrize("name", SELECTORS)
+def test_every_strategy_takes_a_prior_from_a_difficulty(name):
+    beliefs = made(name, "prior=difficulty:hard", "prior_strength=4").posterior
+    assert beliefs.alpha.tolist() == [2.0, 5.0, 1.0]  # 75, 0 and 100 of 100
+    assert beliefs.beta.tolist() == [4.0, 1.0, 5.0]
+
+
+@pytest.mark.parametrize("name", SELECTORS)
 def test_every_strategy_takes_a_prior_from_a_log(name, tmp_path):
     log = {"id": ["a", "a", "b"], "step": [0, 1, 1], "successes": [8, 4, 2], "rollouts": [8] * 3}
     write_columns(tmp_path / "log.csv", log)
@@ -55,6 +62,100 @@ def test_every_strategy_fits_a_prior_to_first_visits(name):
         chosen = selector.select(40, step=step)
         selector.observe(chosen, torch.where(chosen % 3 == 0, 8, 0), 8, step=step)
     assert max(selector.posterior.prior) < 0.5
+
+
+def known_of(name: str, source: str, tmp_path) -> tuple[BeliefSelector, BeliefSelector]:
+    """A selector that was told by this source, and one that was not, on 96 prompts of two kinds."""
+    rates = [i % 9 / 8 for i in range(96)]
+    rows = [{"rate": rate, "kind": i % 2} for i, rate in enumerate(rates)]
+    pool = PromptPool(Prompt(str(i), f"{i}", "x", row) for i, row in enumerate(rows))
+    log = {"id": list(pool.ids), "step": [0] * 96, "successes": [i % 9 for i in range(96)]}
+    write_columns(tmp_path / "log.csv", {**log, "rollouts": [8] * 96})
+    options = {} if name != "gps" else {"features": "ngrams:8"}
+    if name == "insight with features":
+        name, options = "insight", {"features": "meta:kind"}
+    told = source.replace("FILE", str(tmp_path / "log.csv"))
+    return tuple(
+        make_selector(name, 96, pool=pool, **options, **more) for more in ({"prior": told}, {})
+    )
+
+
+@pytest.mark.parametrize("name", [*SELECTORS, "insight with features"])
+@pytest.mark.parametrize("source", ["meta:rate", "log:FILE", "empirical"])
+def test_every_prediction_moves_by_what_is_known(name, source, tmp_path):
+    told, untold = known_of(name, source, tmp_path)
+    if source == "empirical":  # a hard pool, of which these are the first visits
+        for selector in (told, untold):
+            selector.observe(range(80), [0] * 70 + [1] * 10, 8, step=0)
+        assert float(told.predict(range(80, 96)).mean()) < 0.2
+        assert name == "insight with features" or float(untold.predict([95])) > 0.2
+        return
+    rates = torch.tensor([i % 9 / 8 for i in range(96)])
+    both = torch.stack((told.predict(range(96)), rates))
+    assert float(torch.corrcoef(both)[0, 1]) > 0.95
+    assert (
+        abs(float(torch.corrcoef(torch.stack((untold.predict(range(96)), rates)))[0, 1])) < 0.5
+        or float(untold.predict(range(96)).std()) == 0.0
+    )
+
+
+@pytest.mark.parametrize("name", [*SELECTORS, "insight with features"])
+@pytest.mark.parametrize("source", ["meta:rate", "log:FILE", "empirical"])
+def test_every_strategy_resumes_with_every_prior(name, source, tmp_path):
+    selectors = known_of(name, source, tmp_path)[0], known_of(name, source, tmp_path)[0]
+    for step in range(12):
+        chosen = selectors[0].select(10, step=step)
+        if step >= 6:
+            assert torch.equal(chosen, selectors[1].select(10, step=step))
+            selectors[1].observe(chosen, chosen % 9, 8, step=step)
+        selectors[0].observe(chosen, chosen % 9, 8, step=step)
+        if step == 5:
+            selectors[1].load_state_dict(selectors[0].state_dict())
+    for one, other in zip(*(s.explain(range(96)).values() for s in selectors), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["insight", "gps"])
+def test_a_prior_is_read_from_a_pool_in_several_files(name, tmp_path):
+    for part in range(3):
+        rows = {
+            "id": [f"{part}-{i}" for i in range(5)],
+            "prompt": list("abcde"),
+            "answer": ["x"] * 5,
+        }
+        rows |= {"rate": [0.0, 0.25, 0.5, 0.75, 1.0], "kind": [0, 1, 0, 1, 0]}
+        write_columns(tmp_path / f"train-0000{part}-of-00003.parquet", rows)
+    pool = PromptPool.from_file(tmp_path)
+    options = {"features": "meta:kind", "prior": "meta:rate", "prior_strength": 40}
+    predicted = make_selector(name, 15, pool=pool, **options).predict(range(15))
+    rates = torch.tensor([prompt.meta["rate"] for prompt in pool])
+    assert float(torch.corrcoef(torch.stack((predicted, rates)))[0, 1]) > 0.95
+
+
+@pytest.mark.parametrize("name", [*SELECTORS, "insight with features"])
+def test_every_strategy_goes_on_with_a_changed_pool_and_a_prior(name):
+    def made_for(ids):
+        rows = ({"rate": int(i) % 9 / 8, "kind": int(i) % 2} for i in ids)
+        pool = PromptPool(Prompt(str(i), f"{i}", "x", r) for i, r in zip(ids, rows, strict=True))
+        own, options = name, {"prior": "meta:rate"}
+        if name == "gps":
+            options["features"] = "meta:kind"
+        if name == "insight with features":
+            own, options["features"] = "insight", "meta:kind"
+        return SelectionLoop(pool, own, rollouts=8, selector_options=options), pool
+
+    before, _ = made_for(range(40))
+    for _ in range(4):
+        for group, _, prompt in before.deal(8):
+            before.report(group, [float(int(prompt.id) % 9 > i) for i in range(8)])
+        before.end_step()
+    after, pool = made_for(range(60, 19, -1))
+    with pytest.warns(UserWarning, match="prompts"):
+        after.load_state_dict(before.state_dict())
+    predicted = after.selector.predict(range(len(pool)))
+    rates = torch.tensor([prompt.meta["rate"] for prompt in pool])
+    assert float(torch.corrcoef(torch.stack((predicted, rates)))[0, 1]) > 0.8
+    assert len(after.deal(8)) == 8
 
 
 def test_an_index_of_the_pool_follows_a_fitted_prior(monkeypatch):
@@ -97,7 +198,12 @@ def test_bots_takes_its_references_from_two_fields():
             r"success rate .* got 75 of prompt 'a' \(row 0",
         ),
         ("insight", {"prior": "meta:domain"}, r"got 'math' of prompt 'a' \(row 0\)"),
-        ("insight", {"prior": "uniform"}, "prior: expected meta:FIELD, log:FILE or empirical"),
+        (
+            "gps",
+            {"prior": "difficulty:share"},
+            r"prior: .* in \[0, 100\] .* got '2/8' of prompt 'a'",
+        ),
+        ("insight", {"prior": "uniform"}, "prior: expected meta:FIELD, difficulty:FIELD, log:FILE"),
         ("insight", {"prior": "log:none.csv"}, "none.csv"),
         ("insight", {"prior": "meta:rate", "prior_strength": -1}, "prior_strength: expected 0 or"),
         (

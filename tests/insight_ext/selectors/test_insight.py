@@ -91,6 +91,20 @@ def test_the_bound_of_the_information_is_as_near_as_the_docstring_says(rollouts)
             assert bound**INFORMATION <= 1.07 * information**INFORMATION
 
 
+def test_the_information_is_at_least_73_percent_of_its_bound_from_alpha_and_beta_one_half_on():
+    shares = []
+    for rollouts in (1, 2, 4, 8, 16, 64):
+        s = np.arange(rollouts + 1)
+        for a in (0.5, 0.6, 1.0, 3.0, 20.0):
+            for b in (0.5, 1.0, 4.0, 30.0, 1000.0):
+                chances = stats.betabinom.pmf(s, rollouts, a, b)
+                left = stats.beta.entropy(a + s, b + rollouts - s)
+                bound = 0.5 * np.log1p(rollouts / (a + b))
+                shares.append((stats.beta.entropy(a, b) - chances @ left) / bound)
+    assert min(shares) == pytest.approx(0.73, abs=0.005)
+    assert max(shares) <= 1.0
+
+
 def test_after_a_visit_each_the_mixed_prompts_come_first():
     selector = InSight(300, candidate_ratio=None, decay=1.0)
     solved, failed, mixed = torch.arange(300).split(100)

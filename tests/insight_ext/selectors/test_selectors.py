@@ -141,6 +141,14 @@ def test_a_resumed_selector_goes_on_bit_for_bit(name):
 
 
 @NAMES
+def test_a_selector_resumes_after_its_first_step(name):
+    selector, resumed = (make(name, 40) for _ in range(2))
+    run(selector, 7, steps=1)
+    resumed.load_state_dict(saved_and_read(selector))
+    assert run(selector, 7, 3, first=1) == run(resumed, 7, 3, first=1)
+
+
+@NAMES
 @pytest.mark.parametrize("exploration", [0.0, 0.3])
 def test_a_selector_resumed_within_a_step_goes_on_bit_for_bit(name, exploration):
     selector, resumed = (make(name, 60, exploration=exploration) for _ in range(2))
@@ -156,6 +164,18 @@ def test_a_selector_resumed_within_a_step_goes_on_bit_for_bit(name, exploration)
         each.observe(everything, everything % 9, 8, step=3)
     assert run(selector, 9, 3, first=4) == run(resumed, 9, 3, first=4)
     assert entries(selector.state_dict()) == entries(resumed.state_dict())
+
+
+@NAMES
+def test_a_state_takes_the_place_of_what_was_chosen_before(name):
+    selector, used = (make(name, 400) for _ in range(2))
+    run(selector, 9, steps=3)
+    chosen = dealt(selector, [6, 1], step=3)
+    run(used, 11, steps=2)
+    dealt(used, [3, 1], step=3)
+    used.load_state_dict(saved_and_read(selector))
+    here, there = (dealt(each, [1, 4, 1], 3, chosen) for each in (selector, used))
+    assert here.tolist() == there.tolist()
 
 
 @NAMES

@@ -219,6 +219,9 @@ class Tampering(TransformersEngine):
     ("change", "message"),
     [
         (lambda r: replace(r, logprobs=r.logprobs * math.nan), "finite log-probabilities"),
+        (lambda r: replace(r, logprobs=None), "logprobs as a tensor, got None"),
+        (lambda r: replace(r, texts=None), "texts as a list of texts, got None"),
+        (lambda r: replace(r, texts=[7] * len(r.texts)), "texts as a list of texts, got .7"),
         (lambda r: replace(r, completion_ids=r.completion_ids + 99), "token ids from 0 to 13"),
         (lambda r: r.rows(torch.arange(len(r) // 2)), "32 texts, 8 for each of 4 prompts, got 16"),
     ],
@@ -297,3 +300,12 @@ def test_the_sum_over_the_longest_answers_is_a_smaller_loss(tmp_path):
 def test_a_wrong_option_of_the_update_is_refused(options, message):
     with pytest.raises(ArgumentError, match=message):
         module(**options)
+
+
+def test_rewards_that_leave_no_finite_gradient_change_no_weight(tmp_path):
+    chosen = module(reward=lambda prompt, completion: 3e38 if completion[:1] == "1" else -3e38)
+    before = deepcopy(dict(chosen.model.named_parameters()))
+    with pytest.raises(ObservationError, match="expected a finite loss and gradient.* no weight"):
+        fit(chosen, 4, tmp_path)
+    for name, weight in chosen.model.named_parameters():
+        assert torch.equal(weight, before[name])

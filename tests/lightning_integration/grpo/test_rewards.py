@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import signal
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -43,6 +44,15 @@ def test_exact_match_ignores_white_space_at_the_ends_only():
 )
 def test_math_verify_compares_values(answer, completion, reward):
     assert math_verify(Prompt("a", "?", answer), completion) == reward
+
+
+def test_an_answer_that_cannot_be_parsed_is_named_and_makes_no_completion_wrong(caplog):
+    prompts = [Prompt("a", "?", r"\frac{1}{"), Prompt("b", "?", "3"), Prompt("c", "?", "", ())]
+    with caplog.at_level(logging.WARNING):
+        assert score_completions(math_verify, prompts, ["2", "2", "2"]) == [None, 0.0, None]
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert "for prompt 'a': ValueError: math-verify cannot parse the prompt's answer" in said[0]
 
 
 def test_any_of_the_accepted_answers_is_right():
@@ -226,6 +236,17 @@ def test_failures_beyond_the_share_end_the_step(workers):
     reward = failing_on("3", "7", "8")
     with pytest.raises(ObservationError, match=r"at most 2 of the latest 1,000 .* 3 failures"):
         score_completions(reward, TEN, TEXTS, workers=workers, limit=FailureLimit(0.002))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_reward_that_ends_the_program_has_failed_on_its_completion(workers):
+    def exits(prompt, completion):
+        sys.exit(3) if completion == "3" else None
+        return 1.0
+
+    prompts = [Prompt(f"p{i}", "?", "1") for i in range(5)]
+    rewards = score_completions(exits, prompts, list("12345"), workers=workers)
+    assert rewards == [1.0, 1.0, None, 1.0, 1.0]
 
 
 def test_a_prompt_on_which_the_reward_always_fails_is_not_the_end():
