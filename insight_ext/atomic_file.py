@@ -25,7 +25,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
 
     Cost: two fsyncs, of the file and of its folder.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_atomically(f"{folder}/note.txt", lambda beside: beside.write_text("done"))

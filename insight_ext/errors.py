@@ -10,7 +10,7 @@ class InsightError(Exception):
 
     A message is one line, and what it quotes from files and models cannot act on a terminal:
 
-    Example:
+    Examples:
         >>> print(InsightError("no prompt named 'a\n\x1b[31m'"))
         no prompt named 'a\n\x1b[31m'
     """

@@ -37,7 +37,7 @@ def named(kind: str, table: Mapping[str, Entry], name: str, *, otherwise: str = 
     Raises:
         ArgumentError: an unknown name; all known ones are listed and the nearest is suggested.
 
-    Example:
+    Examples:
         >>> named("colour", {"red": 1, "blue": 2}, "bleu")
         Traceback (most recent call last):
         ...
@@ -107,7 +107,7 @@ def make(
     Raises:
         ArgumentError: see `find`; an option that is missing or outside its domain.
 
-    Example:
+    Examples:
         >>> make("sum", {"plain": sum}, None, "plain", [1, 2], start=3)
         6
     """
@@ -122,7 +122,7 @@ def make(
 def plain(value: Any) -> Any:
     """A setting in Python's own types: numbers of NumPy, and containers of OmegaConf, are others.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> plain({"seed": np.int64(3), "shares": [np.float32(0.5)]})
         {'seed': 3, 'shares': [0.5]}
@@ -144,7 +144,7 @@ def whole(name: str, value: Any, least: int, most: float = math.inf) -> int:
     Raises:
         ArgumentError: something else, or a number outside [least, most].
 
-    Example:
+    Examples:
         >>> whole("k", 1.7, 1)
         Traceback (most recent call last):
         ...
@@ -167,7 +167,7 @@ def imported(kind: str, path: str) -> Any:
     Raises:
         ArgumentError: no such module or attribute.
 
-    Example:
+    Examples:
         >>> imported("reward", "math:sqrt")(9.0)
         3.0
     """
@@ -184,7 +184,7 @@ def parsed_options(texts: Iterable[str], what: str = "option") -> dict[str, Any]
     Raises:
         ArgumentError: a text without a name or without `=`.
 
-    Example:
+    Examples:
         >>> parsed_options(["decay=0.5", "candidate_ratio=null", "rule=topk"])
         {'decay': 0.5, 'candidate_ratio': None, 'rule': 'topk'}
     """
@@ -213,7 +213,7 @@ def given_options(
     Raises:
         ArgumentError: no options by name, or one of those that are taken.
 
-    Example:
+    Examples:
         >>> given_options("selector_options", {"pool": 1}, ["pool"])
         Traceback (most recent call last):
         ...
@@ -241,7 +241,7 @@ def check_options(what: str, takes: Callable[..., Any], given: Iterable[str]) ->
     Raises:
         ArgumentError: an option that it does not take; the nearest and all of them are named.
 
-    Example:
+    Examples:
         >>> def rule(n, *, novelty=1.0, decay=0.5): ...
         >>> check_options("rule", rule, ["novlety"])
         Traceback (most recent call last):
@@ -268,7 +268,7 @@ def need(what: str, *modules: str) -> None:
     Raises:
         InsightError: some are missing; all of those are named, and what installs them.
 
-    Example:
+    Examples:
         >>> need("report", "json", "no_such_module")
         Traceback (most recent call last):
         ...

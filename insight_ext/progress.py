@@ -25,7 +25,7 @@ class Progress:
         file: where to; standard error if None.
         clock: tells seconds.
 
-    Example:
+    Examples:
         >>> seconds = iter([0.0, 60.0])
         >>> progress = Progress("training", 300, file=sys.stdout, clock=lambda: next(seconds))
         >>> progress.update(100, "arm 1 of 3")
@@ -90,7 +90,7 @@ def counter(stage: str, unit: str) -> Callable[[int, int], None]:
 def duration(seconds: float) -> str:
     """Minutes and seconds, with hours where there are some.
 
-    Example:
+    Examples:
         >>> duration(5), duration(83.2), duration(3 * 3600 + 61)
         ('5 s', '1:23', '3:01:01')
     """

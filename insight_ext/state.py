@@ -36,7 +36,7 @@ class Stateful:
     attribute's name is not part of the saved name. What is no plain attribute can be a property
     with a setter.
 
-    Example:
+    Examples:
         >>> class Counter(Stateful):
         ...     what, settings, values = "counter", ("step",), ("count",)
         ...     def __init__(self, step=1):

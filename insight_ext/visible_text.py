@@ -17,7 +17,7 @@ def visible_text(text: str, *, keep_lines: bool = False) -> str:
         text: anything.
         keep_lines: leave tabs and the ends of lines as they are.
 
-    Example:
+    Examples:
         >>> print(visible_text("a\x1b[31mb\n"), visible_text("[/INST] Grüße 😀"))
         a\x1b[31mb\n [/INST] Grüße 😀
     """

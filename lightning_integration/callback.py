@@ -76,7 +76,7 @@ class PromptSelectionCallback(Callback):
         CheckpointError: see `SelectionLoop.load_state_dict`; model, beliefs and run folder are as
             before.
 
-    Example:
+    Examples:
         >>> callback = PromptSelectionCallback(success_threshold=0.5)
     """
 

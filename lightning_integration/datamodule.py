@@ -45,7 +45,7 @@ class PromptDataModule(LightningDataModule):
         PoolError: a file that cannot be read as prompts (file and line named).
         ArgumentError: an unknown strategy, or a number outside its domain.
 
-    Example:
+    Examples:
         >>> from insight_ext import Prompt
         >>> pool = PromptPool(Prompt(str(i), f"{i}+1=", str(i + 1)) for i in range(100))
         >>> data = PromptDataModule(pool, "insight", prompts_per_step=4)

@@ -29,7 +29,7 @@ WEIGHTS = "model."  # what the names of the policy's weights begin with
 def model_files(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
     """The files of configuration and tokenizer by name, as bytes (uint8), which checkpoints hold.
 
-    Example:
+    Examples:
         >>> from lightning_integration.demo.model import make_model, make_tokenizer
         >>> tokenizer = make_tokenizer("01+=")
         >>> sorted(model_files(make_model(tokenizer, layers=1), tokenizer))

@@ -32,7 +32,7 @@ class PromptBatch(TypedDict):
 def with_prompts(batch: Any) -> Any:
     """The part with prompts of what a dict of loaders deals; it may lie as deep as it likes.
 
-    Example:
+    Examples:
         >>> batch = {"indices": [], "groups": [], "prompts": [], "step": 3}
         >>> with_prompts({"supervised": [1.0], "chosen": batch})["step"]
         3
@@ -71,7 +71,7 @@ class PromptLoader:
     Raises:
         ArgumentError: prompts_per_step or steps outside its domain.
 
-    Example:
+    Examples:
         >>> pool = PromptPool(Prompt(str(i), f"{i}+1=", str(i + 1)) for i in range(4))
         >>> loader = PromptLoader(SelectionLoop(pool, "uniform"), prompts_per_step=2, steps=2)
         >>> [len(batch["prompts"]) for batch in loader]

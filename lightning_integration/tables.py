@@ -64,7 +64,7 @@ def _text(loop: SelectionLoop, name: str) -> str:
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table whose cells cannot break it.
 
-    Example:
+    Examples:
         >>> print(markdown(["id", "text"], [["a", "1|2"]]))
         | id | text |
         | --- | --- |

@@ -44,7 +44,7 @@ def refuse_forged(distribution: str) -> None:
 def choose(imported: Container[str], installed: Container[str]) -> str:
     """The name of the package to use.
 
-    Example:
+    Examples:
         >>> both = ("pytorch_lightning", "lightning.pytorch")
         >>> choose({"lightning.pytorch"}, both), choose((), both)
         ('lightning.pytorch', 'pytorch_lightning')

@@ -30,7 +30,7 @@ def check_names(what: str, trainer: str, owner: Any, names: Iterable[str]) -> No
     Raises:
         ArgumentError: some are missing; all of those are named.
 
-    Example:
+    Examples:
         >>> check_names("data source", "slime", 1.5, ["real", "real.imag", "buffer"])
         Traceback (most recent call last):
         ...
@@ -81,7 +81,7 @@ def check_size(trainer: str, where: str, prompts: int, needed: int, setting: str
     Raises:
         ArgumentError: there are fewer.
 
-    Example:
+    Examples:
         >>> check_size("slime", "--prompt-data", 7, 8, "--rollout-batch-size")
         Traceback (most recent call last):
         ...
@@ -101,7 +101,7 @@ def check_setting(name: str, got: object, expected: object, otherwise: str) -> N
     Raises:
         ArgumentError: it is not; `otherwise` says why, and what to do.
 
-    Example:
+    Examples:
         >>> check_setting("workers", 8, 0, "they would choose ahead; set it so")
         Traceback (most recent call last):
         ...
@@ -115,7 +115,7 @@ set it so
 def left_out(setting: str, expected: str, got: object) -> ArgumentError:
     """The error of two settings of which one was given without the other.
 
-    Example:
+    Examples:
         >>> raise left_out("--data-source-path", "SelectingDataSource", None)
         Traceback (most recent call last):
         ...
@@ -179,7 +179,7 @@ def deal_exactly(loop: SelectionLoop, k: int, *, step: int | None = None) -> lis
         k: how many, 0 or more.
         step: see `SelectionLoop.deal`.
 
-    Example:
+    Examples:
         >>> from insight_ext import Prompt
         >>> pool = PromptPool(Prompt(name, name, "") for name in "ab")
         >>> loop = SelectionLoop(pool, "file_order")
@@ -233,7 +233,7 @@ def report_answers(
         ObservationError: not an uncertainty for each, and see `SelectionLoop.report_all`; nothing
             was taken in.
 
-    Example:
+    Examples:
         >>> from insight_ext import Prompt
         >>> loop = SelectionLoop(PromptPool(Prompt(id, id, "") for id in "ab"), rollouts=2)
         >>> groups = [dealt.group for dealt in loop.deal(2)]
@@ -271,7 +271,7 @@ def outcome_of(reward: Any, name: str | None, setting: str) -> Any:
     Raises:
         ArgumentError: no such entry.
 
-    Example:
+    Examples:
         >>> outcome_of({"accuracy": 1.0, "brevity": 0.2}, "accuracy", "outcome")
         1.0
     """

@@ -21,7 +21,7 @@ def pool_from_dataset(dataset: Any, fields: Mapping[str, str | None] | None = No
     Raises:
         PoolError: see `PromptPool.from_dataset`.
 
-    Example:
+    Examples:
         >>> import pyarrow
         >>> class Rows:  # stands for a datasets.Dataset
         ...     def with_format(self, name): return self

@@ -57,7 +57,7 @@ class BetaPosteriors(Stateful):
 
     Source: InSight (arXiv 2603.01907), eq. 6; decay as in MoPPS (arXiv 2507.04632).
 
-    Example:
+    Examples:
         >>> beliefs = BetaPosteriors(3)
         >>> beliefs.observe([2], successes=[5], rollouts=8)
         >>> beliefs.alpha.tolist(), beliefs.beta.tolist()

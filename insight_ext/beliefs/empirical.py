@@ -32,7 +32,7 @@ def fit_beta(successes: Tensor, rollouts: Tensor, counts: Tensor) -> tuple[float
 
     Source: Minka, Estimating a Dirichlet distribution (2000), eq. 65.
 
-    Example:
+    Examples:
         >>> s = torch.arange(9)
         >>> alpha, beta = fit_beta(s, torch.full((9,), 8), torch.full((9,), 100))
         >>> round(alpha, 2), round(beta, 2)   # each count equally often: a uniform success rate

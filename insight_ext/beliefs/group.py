@@ -29,7 +29,7 @@ class Group:
             and the mean entropy of their choices in nats; None where they are not known.
         version: steps whose results the beliefs had taken in when the prompt was chosen.
 
-    Example:
+    Examples:
         >>> group = Group(3, (1.0, 0.0, float("nan")))
         >>> group.scored, group.successes(1.0), group.is_mixed(1.0)
         ((1.0, 0.0), 1, True)
@@ -75,7 +75,7 @@ def threshold_between(low: float, high: float) -> float:
 
     It is 1 as long as all rewards are equal. Rewards of 0 and 1 give 0.5, those of -1 and 1 give 0.
 
-    Example:
+    Examples:
         >>> threshold_between(-1.0, 1.0), threshold_between(0.0, 0.0)
         (0.0, 1.0)
     """
@@ -111,7 +111,7 @@ def is_success(reward: float, threshold: float) -> bool:
 
     Rounding is forgiven: 1e-6 of the threshold, at least 1e-6. NaN is no success.
 
-    Example:
+    Examples:
         >>> is_success(0.7 + 0.2 + 0.1, 1.0), is_success(0.999, 1.0), is_success(float("nan"), 0.0)
         (True, False, False)
     """
@@ -129,7 +129,7 @@ def as_rewards(where: str, rewards: Any) -> tuple[float, ...]:
     Raises:
         ObservationError: no numbers, or infinite ones.
 
-    Example:
+    Examples:
         >>> as_rewards("group 0", [1, None, 0.5])
         (1.0, nan, 0.5)
     """

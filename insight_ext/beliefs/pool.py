@@ -28,7 +28,7 @@ class PromptPool(Sequence[Prompt]):
     Raises:
         PoolError: no prompt, or an id that occurs twice (both positions named).
 
-    Example:
+    Examples:
         >>> pool = PromptPool([Prompt("a", "1+1=", "2"), Prompt("b", "1+2=", "3")])
         >>> len(pool), pool[1].answer, pool.position("b")
         (2, '3', 1)
@@ -127,7 +127,7 @@ class PromptPool(Sequence[Prompt]):
         Cost: about 5 seconds and 1.2 times the text's size in memory for a million prompts
             (`python -m benchmarks.bench_reading`).
 
-        Example:
+        Examples:
             >>> import tempfile
             >>> line = '{"id": 7, "question": "1+1=", "answer": 2, "kind": "sum"}'
             >>> with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +159,7 @@ class PromptPool(Sequence[Prompt]):
         Raises:
             PoolError: several splits, a stream, or something else; else see `from_file`.
 
-        Example:
+        Examples:
             >>> import pyarrow
             >>> table = pyarrow.table({"question": ["1+1="], "answer": ["2"]})
             >>> PromptPool.from_dataset(table).ids

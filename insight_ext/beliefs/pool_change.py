@@ -37,7 +37,7 @@ class PoolChange:
     Raises:
         CheckpointError: not the state of a pool, or no prompt in common.
 
-    Example:
+    Examples:
         >>> from insight_ext import Prompt
         >>> a, b, c = (Prompt(name, f"{name}?", "1") for name in "abc")
         >>> change = PoolChange(PromptPool([a, b]).state_dict(), PromptPool([c, b]))

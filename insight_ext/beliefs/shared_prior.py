@@ -54,7 +54,7 @@ class SharedPrior(Stateful):
 
     Source: ours; empirical Bayes, with the kind's rate as the mean of the prior.
 
-    Example:
+    Examples:
         >>> prior = SharedPrior(torch.tensor([0, 0, 1]))
         >>> prior.observe(torch.tensor([0]), torch.tensor([8]), torch.tensor([8]))
         >>> prior.sides(START)[0].tolist()   # 8.5 of 9 for both prompts of the first kind
@@ -161,7 +161,7 @@ def kinds_of(features: Tensor) -> Tensor:
 
     Cost: O(n d) for each of ten rounds and 32 clusters.
 
-    Example:
+    Examples:
         >>> kinds_of(torch.tensor([[2.0], [1.0], [2.0], [1.0]])).tolist()
         [1, 0, 1, 0]
     """

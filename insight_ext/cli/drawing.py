@@ -13,7 +13,7 @@ CELL = 3  # characters of a histogram's bin
 def sparkline(values: Sequence[float], width: int) -> str:
     """The values from left to right between their least and largest; means where they crowd.
 
-    Example:
+    Examples:
         >>> sparkline([0, 1, 2, 3], 4), sparkline([0, 0, 3, 3], 2), sparkline([5, 5], 4)
         ('▁▃▆█', '▁█', '▅▅')
     """
@@ -35,7 +35,7 @@ def histogram(counts: Sequence[int], name: str = "", height: int = 4) -> list[st
 
     A count above 0 shows, however small.
 
-    Example:
+    Examples:
         >>> print("\\n".join(histogram([4, 0, 1, 2], height=2)))
               4 │██
                 │██    ▄▄ ██

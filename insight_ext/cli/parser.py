@@ -20,7 +20,7 @@ def make_parser() -> argparse.ArgumentParser:
     What it parses names the `command`, whose work is `run` in `insight_ext.cli.COMMAND`; `needs`,
     the packages without which it cannot begin; and `kept`, what is left of it after Ctrl-C.
 
-    Example:
+    Examples:
         >>> options = make_parser().parse_args(["top", "runs/addition", "--once"])
         >>> options.command, options.once, options.needs
         ('top', True, ('rich', 'pyarrow'))

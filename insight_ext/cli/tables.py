@@ -52,7 +52,7 @@ def show(options: argparse.Namespace, markdown: str) -> None:
 def aligned(markdown: str) -> str:
     """The tables of a Markdown text with aligned columns and without bars, for a terminal.
 
-    Example:
+    Examples:
         >>> print(aligned("### Title\\n\\n| name | n |\\n| --- | --- |\\n| a | 10 |\\n"))
         Title
         <BLANKLINE>

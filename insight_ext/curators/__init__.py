@@ -28,7 +28,7 @@ def check_curator(method: str, options: Iterable[str] = ()) -> None:
     Raises:
         ArgumentError: see `curate`.
 
-    Example:
+    Examples:
         >>> check_curator("lim", ["keep"])
     """
     find("curator", CURATORS, None, method, options)
@@ -50,7 +50,7 @@ def curate(method: str, log: GroupLog, **options: Any) -> Curation:
         ArgumentError: an unknown name (the known ones listed), or an option that it does not take.
         ObservationError: a log without what the curator needs.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> epoch, prompt = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
         >>> wins, tries = np.array([2, 8, 6, 8]), np.array([8, 8, 8, 8])

@@ -73,7 +73,7 @@ def histogram(values: NDArray[np.float64]) -> list[str]:
 
     Scores may have a long lower tail, which would squeeze all others into one bin.
 
-    Example:
+    Examples:
         >>> for line in histogram(np.array([0.0, 0.5, 0.5, 1.0]))[::5]:
         ...     print(line)
           0.00 ..   0.10 ####################                     1

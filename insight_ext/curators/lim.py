@@ -39,7 +39,7 @@ def lim(
 
     Source: LIMR (arXiv 2502.11886), learning impact measurement; gaps as in its published code.
 
-    Example:
+    Examples:
         >>> from insight_ext.offline.logs import GroupLog
         >>> visits = dict(prompt=np.array([0, 1, 0, 1]), rollouts=np.array([8, 8, 8, 8]))
         >>> epoch = np.array([0, 0, 1, 1])
@@ -141,7 +141,7 @@ def learning_curves(log: GroupLog, epoch: Integers) -> Floats:
 def fill_gaps(curves: Floats) -> Floats:
     """Fill each missing value from the next epoch; of two gaps in a row the first one stays.
 
-    Example:
+    Examples:
         >>> fill_gaps(np.array([[np.nan, 0.5, np.nan, np.nan, 1.0]]))
         array([[0.5, 0.5, nan, 1. , 1. ]])
     """
@@ -169,7 +169,7 @@ def alignment(curves: Floats) -> Floats:
 
     Source: LIMR (arXiv 2502.11886), the normalised alignment score.
 
-    Example:
+    Examples:
         >>> alignment(np.array([[1.0, 1.0], [0.0, 0.5], [0.5, 0.75]])).tolist()
         [0.0, 0.0, 1.0]
     """

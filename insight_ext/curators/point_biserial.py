@@ -113,7 +113,7 @@ def correlation(uncertainty: Floats, correct: np.ndarray) -> float:
 
     Source: arXiv 2601.22595, offline selection.
 
-    Example:
+    Examples:
         >>> correlation(np.array([1.0, 1.0, 3.0, 3.0]), np.array([True, True, False, False]))
         -1.0
     """

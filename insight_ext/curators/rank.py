@@ -129,7 +129,7 @@ def rank(
 
     Determinism: equal logs, settings and seeds give equal rankings.
 
-    Example:
+    Examples:
         >>> log = GroupLog(("a", "b"), np.array([0, 1]), np.array([8, 3]), np.array([8, 8]),
         ...                np.array([0, 0]), None)
         >>> rank(log, "insight", top=1).ids

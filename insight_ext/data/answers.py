@@ -20,7 +20,7 @@ def unparsable(prompts: Iterable[Prompt]) -> Iterator[Prompt]:
     Raises:
         InsightError: math-verify is missing.
 
-    Example:
+    Examples:
         >>> prompts = [Prompt("a", "?", "3/4"), Prompt("b", "?", r"\frac{1}{")]
         >>> [prompt.id for prompt in unparsable(prompts)]
         ['b']

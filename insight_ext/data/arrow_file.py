@@ -102,7 +102,7 @@ class InMemory(ColumnarFile):
 def outline(fields: pa.Schema | pa.StructType) -> Row:
     """A row of these fields without values, nested as they are.
 
-    Example:
+    Examples:
         >>> outline(pa.schema([("id", pa.string()), ("info", pa.struct([("index", pa.int64())]))]))
         {'id': None, 'info': {'index': None}}
     """

@@ -99,7 +99,7 @@ class CsvFile(DataFile):
 def without_point(texts: pa.Array) -> pa.Array:
     """A column of whole numbers that pandas wrote as `10.0`, since a value was missing, as `10`.
 
-    Example:
+    Examples:
         >>> without_point(pa.array(["10.0", "", "-3.0"])).to_pylist()
         ['10', '', '-3']
         >>> without_point(pa.array(["10.0", "2.5"])).to_pylist()

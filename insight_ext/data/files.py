@@ -40,7 +40,7 @@ LOG = Purpose("a log", ArgumentError, ObservationError)
 def ending(path: Path) -> str:
     """The path's format: its ending, without that of a compression.
 
-    Example:
+    Examples:
         >>> ending(Path("pool.jsonl.gz"))
         '.jsonl'
     """

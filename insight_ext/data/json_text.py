@@ -21,7 +21,7 @@ def json_text(value: Any) -> str:
     Dates become ISO 8601, decimals their digits, bytes (images) base64, NumPy's values Python's;
     NaN, which JSON does not have, null. Anything else becomes its text.
 
-    Example:
+    Examples:
         >>> from decimal import Decimal
         >>> json_text([date(2026, 1, 2), Decimal("1.50"), b"ab", math.nan, 1 << 70])
         '["2026-01-02", "1.50", "YWI=", null, 1180591620717411303424]'

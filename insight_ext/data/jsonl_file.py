@@ -182,7 +182,7 @@ def parsed(lines: pa.Array, schema: pa.Schema | None) -> pa.Table | None:
 def schema_of(rows: Sequence[Row], columns: Sequence[str]) -> pa.Schema | None:
     """The types of these columns in these rows; None where one is of several.
 
-    Example:
+    Examples:
         >>> rows = [{"id": "a", "info": {"index": 1, "of": {}}}, {"id": "b", "info": None}]
         >>> print(schema_of(rows, ["id", "info.index"]))
         id: string

@@ -24,7 +24,7 @@ class Prompt:
         messages: the conversation, for the tokenizer's template; None where the prompt is a text.
         other_answers: further answers that are as good as `answer`.
 
-    Example:
+    Examples:
         >>> Prompt("a", "1/2 = ?", "1/2", other_answers=("0.5",)).answers
         ('1/2', '0.5')
     """
@@ -72,7 +72,7 @@ def conversation_text(messages: Sequence[Mapping[str, Any]]) -> str:
 
     The content of the user's message if there is one; else all messages as JSON.
 
-    Example:
+    Examples:
         >>> conversation_text([{"role": "system", "content": "Be brief."},
         ...                    {"role": "user", "content": "1+1="}])
         '1+1='

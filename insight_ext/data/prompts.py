@@ -234,7 +234,7 @@ def as_bytes(texts: pa.Array) -> list[bytes]:
 def derived_id(text: bytes, seen: dict[int, int]) -> str:
     """An id for a prompt without one: a hash of its text, numbered where texts are equal.
 
-    Example:
+    Examples:
         >>> seen = {}
         >>> [derived_id(text, seen) for text in (b"1+1=", b"1+2=", b"1+1=")]
         ['477d64453f163442', 'f982bc51c1585df3', '477d64453f163442-2']

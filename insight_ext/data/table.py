@@ -146,7 +146,7 @@ def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 def value_at(row: Row, path: str) -> Any:
     """A row's value by name, or by the path through nested fields; None if there is none.
 
-    Example:
+    Examples:
         >>> value_at({"reward_model": {"ground_truth": "7"}}, "reward_model.ground_truth")
         '7'
     """

@@ -70,7 +70,7 @@ def _id(table: Table, row: int, value: Any) -> str:
 def number_text(value: Any) -> str | None:
     """A number as a person writes it, `10.0` as `10`; None for what is none, or not finite.
 
-    Example:
+    Examples:
         >>> [number_text(value) for value in (10.0, 2.5, 1 << 70, Decimal("1.50"), True, "x")]
         ['10', '2.5', '1180591620717411303424', '1.50', None, None]
     """
@@ -186,7 +186,7 @@ def number(value: Any) -> float:
 
     Truth values count as 0 and 1, also written out, as CSV and verl's dumps have them.
 
-    Example:
+    Examples:
         >>> number("0.5"), number(True), number("True"), number(None), number("good")
         (0.5, 1.0, 1.0, nan, inf)
     """

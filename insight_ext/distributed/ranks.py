@@ -23,7 +23,7 @@ class Ranks:
         rank, size: of torch.distributed's default group; one process needs none.
         device: where the group's backend expects tensors.
 
-    Example:
+    Examples:
         >>> Ranks(1, 4).share(torch.arange(10))
         tensor([3, 4, 5])
     """
@@ -68,7 +68,7 @@ class Ranks:
 def digest(state: Any) -> str:
     """SHA-256 (hex) of a nested state of tensors and primitives: equal states, equal text.
 
-    Example:
+    Examples:
         >>> digest({"a": torch.ones(2), "b": [1]}) == digest({"b": [1], "a": torch.ones(2)})
         True
     """

@@ -49,7 +49,7 @@ def make_filter(name: str, /, **options: Any) -> Filter:
         ArgumentError: an unknown name (the known ones listed), a path that does not lead to a
             `Filter`, or an option that it does not take (those that it takes listed).
 
-    Example:
+    Examples:
         >>> make_filter("dynamic_sampling", max_batches=3).max_batches
         3
     """

@@ -33,7 +33,7 @@ class DynamicSampling(Filter):
     (`oversample=3`), each further batch as large (`refill`), ten batches at most; at the cap its
     code stops the run, here the step goes on with a warning.
 
-    Example:
+    Examples:
         >>> sampling = DynamicSampling(success_threshold=1.0)
         >>> batch = [Group(4, (1.0, 1.0)), Group(7, (0.0, 1.0)), Group(2, (0.5, 0.0))]
         >>> sampling.judge([batch], target=2).wanted

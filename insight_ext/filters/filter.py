@@ -85,7 +85,7 @@ class Filter(Stateful, ABC):
         found_threshold: where `success_threshold` is "auto", what the loop has found so far.
         steps, rollouts_spent: settled steps and all the rollouts they cost, since the beginning.
 
-    Example:
+    Examples:
         >>> class Hardest(Filter):
         ...     def decide(self, rolled):
         ...         order = sorted(

@@ -34,7 +34,7 @@ class PilotCommit(Speed):
     selector learns of it; there surplus prompts wait up to four steps with their pilot answers,
     here a step is complete in itself.
 
-    Example:
+    Examples:
         >>> pilot = PilotCommit(success_threshold=1.0)
         >>> answers = [(0.0,) * 4, (1.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 0.0), (1.0,) * 4]
         >>> [pilot.passes(Group(i, each)) for i, each in enumerate(answers)]

@@ -23,7 +23,7 @@ class Speed(DynamicSampling):
     together with the screening of the next, and surplus groups wait in a buffer for later steps;
     here a step is complete in itself, and every group comes from the present policy.
 
-    Example:
+    Examples:
         >>> speed = Speed(success_threshold=1.0)
         >>> speed.passes(Group(0, (0.0, 0.0, 1.0, 0.0))), speed.passes(Group(1, (1.0,) * 4))
         (True, False)

@@ -83,7 +83,7 @@ def consistency(
 
     Source: arXiv 2601.22595, online selection.
 
-    Example:
+    Examples:
         >>> round(consistency([1.0, 0.0], [2.0, 4.0]), 4)
         0.2375
     """
@@ -110,7 +110,7 @@ def perplexity(logprobs: Tensor, mask: Tensor) -> Tensor:
     Raises:
         ObservationError: an answer without a token.
 
-    Example:
+    Examples:
         >>> logprobs = torch.tensor([0.5, 0.125, 1.0]).log()
         >>> float(perplexity(logprobs, torch.tensor([True, True, False])).round(decimals=6))
         4.0
@@ -134,7 +134,7 @@ def entropy(logits: Tensor, mask: Tensor) -> Tensor:
 
     Cost: one pass over the logits, and their memory in float64.
 
-    Example:
+    Examples:
         >>> logits = torch.tensor([[0.0, 0.0], [0.0, 0.0], [9.0, -9.0]])
         >>> float(entropy(logits, torch.tensor([True, True, False])).round(decimals=4))
         0.6931

@@ -126,7 +126,7 @@ def normalised_variance(successes: int, rollouts: int) -> float:
 
     Source: VCRL (arXiv 2509.19803).
 
-    Example:
+    Examples:
         >>> [normalised_variance(k, 8) for k in (0, 1, 4, 8)]
         [0.0, 0.4375, 1.0, 0.0]
     """

@@ -19,7 +19,7 @@ def build_info() -> dict[str, Any]:
         cuda_architectures: it was built for.
         device: name of the CUDA device found, or None.
 
-    Example:
+    Examples:
         >>> build_info()["instruction_sets"][0]
         'portable'
     """

@@ -52,7 +52,7 @@ def set_num_threads(threads: int | None) -> None:
 
     Determinism: results do not depend on it.
 
-    Example:
+    Examples:
         >>> set_num_threads(None)
     """
     if threads is not None:

@@ -46,7 +46,7 @@ class PoolIndex:
 
     Cost: to build, one pass; 12 bytes for 128 prompts.
 
-    Example:
+    Examples:
         >>> alpha, beta = torch.ones(1000), torch.ones(1000)
         >>> index = PoolIndex(alpha, beta)
         >>> first = index.select(4).indices

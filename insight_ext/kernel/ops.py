@@ -147,7 +147,7 @@ def score(
 
     Cost: one pass, shared by the threads of set_num_threads().
 
-    Example:
+    Examples:
         >>> import torch
         >>> score(torch.tensor([1.0, 9.0]), torch.tensor([1.0, 1.0]))
         tensor([0.1699, 0.0080])
@@ -243,7 +243,7 @@ def select_top_k(
 
     Cost: one pass at the memory's speed; memory O(k) a thread.
 
-    Example:
+    Examples:
         >>> import torch
         >>> alpha, beta = torch.tensor([9.0, 1.0, 3.0]), torch.tensor([1.0, 1.0, 7.0])
         >>> select_top_k(alpha, beta, 2).indices
@@ -302,7 +302,7 @@ def merge_top_k(
 
     Cost: O(m + k log k).
 
-    Example:
+    Examples:
         >>> merge_top_k(torch.tensor([4, 0, 7]), torch.tensor([0.1, 0.3, 0.2]), 2).indices
         tensor([0, 7])
     """
@@ -356,7 +356,7 @@ def top_k(
 
     Cost: O(m).
 
-    Example:
+    Examples:
         >>> top_k(torch.tensor([0.1, 0.3, 0.2]), 2, exclude=torch.tensor([1])).tolist()
         [2, 0]
     """
@@ -389,7 +389,7 @@ def tie_seed(seed: int, selection: int) -> int:
     Returns:
         0 to 2^64 - 1.
 
-    Example:
+    Examples:
         >>> tie_seed(0, 1), tie_seed(1, 0)
         (1, 11400714819323198485)
     """

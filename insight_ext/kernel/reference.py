@@ -32,7 +32,7 @@ def entropy_slope(x: Tensor) -> Tensor:
 
     Source: above 50 the asymptotic series, Abramowitz and Stegun 6.3.18.
 
-    Example:
+    Examples:
         >>> entropy_slope(torch.tensor([1.0], dtype=torch.float64))
         tensor([0.4228], dtype=torch.float64)
     """
@@ -59,7 +59,7 @@ def information(alpha: Tensor, beta: Tensor, rollouts: int) -> Tensor:
 
     Source: docs/kernel.md.
 
-    Example:
+    Examples:
         >>> one = torch.ones(1, dtype=torch.float64)
         >>> information(one, one, 8)
         tensor([0.7664], dtype=torch.float64)
@@ -95,7 +95,7 @@ def score(alpha: Tensor, beta: Tensor, score: Score | None = None) -> Tensor:
     Returns:
         float64, same shape.
 
-    Example:
+    Examples:
         >>> score(torch.ones(1), torch.ones(1))
         tensor([0.1699], dtype=torch.float64)
     """
@@ -137,7 +137,7 @@ def tie_hash(seed: int, index: int) -> int:
 
     Source: SplitMix64 (Steele, Lea and Flood 2014).
 
-    Example:
+    Examples:
         >>> hex(tie_hash(0, 0))
         '0x48218226ff3cd4bf'
     """
@@ -154,7 +154,7 @@ def order(scores: Tensor, seed: int = 0) -> list[int]:
     Returns:
         all N indices, first the best.
 
-    Example:
+    Examples:
         >>> order(torch.tensor([0.1, 0.3, 0.2]))
         [1, 2, 0]
     """

@@ -89,7 +89,7 @@ class WeightedInformation(Score):
 
     Source: InSight (arXiv 2603.01907), eq. 13, 15 and 16.
 
-    Example:
+    Examples:
         >>> WeightedInformation(rollouts=16).mu
         0.3
     """
@@ -147,7 +147,7 @@ class Thompson(Score):
 
     Source: MoPPS (arXiv 2507.04632).
 
-    Example:
+    Examples:
         >>> Thompson(draw=7).target
         0.5
     """
@@ -183,7 +183,7 @@ class ExpectedDifficulty(Score):
 
     Source: the EXPECTED-DIFFICULTY baseline of InSight (arXiv 2603.01907).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from insight_ext import select_top_k
         >>> alpha, beta = torch.tensor([9.0, 5.0, 1.0]), torch.tensor([1.0, 5.0, 9.0])
@@ -210,7 +210,7 @@ class InverseEvidence(Score):
 
     Source: the INVERSE-EVIDENCE baseline of InSight (arXiv 2603.01907).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from insight_ext import select_top_k
         >>> alpha, beta = torch.tensor([9.0, 2.0, 1.0]), torch.tensor([1.0, 2.0, 9.0])
@@ -240,7 +240,7 @@ class MixedGroup(Score):
 
     Source: MaPP (Ren et al.), eq. 15; docs/kernel.md has the product that is computed.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from insight_ext import score
         >>> score(torch.tensor([1.0, 9.0]), torch.tensor([1.0, 1.0]), MixedGroup(rollouts=2))

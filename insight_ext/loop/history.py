@@ -128,7 +128,7 @@ class History:
 def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
     """Up to n of the samples, evenly from the worst reward to the best, both among them.
 
-    Example:
+    Examples:
         >>> rewards = {"a": 1.0, "b": 0.0, "c": 3.0, "d": 2.0}
         >>> samples = [Sample(0, name, "", "", reward) for name, reward in rewards.items()]
         >>> [sample.id for sample in spread(samples, 3)]

@@ -60,7 +60,7 @@ class InFlight(Stateful):
         incomplete: groups closed with rollouts missing.
         lost: the prompts of those that the latest `take` closed so.
 
-    Example:
+    Examples:
         >>> flights = InFlight()
         >>> flights.add(prompt=40, step=0, version=0), flights.add(prompt=17, step=0, version=0)
         (0, 1)

@@ -122,7 +122,7 @@ class SelectionLoop(Stateful):
     Determinism: equal settings, seeds and rewards give equal choices, on any number of threads and
     processes. What a resumed loop deals is what the uninterrupted one would have dealt.
 
-    Example:
+    Examples:
         >>> pool = PromptPool(Prompt(f"p{i}", f"{i} + 1 =", str(i + 1)) for i in range(100))
         >>> loop = SelectionLoop(pool, "insight", rollouts=4, seed=1)
         >>> for step in range(30):

@@ -38,7 +38,7 @@ def group_metrics(
         Shares of groups in [0, 1], the mean reward, calibration, staleness. A group without reward
         spread gives no gradient; with graded rewards that is not the same as all solved or failed.
 
-    Example:
+    Examples:
         >>> found = group_metrics([Group(0, (1.0, 0.0)), Group(1, (1.0, 1.0))], 1.0,
         ...                       torch.tensor([0.5, 0.5]), step=0)
         >>> found["frac_mixed"], found["calibration"]
@@ -78,7 +78,7 @@ def occupancy(beliefs: BetaPosteriors, rollouts: int) -> dict[str, float]:
 
     Cost: one pass over the pool.
 
-    Example:
+    Examples:
         >>> beliefs = BetaPosteriors(4)
         >>> beliefs.observe([0, 1, 2], successes=[0, 32, 64], rollouts=64)
         >>> occupancy(beliefs, rollouts=8)

@@ -35,7 +35,7 @@ PART = 1 << 18  # visits looked at together
 def parts_of(visits: int) -> Iterator[slice]:
     """A log's visits in parts, so that what is worked out about them takes little memory.
 
-    Example:
+    Examples:
         >>> [(part.start, part.stop) for part in parts_of(300_000)]
         [(0, 262144), (262144, 300000)]
     """
@@ -118,7 +118,7 @@ def read_log(
     Cost: up to 20 bytes of memory are kept for each group, and as many while it is read, whatever
         else its row holds; files are read in parts (`python -m benchmarks.bench_reading`).
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from insight_ext.offline.tables import write_columns
         >>> folder = tempfile.TemporaryDirectory()
@@ -159,7 +159,7 @@ def read_answers(
         ArgumentError, ObservationError, InsightError: see `read_log`; no uncertainty, or an answer
             without one.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from insight_ext.offline.tables import write_columns
         >>> folder = tempfile.TemporaryDirectory()

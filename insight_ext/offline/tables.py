@@ -41,7 +41,7 @@ def write_columns(path: str | Path, columns: Mapping[str, Sequence[Any]]) -> Non
             whole.
         InsightError: pyarrow, which Parquet needs, is missing.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> folder = tempfile.TemporaryDirectory()
         >>> write_columns(f"{folder.name}/kept.csv", {"id": ["a", "=1+1"], "score": [0.9, -0.7]})
@@ -76,7 +76,7 @@ def prompt_columns(pool: PromptPool, ids: list[str]) -> dict[str, list[Any]]:
 def write_csv(file: IO[str], columns: Mapping[str, Sequence[Any]]) -> None:
     """Write equally long columns as `write_columns` does, to an open file.
 
-    Example:
+    Examples:
         >>> import sys
         >>> write_csv(sys.stdout, {"id": ["a"], "score": [float("nan")]})
         id,score

@@ -36,7 +36,7 @@ def allocate_samples(success_rates: Tensor, budget: int, bins: int | None = None
     Source: GPS (arXiv 2602.01970), test-time allocation: by bins of predicted difficulty, and by
     the marginal gain. How many bins, and that their samples follow from their mean gain, is ours.
 
-    Example:
+    Examples:
         >>> allocate_samples(torch.tensor([0.9, 0.5, 0.0]), 4)   # .9, .5, .25, .125
         tensor([1, 3, 0])
         >>> allocate_samples(torch.tensor([0.3, 0.9, 0.7, 0.5]), 6, bins=2)
@@ -69,7 +69,7 @@ def allocate_samples(success_rates: Tensor, budget: int, bins: int | None = None
 def as_many_to_each(prompts: int, budget: int) -> Tensor:
     """The budget dealt evenly, the first prompts one more where it does not divide: int64 counts.
 
-    Example:
+    Examples:
         >>> as_many_to_each(3, 8).tolist()
         [3, 3, 2]
     """
@@ -81,7 +81,7 @@ def as_many_to_each(prompts: int, budget: int) -> Tensor:
 def share_solved(success_rates: Tensor, samples: Tensor) -> float:
     """The expected share of prompts with a right answer among so many samples.
 
-    Example:
+    Examples:
         >>> share_solved(torch.tensor([0.5, 1.0]), torch.tensor([2, 1]))
         0.875
     """

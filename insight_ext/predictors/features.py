@@ -67,7 +67,7 @@ def features_of(pool: PromptPool, source: str) -> Tensor:
     Raises:
         ArgumentError: an unknown source, a missing field, or a file that does not fit the pool.
 
-    Example:
+    Examples:
         >>> from insight_ext.data.prompt import Prompt
         >>> pool = PromptPool([Prompt("a", "1+1=", "2", {"digits": 1}),
         ...                    Prompt("b", "12+34=", "46", {"digits": 2})])
@@ -118,7 +118,7 @@ def hashed_ngrams(texts: Sequence[str], dimensions: int = 64) -> Tensor:
 
     Source: Weinberger et al. (2009), feature hashing.
 
-    Example:
+    Examples:
         >>> rows = hashed_ngrams(["1+1=", "1+1=", "a sentence"])
         >>> bool((rows[0] == rows[1]).all()), bool((rows[0] == rows[2]).all())
         (True, False)

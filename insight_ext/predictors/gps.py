@@ -105,7 +105,7 @@ class Gps(Predictor):
     Source: arXiv 2602.01970. Widths, samples and the diversity weight are not published; these are
     ours. The two encoders share the set encoder and differ in their heads (deviation).
 
-    Example:
+    Examples:
         >>> model = Gps(10, torch.eye(10), seed=1)
         >>> model.observe(torch.arange(5), torch.full((5,), 8), torch.full((5,), 8))
         >>> [side.shape for side in model.beliefs()]

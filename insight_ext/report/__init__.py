@@ -34,7 +34,7 @@ def write_report(folder: Path | str) -> Path:
         InsightError: matplotlib, pyarrow or PyYAML is missing.
         ArgumentError: no such folder, no run in it, or a log that cannot be read.
 
-    Example:
+    Examples:
         >>> write_report("no/such/run")
         Traceback (most recent call last):
         ...

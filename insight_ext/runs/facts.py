@@ -32,7 +32,7 @@ def run_facts() -> dict[str, str]:
         with "-dirty" where files differ from it; missing outside of one. machine: processor, cores
         and CUDA devices. software: versions of Python, torch and this package.
 
-    Example:
+    Examples:
         >>> sorted(run_facts().keys() - {"commit"})
         ['machine', 'software', 'started']
     """

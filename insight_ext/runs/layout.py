@@ -93,7 +93,7 @@ class Metric(StrEnum):
     A loop returns them by these names; trainers log them as `logged(name)`. docs/metrics.md is
     written from here by `python -m insight_ext.runs.glossary`.
 
-    Example:
+    Examples:
         >>> Metric.MIXED == "frac_mixed", Metric.MIXED.meaning
         (True, 'share of groups with right and wrong answers: only these have a gradient')
         >>> logged(Metric.MIXED)
@@ -388,7 +388,7 @@ TOTALS = frozenset(
 def to_log(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The metrics of one step or several as a trainer logs them: means over those that have them.
 
-    Example:
+    Examples:
         >>> to_log([{Metric.MIXED: 0.2, Metric.ROLLOUTS: 64}, {Metric.ROLLOUTS: 128}])
         {'selection/frac_mixed': 0.2, 'selection/rollouts_generated': 128}
     """

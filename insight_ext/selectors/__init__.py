@@ -79,7 +79,7 @@ def check_selector(name: str, options: Iterable[str] = ()) -> type[Selector]:
         ArgumentError: an unknown name (the known ones listed), a path that does not lead to a
             `Selector`, or an option that the strategy does not take (those that it takes listed).
 
-    Example:
+    Examples:
         >>> check_selector("insight", ["decay"]).__name__
         'InSight'
     """
@@ -108,7 +108,7 @@ def make_selector(
         ArgumentError: see `check_selector`; an option that cannot be worked out, prompt and row
             named, or one outside its domain.
 
-    Example:
+    Examples:
         >>> type(make_selector("insight", 100, decay=0.5)).__name__
         'InSight'
     """

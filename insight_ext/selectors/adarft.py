@@ -29,7 +29,7 @@ class AdaRft(RankedSelector):
 
     Source: arXiv 2504.05520, algorithm 1; its code (limenlp/verl, commit fe9979a).
 
-    Example:
+    Examples:
         >>> import torch
         >>> selector = AdaRft(3, difficulty=torch.tensor([0.0, 40.0, 100.0]))
         >>> selector.select(1, step=0).tolist()

@@ -35,7 +35,7 @@ def without(places: Tensor, exclude: Tensor) -> Tensor:
 
     Cost: O(m log m) for m excluded, whatever the pool.
 
-    Example:
+    Examples:
         >>> without(torch.tensor([0, 1, 2]), exclude=torch.tensor([4, 1])).tolist()
         [0, 2, 3]
     """
@@ -56,7 +56,7 @@ def prior_around(rates: Tensor, strength: float | Tensor) -> tuple[Tensor, Tenso
     Raises:
         ArgumentError: a rate or a strength outside its domain, the first bad rate named.
 
-    Example:
+    Examples:
         >>> alpha, beta = prior_around(torch.tensor([0.25, 1.0]), 8)
         >>> alpha.tolist(), beta.tolist()
         ([3.0, 9.0], [7.0, 1.0])
@@ -79,7 +79,7 @@ def next_of(queue: Tensor, k: int, exclude: Tensor) -> tuple[Tensor, Tensor]:
 
     Cost: O(k) where few are excluded, whatever the queue's length.
 
-    Example:
+    Examples:
         >>> chosen, left = next_of(torch.tensor([3, 1, 2, 0]), 2, exclude=torch.tensor([1]))
         >>> chosen.tolist(), left.tolist()
         ([3, 2], [1, 0])
@@ -119,7 +119,7 @@ class Selector(Stateful, ABC):
         rollouts: K, answers per prompt, where the strategy depends on it; None takes the loop's.
         takes_parts: whether `observe` may be given float32 successes, parts of answers among them.
 
-    Example:
+    Examples:
         >>> class MostFailures(Selector):
         ...     per_prompt = ("failures",)
         ...     def __init__(self, pool_size, *, seed=0):

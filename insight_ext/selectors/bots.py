@@ -43,7 +43,7 @@ class Bots(Mopps):
     Source: arXiv 2510.26374, eq. 5 and 6; its code (modelscope/Trinity-RFT, commits 607f1db and
     0381d17) for the interpolation, the temperature and the numbers.
 
-    Example:
+    Examples:
         >>> selector = Bots(3)
         >>> selector.observe([0], [8], 8, step=0)
         >>> bool(selector.predict(torch.tensor([1])) > 0.5)   # not visited, yet thought easier

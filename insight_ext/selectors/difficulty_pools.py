@@ -39,7 +39,7 @@ class DifficultyPools(BeliefSelector):
     share is easy or hard by default is ours, and that any pool fills in where the normal one runs
     out.
 
-    Example:
+    Examples:
         >>> selector = DifficultyPools(4)
         >>> selector.observe([0, 1], [8, 0], 8, step=0)
         >>> sorted(selector.select(2, step=1).tolist())

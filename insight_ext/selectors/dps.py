@@ -37,7 +37,7 @@ class Dps(RankedSelector):
     Source: arXiv 2603.10887, the state's prediction and update and the transition's soft counts;
     its code (maoyixiu/DPS, commit 5654d52) for the numbers.
 
-    Example:
+    Examples:
         >>> selector = Dps(3)
         >>> selector.observe([0, 1, 2], [8, 3, 0], 8, step=0)
         >>> selector.select(1, step=1).tolist()

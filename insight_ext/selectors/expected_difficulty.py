@@ -21,7 +21,7 @@ class ExpectedDifficulty(KernelScoredSelector):
     Source: EXPECTED-DIFFICULTY, a baseline of InSight (arXiv 2603.01907), with target 1/2.
     Deviation: the whole pool is ranked unless `candidate_ratio` is given.
 
-    Example:
+    Examples:
         >>> selector = ExpectedDifficulty(3)
         >>> selector.observe([0, 1, 2], [8, 4, 1], 8, step=0)
         >>> selector.select(2, step=1).tolist()

@@ -16,7 +16,7 @@ class FileOrder(Uniform):
     Args:
         pool_size, seed, common: see `BeliefSelector`.
 
-    Example:
+    Examples:
         >>> selector = FileOrder(3)
         >>> [selector.select(2, step=step).tolist() for step in range(3)]
         [[0, 1], [2, 0], [1, 2]]

@@ -41,7 +41,7 @@ class Gps(PredictedSelector):
     own results added; d is taken as 1 - cosine, whose mean over a batch is one product with the
     batch's mean, so a million prompts are ranked without a million times k distances.
 
-    Example:
+    Examples:
         >>> selector = Gps(20, features=torch.eye(20))
         >>> len(set(selector.select(5, step=0).tolist()))
         5
@@ -144,7 +144,7 @@ class Gps(PredictedSelector):
 def start_of(prior: tuple[Any, Any]) -> float | Tensor:
     """The logit of a prior's mean: a number for two numbers, float32 by prompt for two tensors.
 
-    Example:
+    Examples:
         >>> start_of((1.0, 1.0)), start_of((torch.tensor([3.0]), torch.tensor([1.0])))
         (0.0, tensor([1.0986]))
     """
@@ -176,7 +176,7 @@ def greedy_batch(
 
     Cost: O(k m d).
 
-    Example:
+    Examples:
         >>> twins_and_other = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
         >>> greedy_batch(torch.tensor([0.0, -0.1, -0.2]), twins_and_other, 2, 1.0).tolist()
         [0, 2]

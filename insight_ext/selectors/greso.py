@@ -20,7 +20,7 @@ PATIENCE = 100
 def keep_probability(base: Tensor, streak: Tensor) -> Tensor:
     """max(base ** z, 0.01) for z visits in a row that came back all right or all wrong.
 
-    Example:
+    Examples:
         >>> keep_probability(torch.tensor([0.5, 0.5, 0.5]), torch.tensor([0, 1, 9]))
         tensor([1.0000, 0.5000, 0.0100])
     """
@@ -47,7 +47,7 @@ class Greso(BeliefSelector):
     Source: arXiv 2506.02177, eq. 4 and section 4.2; its code (Infini-AI-Lab/GRESO, commit b277843)
     for the targets, the bounds and the first epoch.
 
-    Example:
+    Examples:
         >>> sorted(Greso(4).select(4, step=0).tolist())
         [0, 1, 2, 3]
     """

@@ -67,7 +67,7 @@ class InSight(KernelScoredSelector):
     results fade, since the model improves between two visits; fewer candidates spread the rollouts
     over more prompts, since a few dozen repeated often are memorised rather than learned from.
 
-    Example:
+    Examples:
         >>> selector = InSight(4, candidate_ratio=None)
         >>> selector.observe([0, 1, 2], [8, 3, 0], 8, step=0)
         >>> selector.select(2, step=1).tolist()   # the unseen one, then that of useful difficulty

@@ -15,7 +15,7 @@ class InverseEvidence(KernelScoredSelector):
     Source: INVERSE-EVIDENCE, a baseline of InSight (arXiv 2603.01907). Deviation: the whole pool is
     ranked unless `candidate_ratio` is given.
 
-    Example:
+    Examples:
         >>> selector = InverseEvidence(3)
         >>> selector.observe([0, 1], [4, 4], [8, 4], step=0)
         >>> selector.select(2, step=1).tolist()

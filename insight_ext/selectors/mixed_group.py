@@ -27,7 +27,7 @@ class MixedGroup(KernelScoredSelector):
     Data-Efficient RLVR" (Ren et al.). As published: `rule="proportional", candidate_ratio=8`, with
     the decay of 0.5. Its advantage estimator is a matter of the trainer.
 
-    Example:
+    Examples:
         >>> selector = MixedGroup(3)
         >>> selector.observe([0, 1, 2], [8, 4, 0], 8, step=0)
         >>> selector.select(1, step=1).tolist()

@@ -37,7 +37,7 @@ class Mopps(KernelScoredSelector):
     Source: arXiv 2507.04632, eq. 6, 7 and algorithm 1; its code (thu-rllab/MoPPS, commit a883f51)
     for the interval and the informative start.
 
-    Example:
+    Examples:
         >>> selector = Mopps(3)
         >>> selector.observe([0, 1, 2], [800, 400, 10], 800, step=0)
         >>> selector.select(1, step=1).tolist()

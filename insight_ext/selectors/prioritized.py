@@ -18,7 +18,7 @@ class Prioritized(RankedSelector):
 
     Source: Kimi k1.5 (arXiv 2501.12599), section 2.3.4.
 
-    Example:
+    Examples:
         >>> selector = Prioritized(2)
         >>> selector.observe([0, 1], [1000000, 0], 1000000, step=0)
         >>> selector.select(1, step=1).tolist()

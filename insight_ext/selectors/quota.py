@@ -29,7 +29,7 @@ class Quota(Stateful):
 
     Cost: O(pool) for each domain in each call.
 
-    Example:
+    Examples:
         >>> quota = Quota(["math", "code", "math", "math"], {"math": 0.5, "code": 0.5})
         >>> from insight_ext.selectors import Uniform
         >>> sorted(Uniform(4, quota=quota).select(2, step=0).tolist())[0] in (0, 1)

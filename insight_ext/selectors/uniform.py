@@ -21,7 +21,7 @@ class Uniform(BeliefSelector):
 
     Source: RANDOM, the baseline of InSight (arXiv 2603.01907) and of most others.
 
-    Example:
+    Examples:
         >>> selector = Uniform(4, seed=1)
         >>> sorted(selector.select(2, step=0).tolist() + selector.select(2, step=1).tolist())
         [0, 1, 2, 3]

@@ -71,7 +71,7 @@ class Agreement:
 def spearman(first: Floats, second: Floats) -> float:
     """The correlation of the ranks; equal values share their mean rank.
 
-    Example:
+    Examples:
         >>> round(spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 30.0, 20.0])), 3)
         0.5
     """

@@ -68,7 +68,7 @@ def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
     """(selector, options) of an arm: a name in `ARMS`, or a selector's name or import path, with
     options if need be: `selector:option=value,option=value`.
 
-    Example:
+    Examples:
         >>> parse_arm("insight_ext.selectors:Uniform"), parse_arm("mopps:decay=1,prior=[2,3]")
         (('insight_ext.selectors:Uniform', {}), ('mopps', {'decay': 1, 'prior': [2, 3]}))
     """
@@ -95,7 +95,7 @@ def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
 def split_arms(text: str) -> list[str]:
     """The arms of a text, by semicolon, or by comma where no arm has options or a path.
 
-    Example:
+    Examples:
         >>> split_arms("insight, mopps"), split_arms("mopps:decay=1,rule=threshold")
         (['insight', 'mopps'], ['mopps:decay=1,rule=threshold'])
     """
@@ -122,7 +122,7 @@ def trainable_arms(arms: Sequence[str], features: str) -> dict[str, dict[str, An
     Raises:
         ArgumentError: unknown arm, or one that is told what only a simulated learner tells.
 
-    Example:
+    Examples:
         >>> trainable_arms(["mopps (threshold)"], "ngrams")["mopps (threshold)"]
         {'selector': 'mopps', 'selector_options': {'rule': 'threshold'}}
     """

@@ -146,7 +146,7 @@ class _Data:
 def _earlier(prompt: NDArray[np.int64], values: NDArray[Any]) -> Floats:
     """The sum of the values of each group's prompt before it.
 
-    Example:
+    Examples:
         >>> _earlier(np.array([4, 7, 4, 4]), np.array([1.0, 5.0, 2.0, 3.0])).tolist()
         [0.0, 0.0, 1.0, 3.0]
     """

@@ -160,7 +160,7 @@ def _trial(job: tuple[Setting, str, int]) -> Trial:
 def fraction_of_steps(skill: Floats, target: float) -> float:
     """Steps to the target, as a share of all; beyond 1 by what is missing of the whole climb.
 
-    Example:
+    Examples:
         >>> fraction_of_steps(np.array([0.0, 1.0, 2.0]), 1.5), fraction_of_steps(np.zeros(3), 2.0)
         (0.75, 2.0)
     """

@@ -134,7 +134,7 @@ class KindsLearner:
     Determinism: equal settings, seed and calls give equal answers.
     Cost: O(batch + kinds^2) per step; O(prompts) where difficulties wander.
 
-    Example:
+    Examples:
         >>> learner = KindsLearner(KindsSettings(
         ...     kinds=["sums", "products"], counts=[50, 50], held_out=[10, 10], start=[0.0, -1.0],
         ...     start_deviation=0.0, spread=[1.0, 1.0], transfer=[[0.1, 0.0], [0.0, 0.1]],
@@ -210,7 +210,7 @@ class KindsLearner:
 def group_signal(successes: NDArray[Any], rollouts: NDArray[Any] | int) -> Floats:
     """2 sqrt(s (K - s)) / K: the gradient of a group under standardised advantages.
 
-    Example:
+    Examples:
         >>> group_signal(np.array([0, 1, 4, 8]), 8).round(3).tolist()
         [0.0, 0.661, 1.0, 0.0]
     """

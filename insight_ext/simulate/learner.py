@@ -18,7 +18,7 @@ def references(difficulty: NDArray[np.float64]) -> Tensor:
     Args:
         difficulty: in logits, for a model as able as the learner is before training.
 
-    Example:
+    Examples:
         >>> references(np.array([0.0, np.inf]))
         tensor([[0.5000, 0.9526],
                 [0.0000, 0.0000]])

@@ -83,7 +83,7 @@ def make_learner(
     Raises:
         ArgumentError: see `learner_settings`, or an unknown setting.
 
-    Example:
+    Examples:
         >>> make_learner("deepscaler", prompts=500, correlation=0.25).features.shape
         torch.Size([500, 1])
     """

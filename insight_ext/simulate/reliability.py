@@ -93,7 +93,7 @@ class Foresight:
 def beta_binomial(alpha: Floats, beta: Floats, rollouts: int) -> Floats:
     """P(s successes of `rollouts`) for s = 0 ... rollouts: float64 of shape (n, rollouts + 1).
 
-    Example:
+    Examples:
         >>> beta_binomial(np.array([1.0]), np.array([1.0]), 3).round(6).tolist()
         [[0.25, 0.25, 0.25, 0.25]]
     """

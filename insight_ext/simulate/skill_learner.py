@@ -109,7 +109,7 @@ class SkillLearner:
     Determinism: equal settings, seed and calls give equal answers.
     Cost: O(batch) per step; O(prompts) with drift.
 
-    Example:
+    Examples:
         >>> learner = SkillLearner(SkillSettings(), seed=0)
         >>> successes = learner.train(torch.arange(256), rollouts=8)
         >>> bool(learner.level > -2.0), successes.shape
@@ -189,7 +189,7 @@ def deepscaler_difficulties(count: int, random: np.random.Generator) -> NDArray[
 
     Source: `deepscaler.json`; its own note names the data.
 
-    Example:
+    Examples:
         >>> d = deepscaler_difficulties(50_000, np.random.default_rng(0))
         >>> round(float((1 / (1 + np.exp(d))).mean()), 2)
         0.41

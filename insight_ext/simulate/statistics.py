@@ -26,7 +26,7 @@ class Interval(NamedTuple):
 def interval(values: Floats, seed: int = 0) -> Interval:
     """The mean and its 95 % bootstrap interval (percentiles of 10,000 resampled means).
 
-    Example:
+    Examples:
         >>> interval(np.array([2.0, 2.0, 2.0]))
         Interval(mean=2.0, low=2.0, high=2.0)
     """
@@ -38,7 +38,7 @@ def interval(values: Floats, seed: int = 0) -> Interval:
 def t_interval(values: Floats) -> Interval:
     """The mean and its 95 % interval by Student's t: for a handful of seeds, at least 3.
 
-    Example:
+    Examples:
         >>> round(t_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0])).high, 2)
         4.96
     """
@@ -52,7 +52,7 @@ def student_t(freedom: int) -> float:
 
     Source: Abramowitz and Stegun, 26.7.5.
 
-    Example:
+    Examples:
         >>> round(student_t(8), 2), round(student_t(1000), 2)
         (2.31, 1.96)
     """
@@ -69,7 +69,7 @@ def paired_p(differences: Floats, seed: int = 0) -> float:
 
     Every assignment of signs is tried up to 12 pairs, 10,000 random ones beyond.
 
-    Example:
+    Examples:
         >>> paired_p(np.array([1.0, 2.0, 3.0]))   # 2 of 8 assignments are as extreme
         0.25
     """

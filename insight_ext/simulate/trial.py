@@ -70,7 +70,7 @@ def run_trial(
         prompts: prompts per step.
         rollouts: answers per prompt.
 
-    Example:
+    Examples:
         >>> from insight_ext.simulate.learners import make_learner
         >>> learner = make_learner("logistic", prompts=300)
         >>> trial = run_trial(learner, Oracle(learner), steps=2, prompts=16)

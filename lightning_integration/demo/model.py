@@ -40,7 +40,7 @@ def load_model(
         ArgumentError: no such folder, no model in it that loads, no tokenizer in it, no end token,
             no such dtype.
 
-    Example:
+    Examples:
         >>> from tempfile import TemporaryDirectory
         >>> tokenizer = make_tokenizer("0123456789+=")
         >>> with TemporaryDirectory() as folder:
@@ -97,7 +97,7 @@ def _first_line(error: Exception) -> str:
 def make_tokenizer(alphabet: str) -> PreTrainedTokenizerFast:
     """A tokenizer with one token for each character, and `<pad>` and `<eos>`.
 
-    Example:
+    Examples:
         >>> tokenizer = make_tokenizer("0123456789+=")
         >>> tokenizer.decode(tokenizer("1+2=").input_ids)
         '1+2='
@@ -146,7 +146,7 @@ def make_model(
     Returns:
         The model, in float32 on the CPU; it reads texts of up to 128 tokens.
 
-    Example:
+    Examples:
         >>> tokenizer = make_tokenizer("0123456789+=")
         >>> model = make_model(tokenizer, layers=1, heads=1)
         >>> model(**tokenizer("1+2=", return_tensors="pt")).logits.shape

@@ -205,7 +205,7 @@ def task_of(prompt: Prompt) -> Task:
     Raises:
         ArgumentError: `meta` names no task and generator that belong together, or holds no entry.
 
-    Example:
+    Examples:
         >>> train, _ = make_pools("countdown", {"countdown-2": 1}, {"countdown-2": 1}, seed=0)
         >>> task_of(train[0]).parse("1+1")
         '1+1'
@@ -242,7 +242,7 @@ def make_pools(
 
     Determinism: a function of the arguments.
 
-    Example:
+    Examples:
         >>> train, test = make_pools("arithmetic", {"add-1": 3, "add-5": 2}, {"add-5": 1}, seed=0)
         >>> len(train), len(test), train[3].meta["kind"]
         (5, 1, 'add-5')

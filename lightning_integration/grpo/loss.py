@@ -25,7 +25,7 @@ def group_advantages(rewards: Tensor, standardize: bool = True) -> Tensor:
         float tensor of shape (B, K); each row has mean 0, and exactly 0 throughout where all K
         rewards are equal.
 
-    Example:
+    Examples:
         >>> group_advantages(torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.1, 0.1, 0.1, 0.1]])).tolist()
         [[1.0, -1.0, -1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
     """
@@ -61,7 +61,7 @@ def clipped_policy_loss(
             shape, in nats.
         advantages: broadcasts to that shape.
 
-    Example:
+    Examples:
         >>> new, old = torch.tensor([0.5]).log(), torch.tensor([0.25]).log()
         >>> [round(clipped_policy_loss(new, old, torch.tensor([a])).item(), 4) for a in (1.0, -1.0)]
         [-1.28, 2.0]
@@ -76,7 +76,7 @@ def kl_to_reference(logprobs: Tensor, reference: Tensor) -> Tensor:
 
     Unbiased for tokens drawn from the policy, and never negative.
 
-    Example:
+    Examples:
         >>> kl_to_reference(torch.tensor([0.5]).log(), torch.tensor([0.5]).log()).item()
         0.0
     """

@@ -139,7 +139,7 @@ class GRPOModule(LightningModule):
     Raises:
         ArgumentError: an argument outside its domain, or a folder that cannot be loaded.
 
-    Example:
+    Examples:
         >>> from lightning_integration.demo.model import make_model, make_tokenizer
         >>> tokenizer = make_tokenizer("0123456789+=")
         >>> module = GRPOModule(make_model(tokenizer, layers=1), tokenizer, max_new_tokens=4)

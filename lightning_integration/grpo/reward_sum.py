@@ -36,7 +36,7 @@ class RewardSum:
         ArgumentError: an unknown reward or outcome, none where there are several, weights that do
             not fit.
 
-    Example:
+    Examples:
         >>> def brevity(prompt, completion):
         ...     return -len(completion) / 10
         >>> both = RewardSum([brevity, "exact_match"], weights=[0.5, 1], outcome="exact_match")

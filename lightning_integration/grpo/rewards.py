@@ -90,7 +90,7 @@ class ReasoningGym(ScorerReward):
     is a file from anywhere: only the generators of `demo.tasks` are asked, and only about answers
     in their notation.
 
-    Example:
+    Examples:
         >>> from lightning_integration.demo.tasks import make_pools
         >>> prompt = make_pools("arithmetic", {"add-3": 1}, {"add-3": 1}, seed=0)[0][0]
         >>> reasoning_gym_score(prompt, prompt.answer[::-1])
@@ -108,7 +108,7 @@ class ReasoningGym(ScorerReward):
 class MathVerify(ScorerReward):
     r"""1 if math-verify finds the completion's final answer equal to one of the answers, else 0.
 
-    Example:
+    Examples:
         >>> math_verify(Prompt("a", "1/2 + 1/4 = ?", "3/4"), r"It is $\frac{6}{8}$.")
         1.0
         >>> math_verify(Prompt("a", "1+1=", r"\frac{"), "2")
@@ -129,7 +129,7 @@ class MathVerify(ScorerReward):
 def exact_match(prompt: Prompt, completion: str) -> float:
     """1 if the completion is one of the answers, white space at both ends aside, else 0.
 
-    Example:
+    Examples:
         >>> exact_match(Prompt("a", "1+1=", "2"), " 2")
         1.0
     """
@@ -153,7 +153,7 @@ def make_reward(name: str) -> Reward:
     Raises:
         ArgumentError: an unknown name, or a path that does not lead to a function.
 
-    Example:
+    Examples:
         >>> path = "lightning_integration.grpo.rewards:exact_match"
         >>> make_reward(path) is make_reward("exact_match")
         True
@@ -174,7 +174,7 @@ def make_reward(name: str) -> Reward:
 def name_of(reward: Reward) -> str:
     """What messages and metrics call a reward: its name in `REWARDS`, or its function's.
 
-    Example:
+    Examples:
         >>> name_of(math_verify), name_of(exact_match)
         ('math_verify', 'exact_match')
     """
@@ -249,7 +249,7 @@ def score_completions(
 
     Determinism: that of the reward, as long as no limit of time is met.
 
-    Example:
+    Examples:
         >>> prompts = [Prompt("a", "1+1=", "2"), Prompt("b", "1+2=", "3")]
         >>> score_completions(exact_match, prompts, ["2", "4"])
         [1.0, 0.0]

@@ -40,7 +40,7 @@ class ScorerPool:
     Cost: some 50 microseconds a request beside the scoring, and the import of the scorer's library
     once in each process.
 
-    Example:
+    Examples:
         >>> pool = ScorerPool("math_verify", processes=1)
         >>> pool.score([(["3/4"], "0.75"), (["3/4"], "9^9^9^9^9"), (["3/4"], "2")], 0.2, 30)
         [1.0, None, 0.0]

@@ -52,7 +52,7 @@ def make_engine(
     Raises:
         ArgumentError: an unknown name, path or option.
 
-    Example:
+    Examples:
         >>> from lightning_integration.demo.model import make_model, make_tokenizer
         >>> tokenizer = make_tokenizer("0123456789+=")
         >>> engine = make_engine("transformers", make_model(tokenizer, layers=1), tokenizer)

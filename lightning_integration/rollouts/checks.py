@@ -55,7 +55,7 @@ def check_completions(groups: Sequence[Sequence[Completion]], asked: Asked) -> N
 
     Cost: some 10 microseconds a completion, and 20 nanoseconds a token.
 
-    Example:
+    Examples:
         >>> asked = Asked("mine", prompts=1, n=1, max_new_tokens=4, vocabulary=10)
         >>> check_completions([[Completion([3, 1], [-0.5, -0.1], "stop")]], asked)
         >>> check_completions([[Completion([3, 1], [-0.5], "stop")]], asked)

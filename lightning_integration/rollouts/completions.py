@@ -112,7 +112,7 @@ def collate(
         tokenizer: writes the texts; its padding token fills the gaps.
         device: of the tensors.
 
-    Example:
+    Examples:
         >>> from lightning_integration.demo.model import make_tokenizer
         >>> tokenizer = make_tokenizer("12")
         >>> first = Completion([3, 1], [-0.5, -0.1], "stop", index=0)

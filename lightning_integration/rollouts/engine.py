@@ -119,7 +119,7 @@ def joined(parts: Sequence[Rollouts]) -> Rollouts:
 
     They have an entropy where each of the parts does.
 
-    Example:
+    Examples:
         >>> ids, mask = torch.tensor([[5]]), torch.tensor([[True]])
         >>> one = Rollouts(ids, mask, ids, mask, torch.zeros(1, 1), ["a"], ["stop"])
         >>> ids, mask = torch.tensor([[6, 7]]), torch.tensor([[True, True]])

@@ -38,7 +38,7 @@ class PromptFormat:
     Raises:
         ArgumentError: an unknown choice, or options of the template beside "none".
 
-    Example:
+    Examples:
         >>> from lightning_integration.demo.model import make_tokenizer
         >>> tokenizer = make_tokenizer("0123456789+=")
         >>> PromptFormat().tokens(tokenizer, ["1+2="])

@@ -47,7 +47,7 @@ class TransformersEngine:
     Raises:
         ArgumentError: an unknown option in `prompt_format`.
 
-    Example:
+    Examples:
         >>> from lightning_integration.demo.model import make_model, make_tokenizer
         >>> tokenizer = make_tokenizer("0123456789+=")
         >>> engine = TransformersEngine(make_model(tokenizer, layers=1), tokenizer)

@@ -64,7 +64,7 @@ def colours_of(arms: Iterable[str], baseline: str | None) -> dict[str, str]:
 def dashed(colours: Mapping[str, str]) -> set[str]:
     """The arms whose colour an earlier one has.
 
-    Example:
+    Examples:
         >>> sorted(dashed(colours_of("abcdefghi", None)))
         ['h', 'i']
     """
