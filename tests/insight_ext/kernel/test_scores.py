@@ -131,7 +131,7 @@ def test_draws_depend_on_seed_and_draw_and_index():
     [
         (lambda: WeightedInformation(rollouts=0), "rollouts: expected 1 to 512, got 0"),
         (lambda: WeightedInformation(rollouts=2.0), "rollouts: expected an int, got 2.0"),
-        (lambda: WeightedInformation(mu=3.0), r"mu: expected a number in \[0, 1\], got 3.0"),
+        (lambda: WeightedInformation(mu=3.0), r"mu: expected a number in \[0, 1\], got 3"),
         (lambda: WeightedInformation(eta=float("nan")), "eta: expected"),
         (lambda: WeightedInformation(weight="median"), "weight: expected 'mean'"),
         (lambda: WeightedInformation(weight="none", information=False), "information:"),
