@@ -28,6 +28,7 @@ MAY_INCLUDE = {
     "entry.h": ENTRY,
     "insight.cpp": rf"entry\.h|{ENTRY}",
     "cpu/": rf"cpu/.*|{ENTRY}|immintrin\.h|pthread\.h",
+    "cpu/simd/": r"order\.h|immintrin\.h|arm_neon\.h",
     "cpu/back_end.cpp": rf"cpu/.*|entry\.h|{ENTRY}",
     "cuda/": rf"cuda/.*|{ENTRY}|cuda_runtime\.h",
     "bindings.cpp": r"insight\.h|pybind11/.*",
