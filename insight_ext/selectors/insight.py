@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from math import ceil
 from typing import Any, Literal
 
@@ -106,6 +107,7 @@ class InSight(KernelScoredSelector):
                     "ablations are of the rule without features"
                 )
             self.kinds = kinds_of(features)
+            self._prompts_of_kind = torch.bincount(self.kinds).tolist()
             common.setdefault("prior", START)
         super().__init__(
             pool_size, seed=seed, decay=decay, candidate_ratio=candidate_ratio, **common
@@ -128,16 +130,16 @@ class InSight(KernelScoredSelector):
         )
 
     def _best(self, k: int, candidates: Tensor | None, exclude: Tensor) -> Tensor:
-        if self.posterior.shared is None:
+        if self.kinds is None:
             return super()._best(k, candidates, exclude)
-        scores, kinds = self._scores(candidates), self.posterior.shared.kinds
-        most = [ceil(MOST * k * count / len(kinds)) for count in torch.bincount(kinds).tolist()]
+        scores, kinds = self._scores(candidates), self.kinds
+        most = [ceil(MOST * k * count / len(kinds)) for count in self._prompts_of_kind]
         here = kinds if candidates is None else kinds[candidates]
         full: set[int] = set()
         while True:
             best = self._top(scores, k, candidates, exclude)
-            counts = torch.bincount(kinds[best], minlength=len(most)).tolist()
-            crowded = {kind for kind, count in enumerate(counts) if count > most[kind]} - full
+            counts = Counter(kinds[best].tolist())
+            crowded = {kind for kind, count in counts.items() if count > most[kind]} - full
             if not crowded:
                 return best
             for kind in crowded:
@@ -150,7 +152,7 @@ class InSight(KernelScoredSelector):
 
     def _candidates(self, exclude: Tensor) -> Tensor | None:
         drawn = super()._candidates(exclude)
-        if drawn is None or self.posterior.shared is None:
+        if drawn is None or self.kinds is None:
             return drawn
         visited = self.posterior.visits.nonzero()[:, 0]
         visited = visited[~isin(visited, exclude)]
