@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
@@ -305,3 +306,19 @@ def _options(takes: Callable[..., Any]) -> Sequence[str] | None:
         if not any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
             return list(names)
     return None if steps else []
+
+
+def as_number(value: Any) -> float | None:
+    """A finite number, or one written as text, as every field of a CSV file is; else None.
+
+    Examples:
+        >>> as_number(0.5), as_number(" 0.75"), as_number("geometry"), as_number(True)
+        (0.5, 0.75, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

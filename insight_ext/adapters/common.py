@@ -16,6 +16,7 @@ from insight_ext.loop.loop import Dealt
 from insight_ext.plugins import check_options
 
 T = TypeVar("T")
+OWN = {"filter", "filter_options", "ranks"}  # of the loop's options, the trainer's own
 
 
 def check_names(what: str, trainer: str, owner: Any, names: Iterable[str]) -> None:
@@ -157,9 +158,15 @@ def make_loop(
         said: what the trainer says where the user does not; what it says of `rollouts` holds.
 
     Raises:
-        ArgumentError: an unknown option, another number of rollouts, a value outside its domain.
+        ArgumentError: an unknown option, one that is the trainer's own, another number of rollouts,
+            a value outside its domain.
     """
     check_options("selection", SelectionLoop, options)
+    for name in OWN & options.keys():
+        raise ArgumentError(
+            f"{name}: expected none, since {trainer} decides which groups it trains on and which "
+            f"processes there are, got {options[name]!r:.80}; leave it out"
+        )
     rollouts = said["rollouts"]
     if options.get("rollouts", rollouts) != rollouts:
         raise ArgumentError(

@@ -69,6 +69,11 @@ class InsightSelector:
                     f"data_selector.kwargs: expected {name}, got {', '.join(options) or 'none'}; "
                     "rollouts are repeat_times, and folder says where the beliefs are written"
                 )
+        for name in {"success_threshold", "partial_credit"} & options.keys():
+            raise ArgumentError(
+                f"data_selector.kwargs: expected no {name}, since Trinity tells shares of right "
+                f"answers alone, got {options[name]!r:.80}; let the workflow's reward be 1 or 0"
+            )
         self.folder = Path(options.pop("folder"), data_source.name)
         self.loop = common.make_loop(
             TRINITY,

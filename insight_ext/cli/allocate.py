@@ -81,7 +81,7 @@ def allocate(
     selector.load_state_dict(state["parts"]["selector"])
     assert isinstance(selector, Gps)
     rates = selector.model.success_rates(
-        embeddings=features_of(prompts, features),
+        embeddings=features_of(pool, features, of=prompts),
         start=_start(selector, prompts, made["options"]),
     )
     return {

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError
-from insight_ext.plugins import need
+from insight_ext.plugins import as_number, need
 
 NGRAM = 3
 
@@ -42,11 +42,11 @@ def checksum(features: Tensor) -> str:
     return digest.hexdigest()
 
 
-def features_of(pool: PromptPool, source: str) -> Tensor:
+def features_of(pool: PromptPool, source: str, *, of: PromptPool | None = None) -> Tensor:
     """The features that a configuration names.
 
     Args:
-        pool: the prompts.
+        pool: the prompts, which decide what the columns are.
         source: one of
             `meta:a,b`: numbers in the prompts' own fields; a field of texts becomes one column per
             text. Which data set or kind a prompt of a mixed pool comes from is correlated with its
@@ -60,12 +60,15 @@ def features_of(pool: PromptPool, source: str) -> Tensor:
             `ngrams` or `ngrams:D`: hashed n-grams of the text in D dimensions (64); 0.26 on
             contest mathematics.
             A `.npy` file, or `file.parquet:column`: a row per prompt in the pool's order.
+        of: the prompts whose rows are wanted; None: those of the pool. A text that no prompt of the
+            pool has in a field is in none of its columns.
 
     Returns:
         float32 tensor of shape (prompts, d).
 
     Raises:
-        ArgumentError: an unknown source, a missing field, or a file that does not fit the pool.
+        ArgumentError: an unknown source, a missing field, or a file that does not fit the pool, or
+            is to tell about other prompts than the pool's.
 
     Examples:
         >>> from insight_ext.data.prompt import Prompt
@@ -78,17 +81,24 @@ def features_of(pool: PromptPool, source: str) -> Tensor:
     if kind == "ngrams":
         if rest and not rest.isdecimal():
             raise ArgumentError(f"features: expected ngrams:DIMENSIONS, got {source!r}")
-        rows = hashed_ngrams([prompt.prompt for prompt in pool], int(rest or 64))
-        return rows[:, rows.any(0)]  # without the columns that no text falls into
+        rows = hashed_ngrams(texts_of(pool), int(rest or 64))
+        used = rows.any(0)  # without the columns that no text of the pool falls into
+        return (rows if of is None else hashed_ngrams(texts_of(of), int(rest or 64)))[:, used]
     if kind == "meta":
-        return _from_fields(pool, rest.split(","))
+        return _from_fields(pool, rest.split(","), pool if of is None else of)
+    texts = texts_of(pool if of is None else of)
     if kind == "model":
         folder, _, instruction = rest.partition(":")
-        return sentence_embeddings([prompt.prompt for prompt in pool], Path(folder), instruction)
+        return sentence_embeddings(texts, Path(folder), instruction)
     if source == "wordllama":
-        return static_embeddings([prompt.prompt for prompt in pool])
+        return static_embeddings(texts)
     path, _, column = source.partition(".parquet:")
     if source.endswith(".npy") or column:
+        if of is not None:
+            raise ArgumentError(
+                f"features: expected a source that can be worked out for other prompts than the "
+                f"pool's, such as meta:FIELD or ngrams, got the file {source}, which has the pool's"
+            )
         features = (
             _from_numpy(Path(source))
             if source.endswith(".npy")
@@ -100,6 +110,11 @@ def features_of(pool: PromptPool, source: str) -> Tensor:
         f"features: expected meta:FIELD,..., model:FOLDER[:INSTRUCTION], wordllama, ngrams[:D], "
         f"FILE.npy or FILE.parquet:COLUMN, got {source!r}"
     )
+
+
+def texts_of(pool: PromptPool) -> list[str]:
+    """The prompts' texts."""
+    return [prompt.prompt for prompt in pool]
 
 
 def hashed_ngrams(texts: Sequence[str], dimensions: int = 64) -> Tensor:
@@ -174,17 +189,25 @@ def static_embeddings(texts: Sequence[str]) -> Tensor:
     return torch.from_numpy(np.asarray(model.embed(list(texts)), dtype=np.float32))
 
 
-def _from_fields(pool: PromptPool, names: Sequence[str]) -> Tensor:
+def _from_fields(pool: PromptPool, names: Sequence[str], of: PromptPool) -> Tensor:
+    """The columns that the pool's fields make, for the prompts `of`."""
     columns = []
     for name in names:
-        values = [_field(pool, i, name) for i in range(len(pool))]
-        if all(isinstance(value, (int, float)) for value in values):
-            columns.append(np.array(values, dtype=np.float32)[:, None])
+        values, wanted = ([_field(p, i, name) for i in range(len(p))] for p in (pool, of))
+        if all(as_number(value) is not None for value in values):
+            numbers = [as_number(value) for value in wanted]
+            if None in numbers:
+                at = numbers.index(None)
+                raise ArgumentError(
+                    f"features: expected a number in the field {name!r}, as in the pool, got "
+                    f"{wanted[at]!r} of prompt {of[at].id!r}"
+                )
+            columns.append(np.array(numbers, dtype=np.float32)[:, None])
         else:
-            kinds, place = np.unique([str(value) for value in values], return_inverse=True)
-            columns.append(np.eye(len(kinds), dtype=np.float32)[place])
-    features = torch.from_numpy(np.hstack(columns))
-    check_features(features, len(pool))
+            kinds = np.unique([str(value) for value in values])
+            columns.append(np.array([str(value) for value in wanted])[:, None] == kinds[None])
+    features = torch.from_numpy(np.hstack(columns).astype(np.float32))
+    check_features(features, len(of))
     return features
 
 

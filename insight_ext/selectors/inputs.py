@@ -13,6 +13,7 @@ from torch import Tensor
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError
 from insight_ext.offline.logs import read_log
+from insight_ext.plugins import as_number
 from insight_ext.predictors.features import features_of
 from insight_ext.selectors.adarft import HARDEST
 from insight_ext.selectors.base import prior_around
@@ -74,19 +75,19 @@ def _field(pool: PromptPool, option: str, name: str, reads: Callable[[Any], Any]
 
 def _rate(value: Any) -> float | None:
     """a success rate in [0, 1], or a text such as '3/8',"""
-    if isinstance(value, str):
-        won, _, tried = value.partition("/")
+    won, of, tried = value.partition("/") if isinstance(value, str) else ("", "", "")
+    if of:
         if not (won.strip().isdecimal() and tried.strip().isdecimal() and int(tried)):
             return None
         value = int(won) / int(tried)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and 0.0 <= value <= 1.0 else None
+    number = as_number(value)
+    return number if number is not None and 0.0 <= number <= 1.0 else None
 
 
 def _difficulty(value: Any) -> float | None:
     """a difficulty in [0, 100]"""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and 0.0 <= value <= HARDEST else None
+    number = as_number(value)
+    return number if number is not None and 0.0 <= number <= HARDEST else None
 
 
 def _name(value: Any) -> str | None:

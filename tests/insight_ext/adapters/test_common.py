@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from insight_ext import ObservationError, Prompt, PromptPool, SelectionLoop
-from insight_ext.adapters.common import report_answers
+from insight_ext import ArgumentError, ObservationError, Prompt, PromptPool, SelectionLoop
+from insight_ext.adapters.common import make_loop, report_answers
 
 
 def dealt(groups=3, rollouts=4):
@@ -43,3 +43,10 @@ def test_an_uncertainty_that_is_not_there_for_each_answer_changes_nothing():
     with pytest.raises(ObservationError, match="entropy: expected a number for each of 12 answers"):
         report_answers(loop, answers, [1.0] * 12, of=4, entropy=[0.5])
     assert loop.end_step()["rollouts_generated"] == 0
+
+
+@pytest.mark.parametrize("option", ["filter", "filter_options", "ranks"])
+def test_what_the_trainer_decides_itself_is_refused(option):
+    pool = PromptPool(Prompt(name, name, "") for name in "abcd")
+    with pytest.raises(ArgumentError, match=f"{option}: expected none, since verl decides"):
+        make_loop("verl", pool, {option: "dynamic_sampling"}, rollouts=2)

@@ -180,6 +180,14 @@ def test_a_setting_that_is_needed(name, tmp_path):
         InsightSelector(source, Namespace(seed=1, kwargs=kwargs))
 
 
+@pytest.mark.parametrize("name", ["success_threshold", "partial_credit"])
+def test_a_setting_about_rewards_that_trinity_does_not_tell(name, tmp_path):
+    kwargs = {"rollouts": K, "folder": str(tmp_path), name: 0.5}
+    source = Namespace(dataset=Dataset(tasks()), name="sums")
+    with pytest.raises(ArgumentError, match=f"expected no {name}, since Trinity tells shares"):
+        InsightSelector(source, Namespace(seed=1, kwargs=kwargs))
+
+
 @pytest.mark.parametrize("name", ["dataset", "name", "kwargs", "seed"])
 def test_trinity_without_a_name(name, tmp_path):
     source = Namespace(dataset=Dataset(tasks()), name="sums")

@@ -330,3 +330,15 @@ def test_mopps_as_published_can_be_written_in_a_configuration():
     # Of 8 offline answers 2, 8 and 0 were right, and each counts three times.
     assert selector.posterior.alpha.tolist() == [7.0, 25.0, 1.0]
     assert selector.posterior.beta.tolist() == [19.0, 1.0, 25.0]
+
+
+def test_numbers_written_as_text_count_as_numbers(tmp_path):
+    path = tmp_path / "pool.csv"
+    rows = [f"p{i},{i}+1=,{i + 1},{i / 40},{i}" for i in range(40)]
+    path.write_text("\n".join(["id,prompt,answer,solve,hard", *rows]) + "\n")
+    pool = PromptPool.from_file(path)
+    rates = make_selector("mopps", 40, pool=pool, prior="meta:solve", prior_strength=8.0)
+    assert rates.posterior.alpha[[0, 20]].tolist() == [1.0, 5.0]
+    assert make_selector("adarft", 40, pool=pool, difficulty="meta:hard") is not None
+    kinds = make_selector("gps", 40, pool=pool, features="meta:solve")
+    assert kinds.model.embeddings.shape == (40, 1)
