@@ -146,9 +146,10 @@ def test_a_prompt_of_no_task_is_named(meta):
 def test_math_verify_executes_nothing(tmp_path):
     marker = tmp_path / "executed"
     program = PROGRAM.format(marker=marker)
-    prompt = Prompt("a", "?", program)
     for text in (program, rf"\boxed{{{program}}}", f"${program}$", f"the answer is ({program})"):
-        math_verify(prompt, text)
+        math_verify(Prompt("a", "?", "2"), text)
+    with pytest.raises(ValueError, match="math-verify cannot parse the prompt's answer"):
+        math_verify(Prompt("a", "?", program), "2")
     assert not marker.exists()
 
 
