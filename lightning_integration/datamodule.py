@@ -45,6 +45,9 @@ class PromptDataModule(LightningDataModule):
         PoolError: a file that cannot be read as prompts (file and line named).
         ArgumentError: an unknown strategy, or a number outside its domain.
 
+    Warns:
+        UserWarning: held-out prompts that are in the pool, too.
+
     Examples:
         >>> from insight_ext import Prompt
         >>> pool = PromptPool(Prompt(str(i), f"{i}+1=", str(i + 1)) for i in range(100))
@@ -79,7 +82,9 @@ class PromptDataModule(LightningDataModule):
             # Lightning then knows that there is nothing to validate; an empty loader makes it warn.
             self.val_dataloader = super().val_dataloader
         else:
-            self.validation = PromptBatches(_pool(validation), validation_batch_size)
+            held_out = _pool(validation)
+            _warn_of_shared(self.pool, held_out)
+            self.validation = PromptBatches(held_out, validation_batch_size)
 
     def begin(
         self,
@@ -182,3 +187,15 @@ def data_of(trainer: Any) -> PromptDataModule:
 
 def _pool(pool: PromptPool | str | Path) -> PromptPool:
     return pool if isinstance(pool, PromptPool) else PromptPool.from_file(pool)
+
+
+def _warn_of_shared(pool: PromptPool, held_out: PromptPool) -> None:
+    """Held-out prompts that are trained on tell nothing about others."""
+    told = {(prompt.id, prompt.prompt) for prompt in pool}
+    shared = [each.id for each in held_out if (each.id, each.prompt) in told]
+    if shared:
+        rank_zero_warn(
+            f"validation: {len(shared):,} of {len(held_out):,} prompts are in the pool, too, such "
+            f"as {shared[0]!r}; the model is trained on them, so their accuracy tells nothing "
+            "about other prompts; leave them out of one of the two"
+        )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 
-from insight_ext.cli.tables import STANDARD_OUTPUT, printed, show
+from insight_ext.cli.tables import STANDARD_OUTPUT, check_folder, printed, show
 from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.progress import STOPPED, counter
 from insight_ext.simulate.arms import ARMS, needs_other_models, split_arms
@@ -35,6 +35,7 @@ def run(options: argparse.Namespace) -> None:
         raise ArgumentError(
             f"pool: expected sizes such as 2000,40000, got {options.pool}"
         ) from None
+    check_folder(options.output)
     settings = [setting_of(options, learner, pool) for learner in learners for pool in pools]
     if options.against:
         arms.append(options.against)

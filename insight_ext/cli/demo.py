@@ -8,7 +8,7 @@ import sys
 import torch
 
 from insight_ext.beliefs.pool import PromptPool
-from insight_ext.cli.tables import aligned
+from insight_ext.cli.tables import aligned, check_folder
 from insight_ext.data.prompt import Prompt
 from insight_ext.loop import SelectionLoop
 from insight_ext.progress import counter
@@ -47,6 +47,7 @@ In verl, from its dump of past answers (trainer.rollout_data_dir), the next prom
 
 def run(options: argparse.Namespace) -> None:
     """Show a loop, compare it with random sampling, draw one figure, and say what to write."""
+    check_folder(options.output)
     print(
         "A loop that learns which prompts a model can learn from now: 2,000 prompts, 16 a step.\n"
     )

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from insight_ext.cli.compare import setting_of
-from insight_ext.cli.tables import STANDARD_OUTPUT, printed, show
+from insight_ext.cli.tables import STANDARD_OUTPUT, check_folder, printed, show
 from insight_ext.progress import Progress
 from insight_ext.simulate.arms import split_arms
 from insight_ext.simulate.figures import write_reliability
@@ -19,6 +19,7 @@ from insight_ext.simulate.reliability import CHOICES, Foresight, check_predicts,
 
 def run(options: argparse.Namespace) -> None:
     """Print the tables of what predictors foretold, write them and the figure."""
+    check_folder(options.output)
     setting = setting_of(options, options.learner, options.pool)
     arms = split_arms(options.strategies)
     for arm in arms:

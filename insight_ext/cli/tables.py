@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from insight_ext.data.json_text import json_text
+from insight_ext.errors import ArgumentError
 from insight_ext.offline.tables import checked_ending, write_columns, write_csv
 
 Columns = Mapping[str, Sequence[Any]]
@@ -19,6 +20,18 @@ def check_output(options: argparse.Namespace) -> None:
     """ArgumentError, before the work begins, if the file cannot be of this kind."""
     if options.output and options.output != STANDARD_OUTPUT:
         checked_ending(options.output)
+
+
+def check_folder(folder: Path) -> None:
+    """ArgumentError, before the work begins, if this cannot be a folder for figures and tables."""
+    for place in () if folder == STANDARD_OUTPUT else (folder, *folder.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise ArgumentError(
+                    f"--output: expected a folder, got {folder}, where {place} is a file; name "
+                    "another one"
+                )
+            return
 
 
 def hand_over(options: argparse.Namespace, columns: Columns, show: Callable[[], None]) -> None:

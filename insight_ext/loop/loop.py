@@ -31,7 +31,7 @@ from insight_ext.loop.history import History
 from insight_ext.loop.in_flight import InFlight
 from insight_ext.loop.metrics import Totals, group_metrics, occupancy
 from insight_ext.loop.results import GroupResult
-from insight_ext.plugins import plain, whole
+from insight_ext.plugins import whole
 from insight_ext.runs.layout import Metric, Sample
 from insight_ext.selectors import BeliefSelector, Selector, given_selector
 from insight_ext.state import Stateful, carried, equal
@@ -170,7 +170,6 @@ class SelectionLoop(Stateful):
             check_takes_parts(self.selector, success_threshold)
         self._totals = Totals(success_threshold)
         self.filter = given_filter(filter, filter_options)
-        self._made = {"selector": selector, "options": plain(selector_options or {})}
         take_over("selector", self.selector, "rollouts", rollouts)
         self.max_staleness = max_staleness
         self.ranks = Ranks() if ranks is None else ranks
@@ -444,7 +443,7 @@ class SelectionLoop(Stateful):
             )
         self.flush()
         state = super().state_dict()
-        made = self._made if _is_plain(self._made) else None
+        made = self.selector.made if _is_plain(self.selector.made) else None
         state |= {
             "format": FORMAT,
             "pool": self.pool.state_dict(),

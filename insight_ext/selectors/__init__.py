@@ -137,7 +137,9 @@ def given_selector(
         raise ArgumentError(f"pool: expected a PromptPool, got {pool!r:.80}")
     options = given_options("selector_options", options, ["pool"])
     if isinstance(selector, str):
-        return make_selector(selector, len(pool), pool=pool, **{"seed": seed, **options})
+        found = make_selector(selector, len(pool), pool=pool, **{"seed": seed, **options})
+        found.made = {"selector": selector, "options": plain(options)}
+        return found
     if not isinstance(selector, Selector):
         raise ArgumentError(f"selector: expected a name or a Selector, got {selector!r:.80}")
     if options:

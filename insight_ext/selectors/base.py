@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,7 @@ class Selector(Stateful, ABC):
     Attributes:
         rollouts: K, answers per prompt, where the strategy depends on it; None takes the loop's.
         takes_parts: whether `observe` may be given float32 successes, parts of answers among them.
+        made: of a selector that was given by name, its name and options, which a checkpoint keeps.
 
     Examples:
         >>> class MostFailures(Selector):
@@ -141,6 +143,7 @@ class Selector(Stateful, ABC):
     settings: Names = ("seed",)
     rollouts: int | None = None
     takes_parts: bool = False
+    made: Mapping[str, Any] | None = None
 
     def __init__(self, pool_size: int, *, seed: int = 0) -> None:
         self.pool_size = whole("pool_size", pool_size, 1)

@@ -49,12 +49,12 @@ def learner_settings(name: str) -> SkillSettings | KindsSettings:
     """The settings of a learner.
 
     Args:
-        name: one in `LEARNERS`, or a .json file that `insight_ext calibrate` wrote.
+        name: one in `LEARNERS`, or a .json file that `insight-ext calibrate` wrote.
 
     Raises:
         ArgumentError: an unknown name (the known ones listed), or a file that is none.
     """
-    file = ", or a .json file that `insight_ext calibrate` wrote"
+    file = ", or a .json file that `insight-ext calibrate` wrote"
     entry = (
         Path(name) if name.endswith(".json") else named("learner", LEARNERS, name, otherwise=file)
     )

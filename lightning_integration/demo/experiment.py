@@ -325,7 +325,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="default: runs/ and the configuration's name")
     parser.add_argument("--models", type=Path, default=Path("runs/models"), help="warm starts")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once")
-    parser.add_argument("--strategies", help="arms of `insight_ext compare`, by semicolon, instead")
+    parser.add_argument("--strategies", help="arms of `insight-ext compare`, by semicolon, instead")
     parser.add_argument("--features", default="ngrams", help="for those that predict (ngrams)")
     parser.add_argument("--seeds", type=int, help="how many, instead of the configuration's")
     asked = parser.parse_args(arguments)

@@ -116,3 +116,14 @@ def test_a_prompt_may_carry_anything(tmp_path):
     pool = PromptPool([Prompt("a", "1+1=", "2", {"kind": ["easy"]})])
     (batch,) = PromptDataModule(pool, prompts_per_step=1, steps_per_epoch=1).train_dataloader()
     assert batch["prompts"][0].meta == {"kind": ["easy"]}
+
+
+def test_a_strategy_given_by_name_is_named_in_the_checkpoint(pool):
+    data = PromptDataModule(pool, "gps", selector_options={"features": "ngrams:8"})
+    made = data.begin().state_dict()["made"]
+    assert made == {"selector": "gps", "options": {"features": "ngrams:8"}}
+
+
+def test_held_out_prompts_of_the_pool_are_warned_of(pool):
+    with pytest.warns(UserWarning, match=r"validation: (\d+) of \1 prompts are in the pool, too"):
+        PromptDataModule(pool, validation=pool)

@@ -184,3 +184,15 @@ def test_a_reader_that_goes_away_is_no_error(log):
     command += "exit ${PIPESTATUS[0]}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["demo", "compare", "reliability"])
+def test_a_file_where_a_folder_is_to_be_written_is_refused_before_the_work(
+    command, tmp_path, capsys
+):
+    (tmp_path / "file").write_text("kept")
+    assert main([command, "--output", str(tmp_path / "file/below")]) == 2
+    shown = capsys.readouterr()
+    assert "expected a folder" in shown.err
+    assert not shown.out
+    assert (tmp_path / "file").read_text() == "kept"
