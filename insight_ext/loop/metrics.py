@@ -14,8 +14,9 @@ from insight_ext.beliefs.group import Group, Threshold, threshold_between
 from insight_ext.runs.layout import Metric, Sample
 from insight_ext.state import Stateful
 
-# Groups after which a success threshold that tells nothing apart is warned of.
-ENOUGH = 256
+# Groups after which a success threshold that tells nothing apart is warned of, and those of them
+# whose rewards vary; answers after which it is warned that none could be scored.
+ENOUGH, VARYING = 256, 32
 
 
 def group_metrics(
@@ -73,8 +74,9 @@ def group_metrics(
 def occupancy(beliefs: BetaPosteriors, rollouts: int) -> dict[str, float]:
     """How much of a pool is learnable, saturated, hopeless and never visited; they add up to 1.
 
-    A visited prompt is saturated where K answers at its expected success rate p are all right more
-    often than not, p^K > 1/2; hopeless where they are all wrong, (1 - p)^K > 1/2; else learnable.
+    A visited prompt is saturated where its belief expects K answers to be all right more often than
+    not; hopeless where it expects them to be all wrong; else learnable. Of K answers none is right
+    with probability prod_j (beta + j) / (alpha + beta + j), j < K.
 
     Cost: one pass over the pool.
 
@@ -84,15 +86,19 @@ def occupancy(beliefs: BetaPosteriors, rollouts: int) -> dict[str, float]:
         >>> occupancy(beliefs, rollouts=8)
         {'learnable': 0.25, 'saturated': 0.25, 'hopeless': 0.25, 'unvisited': 0.25}
     """
-    means = beliefs.mean[beliefs.visits > 0]
-    edge = 0.5 ** (1 / rollouts)
+    visited = beliefs.visits.nonzero()[:, 0]
+    alpha, beta = (side.double() for side in beliefs.current(visited))
+    all_right, all_wrong = torch.ones_like(alpha), torch.ones_like(alpha)
+    for j in range(rollouts):
+        all_right *= (alpha + j) / (alpha + beta + j)
+        all_wrong *= (beta + j) / (alpha + beta + j)
     n = len(beliefs)
-    saturated, hopeless = int((means > edge).sum()), int((means < 1 - edge).sum())
+    saturated, hopeless = (int((each > 0.5).sum()) for each in (all_right, all_wrong))
     return {
-        Metric.LEARNABLE.value: (len(means) - saturated - hopeless) / n,
+        Metric.LEARNABLE.value: (len(visited) - saturated - hopeless) / n,
         Metric.SATURATED.value: saturated / n,
         Metric.HOPELESS.value: hopeless / n,
-        Metric.UNVISITED.value: 1 - len(means) / n,
+        Metric.UNVISITED.value: 1 - len(visited) / n,
     }
 
 
@@ -159,7 +165,9 @@ class Totals(Stateful):
                 self.wasted += 0 if group.has_spread else len(group.rewards)
                 self.mixed += group.is_mixed(self.threshold)
                 self.spread += group.has_spread
-        if not self.warned and self.groups >= ENOUGH and not self.mixed:
+        unscored = not self.groups and self.rollouts >= ENOUGH
+        apart = self.mixed or (self.groups < ENOUGH and self.spread < VARYING)
+        if not self.warned and (unscored or not apart):
             self.warned = True
             self._warn(samples)
         return {
@@ -177,6 +185,13 @@ class Totals(Stateful):
         return {name.value: float(n) for name, n in zip(names, self.lost, strict=True)}
 
     def _warn(self, samples: Sequence[Sample]) -> None:
+        if not self.groups:
+            warnings.warn(
+                f"none of {self.rollouts:,} answers could be scored, so nothing is learned about "
+                "their prompts: look at the reward function, which returned None or NaN for each",
+                stacklevel=4,
+            )
+            return
         seen = f"{self.groups} groups had rewards from {self.low:g} to {self.high:g}"
         if self.low == self.high:
             advice = (

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import betabinom
 
 from insight_ext import BetaPosteriors, Prompt, PromptPool, SelectionLoop
 from insight_ext.loop.metrics import occupancy
@@ -25,10 +26,42 @@ def test_the_shares_of_a_pool_add_up(successes, rollouts):
     assert all(share >= 0 for share in shares.values())
 
 
-def test_a_prompt_is_learnable_where_a_mixed_group_is_more_likely_than_not():
-    beliefs = BetaPosteriors(2, prior=(torch.tensor([9.1, 9.2]), torch.tensor([0.9, 0.8])))
-    beliefs.visits += 1  # at K = 8 the edge is 0.917
-    assert occupancy(beliefs, 8)["learnable"] == occupancy(beliefs, 8)["saturated"] == 0.5
+@given(st.lists(st.integers(0, 8), min_size=8, max_size=8), st.integers(1, 16))
+def test_a_prompt_is_learnable_where_neither_all_right_nor_all_wrong_is_expected(wins, rollouts):
+    beliefs = BetaPosteriors(8)
+    beliefs.observe(list(range(8)), successes=wins, rollouts=8)
+    alpha, beta = beliefs.alpha.double().numpy(), beliefs.beta.double().numpy()
+    wrong, right = (betabinom.pmf(s, rollouts, alpha, beta) for s in (0, rollouts))
+    shares = occupancy(beliefs, rollouts)
+    clear = abs(wrong - 0.5).min() > 1e-9 and abs(right - 0.5).min() > 1e-9
+    if clear:
+        assert shares["hopeless"] == (wrong > 0.5).mean()
+        assert shares["saturated"] == (right > 0.5).mean()
+
+
+def test_a_prompt_that_failed_once_is_hopeless():
+    beliefs = BetaPosteriors(1)
+    beliefs.observe([0], successes=[0], rollouts=8)
+    assert occupancy(beliefs, 8)["hopeless"] == 1.0
+
+
+def test_answers_none_of_which_can_be_scored_are_warned_of():
+    loop = SelectionLoop(POOL, rollouts=64)
+    for group, *_ in loop.deal(8):
+        loop.report(group, [None] * 64)
+    with pytest.warns(UserWarning, match="none of 512 answers could be scored"):
+        loop.end_step()
+
+
+def test_rewards_that_vary_below_the_threshold_are_warned_of_early():
+    loop = SelectionLoop(POOL, rollouts=2)
+    for step in range(4):
+        for group, *_ in loop.deal(8):
+            loop.report(group, [0.1, 0.4])
+        if step < 3:
+            loop.end_step()
+    with pytest.warns(UserWarning, match="though the rewards of 32 groups vary"):
+        loop.end_step()
 
 
 def test_answers_of_groups_without_a_gradient_are_wasted():
