@@ -8,6 +8,9 @@ from insight_ext.curators.curation import Curation, best
 from insight_ext.errors import ArgumentError, ObservationError
 from insight_ext.offline.logs import Floats, GroupLog, Integers, parts_of
 
+# A last epoch with fewer than this share of the visits of each before it ended early.
+WHOLE = 2 / 3
+
 
 def lim(
     log: GroupLog,
@@ -86,8 +89,8 @@ def lim(
 def epochs(log: GroupLog, steps_per_epoch: int | None = None) -> tuple[Integers, int]:
     """The epoch of each visit, from 0; and how many visits at the end belong to none.
 
-    Blocks of `steps_per_epoch` steps, if it is given. Else the log's own epochs, if it has them.
-    Else visits are counted: an epoch ends when there were as many as the log has prompts, which for
+    Blocks of `steps_per_epoch` steps, if it is given. Else the log's own epochs, if it has them;
+    the last one counts if it has two thirds of the visits of each before, else it ended early. Else visits are counted: an epoch ends when there were as many as the log has prompts, which for
     sampling without replacement is where it ends indeed. Steps or visits at the end that make no
     whole epoch are left out.
 
@@ -113,7 +116,12 @@ def epochs(log: GroupLog, steps_per_epoch: int | None = None) -> tuple[Integers,
         epoch = np.where(done < whole * steps_per_epoch, done // steps_per_epoch, -1)
         return epoch, int(np.count_nonzero(epoch < 0))
     if log.epoch is not None:
-        return np.unique(log.epoch, return_inverse=True)[1], 0
+        epoch = np.unique(log.epoch, return_inverse=True)[1]
+        visits = np.bincount(epoch)
+        last = len(visits) - 1
+        if last and visits[last] < WHOLE * visits[:last].min():
+            return np.where(epoch < last, epoch, -1), int(visits[last])
+        return epoch, 0
     prompts = int(np.count_nonzero(np.bincount(log.prompt)))
     epoch = np.arange(len(log), dtype=log.prompt.dtype) // prompts
     unused = len(log) % prompts

@@ -152,3 +152,12 @@ def test_a_single_prompt_is_the_average():
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ArgumentError, match="count"):
         lim(log(("a", 0, 1)), **options)
+
+
+def test_an_epoch_of_the_log_that_ended_early_is_left_out():
+    visits = [(f"p{i}", at, i % 8) for at in range(3) for i in range(40 if at < 2 else 20)]
+    epoch, unused = epochs(log(*visits))
+    assert epoch.tolist() == [0] * 40 + [1] * 40 + [-1] * 20
+    assert unused == 20
+    missing = [visit for visit in visits[:80] if visit[:2] != ("p3", 1)]
+    assert epochs(log(*missing))[1] == 0
