@@ -90,7 +90,8 @@ def epochs(log: GroupLog, steps_per_epoch: int | None = None) -> tuple[Integers,
     """The epoch of each visit, from 0; and how many visits at the end belong to none.
 
     Blocks of `steps_per_epoch` steps, if it is given. Else the log's own epochs, if it has them;
-    the last one counts if it has two thirds of the visits of each before, else it ended early. Else visits are counted: an epoch ends when there were as many as the log has prompts, which for
+    the last one counts if it has two thirds of the visits of each before, else it ended early.
+    Else visits are counted: an epoch ends when there were as many as the log has prompts, which for
     sampling without replacement is where it ends indeed. Steps or visits at the end that make no
     whole epoch are left out.
 
