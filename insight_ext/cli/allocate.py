@@ -16,7 +16,7 @@ from insight_ext.loop.checkpoint import read_selection
 from insight_ext.predictors import allocate_samples, features_of
 from insight_ext.predictors.allocation import as_many_to_each, share_solved
 from insight_ext.selectors import make_selector
-from insight_ext.selectors.base import prior_around
+from insight_ext.selectors.base import STRENGTH, prior_around
 from insight_ext.selectors.gps import Gps, start_of
 from insight_ext.selectors.inputs import worked_out
 from insight_ext.visible_text import visible_text
@@ -98,5 +98,5 @@ def _start(selector: Gps, prompts: PromptPool, options: Mapping[str, Any]) -> fl
         if str(options["prior"]).startswith("log:"):
             return 0.0
         told = worked_out("gps", {"prior": options["prior"]}, prompts)["prior"]
-        prior = prior_around(told, options.get("prior_strength", 8.0))
+        prior = prior_around(told, options.get("prior_strength", STRENGTH))
     return start_of(prior)

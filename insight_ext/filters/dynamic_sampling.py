@@ -6,8 +6,8 @@ from math import ceil
 from typing import ClassVar
 
 from insight_ext.beliefs.group import Group, Threshold
-from insight_ext.errors import ArgumentError
 from insight_ext.filters.filter import Filter, RolledOut, Verdict
+from insight_ext.plugins import whole
 from insight_ext.state import Names
 
 
@@ -57,11 +57,9 @@ class DynamicSampling(Filter):
         by_spread: bool = False,
     ) -> None:
         super().__init__(success_threshold, oversample)
-        if max_batches < 1:
-            raise ArgumentError(f"max_batches: expected at least 1, got {max_batches}")
-        if refill is not None and refill < 1:
-            raise ArgumentError(f"refill: expected at least 1, got {refill}")
-        self.max_batches, self.refill, self.by_spread = max_batches, refill, by_spread
+        self.max_batches = whole("max_batches", max_batches, 1)
+        self.refill = None if refill is None else whole("refill", refill, 1)
+        self.by_spread = by_spread
 
     def decide(self, rolled: RolledOut) -> Verdict:
         """The first groups that are kept, and a refill while they are too few."""

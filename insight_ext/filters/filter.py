@@ -107,8 +107,8 @@ class Filter(Stateful, ABC):
     found_threshold: float | None = None
 
     def __init__(self, success_threshold: Threshold | None = None, oversample: float = 1.0) -> None:
-        if not (math.isfinite(oversample) and oversample >= 1.0):
-            raise ArgumentError(f"oversample: expected 1 or more, got {oversample}")
+        if not isinstance(oversample, int | float) or not 1.0 <= oversample < math.inf:
+            raise ArgumentError(f"oversample: expected 1 or more, got {oversample!r:.80}")
         self.success_threshold, self.oversample = success_threshold, oversample
         self.steps = 0
         self.rollouts_spent = 0

@@ -16,6 +16,7 @@ from insight_ext.plugins import whole
 from insight_ext.selectors.quota import Quota
 from insight_ext.state import Names, Stateful
 
+STRENGTH = 8.0  # answers that a prompt's success rate, told beforehand, is worth
 NONE = torch.empty(0, dtype=torch.int64)
 """No prompts: an empty list of positions in the pool."""
 
@@ -190,8 +191,8 @@ class BeliefSelector(Selector):
             of success rates, shape (pool_size,), in [0, 1]: those of another model, or of an
             earlier run. `make_selector` works it out from `"meta:FIELD"` (a field of the prompts: a
             rate, or a text "k/n"), `"difficulty:FIELD"` or `"log:FILE"` (see `read_log`).
-        prior_strength: answers that these success rates are worth, on top of Beta(1, 1); of a log
-            at most, and no more than it has.
+        prior_strength: answers that these success rates are worth, on top of Beta(1, 1), 8 unless
+            given; of a log at most, and no more than it has.
         exploration: share of every step that is drawn uniformly, whatever the strategy says, in
             [0, 1]: each place of the step at which the share of those before adds up to a prompt.
         quota: shares of the pool's domains in every step, refills included, see `Quota`;
@@ -209,7 +210,7 @@ class BeliefSelector(Selector):
         *,
         seed: int = 0,
         prior: Prior | Tensor = (1, 1),
-        prior_strength: float = 8.0,
+        prior_strength: float | None = None,
         decay: float = 1.0,
         half_life: float | None = None,
         exploration: float = 0.0,
@@ -225,7 +226,12 @@ class BeliefSelector(Selector):
             )
         self.quota = quota
         if isinstance(prior, Tensor):
-            prior = prior_around(prior, prior_strength)
+            prior = prior_around(prior, STRENGTH if prior_strength is None else prior_strength)
+        elif prior_strength is not None and not isinstance(prior[0], Tensor):
+            raise ArgumentError(
+                f"prior_strength: expected success rates as prior, which it is the weight of, got "
+                f"the prior {prior!r:.80}; leave prior_strength out"
+            )
         self.posterior = BetaPosteriors(
             pool_size, prior, decay, half_life=half_life, kinds=self.kinds
         )

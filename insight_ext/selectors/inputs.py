@@ -16,7 +16,7 @@ from insight_ext.offline.logs import read_log
 from insight_ext.plugins import as_number
 from insight_ext.predictors.features import features_of
 from insight_ext.selectors.adarft import HARDEST
-from insight_ext.selectors.base import prior_around
+from insight_ext.selectors.base import STRENGTH, prior_around
 from insight_ext.selectors.quota import Quota
 
 EMPIRICAL = "empirical"
@@ -116,7 +116,11 @@ def _prior(pool: PromptPool, source: str, options: Mapping[str, Any]) -> Any:
         torch.from_numpy(np.bincount(log.prompt, weights=counts, minlength=len(pool)))
         for counts in (log.successes, log.rollouts)
     )
-    strength = float(options.get("prior_strength", 8.0))
+    strength = as_number(options.get("prior_strength", STRENGTH))
+    if strength is None or strength < 0.0:
+        raise ArgumentError(
+            f"prior_strength: expected 0 or more answers, got {options['prior_strength']!r:.80}"
+        )
     return prior_around(wins / tries.clamp(min=1.0), tries.clamp(max=strength).float())
 
 

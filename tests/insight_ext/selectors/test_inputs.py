@@ -342,3 +342,18 @@ def test_numbers_written_as_text_count_as_numbers(tmp_path):
     assert make_selector("adarft", 40, pool=pool, difficulty="meta:hard") is not None
     kinds = make_selector("gps", 40, pool=pool, features="meta:solve")
     assert kinds.model.embeddings.shape == (40, 1)
+
+
+@pytest.mark.parametrize("prior", ["empirical", (1, 1), [2.0, 3.0]])
+def test_a_strength_without_success_rates_is_refused(prior):
+    with pytest.raises(ArgumentError, match="prior_strength: expected success rates as prior"):
+        make_selector("mopps", 4, prior=prior, prior_strength=3)
+
+
+@pytest.mark.parametrize("strength", ["x", -1, None, float("nan")])
+def test_a_strength_of_a_log_that_is_no_number_of_answers_is_refused(strength, tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("id,step,successes,rollouts\np0,0,4,8\n")
+    pool = PromptPool([Prompt("p0", "", "")])
+    with pytest.raises(ArgumentError, match="prior_strength: expected 0 or more answers, got "):
+        make_selector("mopps", 1, pool=pool, prior=f"log:{path}", prior_strength=strength)
