@@ -199,7 +199,7 @@ def test_a_prior_is_named_in_a_configuration(here, capsys, source, written):
     (here / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rated))
     logged = "".join(f"{row['id']},0,6,8\n" for row in rows)
     (here / "earlier.csv").write_text(f"id,step,successes,rollouts\n{logged}")
-    options = {"prior": source, "prior_strength": 4}
+    options = {"prior": source, **({} if source == "empirical" else {"prior_strength": 4})}
     if written == "in the file":
         config = yaml.safe_load(CONFIG)
         config["data"] |= {"selector": "mixed_group", "selector_options": options}
