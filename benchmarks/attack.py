@@ -100,7 +100,7 @@ def crafted_states(chance: random.Random, folder: Path) -> None:
     except RuntimeError:
         state["digest"] = ""  # expanded tensors have none
     options = {"rollouts": 4, "max_staleness": 2, "filter": "vcrl"}
-    other = SelectionLoop(POOL, first._made["selector"], **options)
+    other = SelectionLoop(POOL, first.selector.made["selector"], **options)
     other.load_state_dict(state)
     trained(other)
 
@@ -110,7 +110,9 @@ def damaged_checkpoint(chance: random.Random, folder: Path, damage: Callable[...
     path = folder / "loop.pt"
     loop.save(path)
     path.write_bytes(damage(path.read_bytes(), chance))
-    other = SelectionLoop(POOL, loop._made["selector"], rollouts=4, max_staleness=2, filter="vcrl")
+    other = SelectionLoop(
+        POOL, loop.selector.made["selector"], rollouts=4, max_staleness=2, filter="vcrl"
+    )
     other.load(path)
     same = digest(other.selector.state_dict()) == digest(loop.selector.state_dict())
     assert same, "other beliefs without a word"
