@@ -191,8 +191,9 @@ def _pool(pool: PromptPool | str | Path) -> PromptPool:
 
 def _warn_of_shared(pool: PromptPool, held_out: PromptPool) -> None:
     """Held-out prompts that are trained on tell nothing about others."""
-    told = {(prompt.id, prompt.prompt) for prompt in pool}
-    shared = [each.id for each in held_out if (each.id, each.prompt) in told]
+    texts = {prompt.id: prompt.prompt for prompt in held_out}
+    places = [at for at, name in enumerate(pool.ids) if name in texts]
+    shared = [pool[at].id for at in places if pool[at].prompt == texts[pool[at].id]]
     if shared:
         rank_zero_warn(
             f"validation: {len(shared):,} of {len(held_out):,} prompts are in the pool, too, such "

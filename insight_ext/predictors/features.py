@@ -193,7 +193,8 @@ def _from_fields(pool: PromptPool, names: Sequence[str], of: PromptPool) -> Tens
     """The columns that the pool's fields make, for the prompts `of`."""
     columns = []
     for name in names:
-        values, wanted = ([_field(p, i, name) for i in range(len(p))] for p in (pool, of))
+        values = [_field(pool, i, name) for i in range(len(pool))]
+        wanted = values if of is pool else [_field(of, i, name) for i in range(len(of))]
         if all(as_number(value) is not None for value in values):
             numbers = [as_number(value) for value in wanted]
             if None in numbers:

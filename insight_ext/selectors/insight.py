@@ -161,7 +161,7 @@ class InSight(KernelScoredSelector):
         return torch.cat((drawn, visited[again])).unique()  # type: ignore[no-untyped-call, no-any-return]
 
     def _scores(self, indices: Tensor | None) -> Tensor:
-        if self.posterior.shared is None:
+        if self.kinds is None:
             return super()._scores(indices)
         # In float64, so that rounding does not tell alike prompts apart by their place.
         alpha, beta = (side.double() for side in self.posterior.current(indices))
