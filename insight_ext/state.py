@@ -162,9 +162,10 @@ with the settings of the run that wrote it
 
     def _expect(self, name: str, expected: Any, saved: Any) -> None:
         if not equal(saved, expected):
+            place, wanted, found = _difference(name, expected, saved)
             raise CheckpointError(
-                f"{self.what}: expected {name} {_told(expected)}, the checkpoint has "
-                f"{_told(saved)}; resume with the settings of the run that wrote it"
+                f"{self.what}: expected {place} {_told(wanted)}, the checkpoint has "
+                f"{_told(found)}; resume with the settings of the run that wrote it"
             )
 
     def _expect_like(self, name: str, own: Any, saved: Any, shape: Any = None) -> None:
@@ -314,6 +315,25 @@ def equal(saved: Any, expected: Any) -> bool:
     return bool(saved == expected)
 
 
+def _difference(name: str, expected: Any, saved: Any) -> tuple[str, Any, Any]:
+    """Where two values that differ do so first, and what either has there.
+
+    Examples:
+        >>> _difference("prior", [torch.ones(3), torch.ones(3)], [torch.ones(3), torch.zeros(3)])
+        ('prior[1][0]', 1.0, 0.0)
+    """
+    lists = isinstance(expected, (list, tuple)) and isinstance(saved, (list, tuple))
+    if lists and len(expected) == len(saved):
+        pairs = enumerate(zip(expected, saved, strict=True))
+        at, pair = next((at, pair) for at, pair in pairs if not equal(*pair))
+        return _difference(f"{name}[{at}]", *pair)
+    tensors = isinstance(expected, Tensor) and isinstance(saved, Tensor)
+    if tensors and expected.shape == saved.shape and expected.dtype == saved.dtype:
+        place = tuple((expected != saved).nonzero()[0].tolist())
+        return f"{name}{list(place)}", expected[place].item(), saved[place].item()
+    return name, expected, saved
+
+
 def _told(value: Any) -> str:
     """A value in a few characters."""
     if isinstance(value, Tensor):
@@ -321,5 +341,5 @@ def _told(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"the entries {', '.join(map(str, value)) or 'none'}"
     if isinstance(value, (list, tuple)) and any(isinstance(each, Tensor) for each in value):
-        return f"a list of {len(value)} tensors"
+        return f"a list of {' and '.join(map(_told, value))}"
     return f"{value}"

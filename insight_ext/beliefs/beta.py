@@ -65,7 +65,7 @@ class BetaPosteriors(Stateful):
     """
 
     what = "beliefs"
-    settings: Names = ("decay", "half_life")
+    settings: Names = ("prior_kind", "decay", "half_life")
     per_prompt: Names = ("alpha", "beta", "visits", "latest")
     values: Names = ("step",)
     parts: Names = ("shared",)
@@ -101,11 +101,11 @@ class BetaPosteriors(Stateful):
         self.base = self._present_base()
         self.first_visits: dict[str, int] = {}  # how many had "successes/rollouts"
         if self.is_empirical:
-            self.settings, self.values = ("is_empirical",), ("prior", "first_visits")
+            self.prior_kind, self.values = "an empirical prior", ("prior", "first_visits")
         elif isinstance(self.prior[0], Tensor):
-            self.of_pool = ("prior",)
+            self.prior_kind, self.of_pool = "a prior for each prompt", ("prior",)
         else:
-            self.settings = ("prior",)
+            self.prior_kind, self.settings = "one prior for all prompts", ("prior",)
         self.decay = float(decay)
         self.half_life = half_life
         self.alpha, self.beta = (

@@ -203,9 +203,11 @@ def _settings(selector: dict[str, Any]) -> Iterator[str]:
     yield f"seed {saved.pop('seed', 'none')}"
     posterior = selector["parts"].get("posterior")
     if posterior is not None:
-        own = posterior["of_pool"].get("prior") is not None
-        yield "a prior for each prompt" if own else f"prior {tuple(posterior['settings']['prior'])}"
-        saved |= {name: v for name, v in posterior["settings"].items() if name != "prior"}
+        settings = dict(posterior["settings"])
+        kind = settings.pop("prior_kind")
+        prior = settings.pop("prior", posterior["values"].get("prior"))
+        yield kind if prior is None else "{} ({:.4g}, {:.4g})".format(kind, *prior)
+        saved |= settings
     for name, value in saved.items():
         yield f"{name.replace('_', ' ')} {_short(value)}"
     for section in ("per_prompt", "positions", "values"):
@@ -254,10 +256,19 @@ def _beliefs(selector: dict[str, Any]) -> BetaPosteriors | None:
     saved = selector["parts"].get("posterior")
     if saved is None:
         return None
-    settings = saved["settings"]
-    prior = saved["of_pool"].get("prior") or settings["prior"]
-    size = len(saved["per_prompt"]["alpha"])
-    beliefs = BetaPosteriors(size, tuple(prior), settings["decay"], half_life=settings["half_life"])
+    settings, shared = saved["settings"], saved["parts"]["shared"]
+    prior = saved["of_pool"].get("prior") or settings.get("prior") or "empirical"
+    kinds = None
+    if shared is not None:  # prompts of a kind have the same counts behind their prior
+        counts = torch.stack(tuple(shared["per_prompt"].values()), dim=1)
+        kinds = torch.unique(counts, dim=0, return_inverse=True)[1]
+    beliefs = BetaPosteriors(
+        len(saved["per_prompt"]["alpha"]),
+        prior if prior == "empirical" else tuple(prior),
+        settings["decay"],
+        half_life=settings["half_life"],
+        kinds=kinds,
+    )
     beliefs.load_state_dict(saved)
     return beliefs
 

@@ -36,10 +36,10 @@ def check_features(features: Tensor, pool_size: int) -> None:
 
 
 def checksum(features: Tensor) -> str:
-    """SHA-256 (hex) over shape, type and bytes."""
-    digest = hashlib.sha256(f"{features.dtype} {tuple(features.shape)} ".encode())
-    digest.update(features.contiguous().cpu().numpy().data)
-    return digest.hexdigest()
+    """Type and shape, and the SHA-256 (hex) of the bytes."""
+    what = f"{str(features.dtype).removeprefix('torch.')} of shape {tuple(features.shape)}"
+    digest = hashlib.sha256(features.contiguous().cpu().numpy().data).hexdigest()
+    return f"{what}, SHA-256 {digest}"
 
 
 def features_of(pool: PromptPool, source: str, *, of: PromptPool | None = None) -> Tensor:

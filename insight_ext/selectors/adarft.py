@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.predictors.features import checksum
 from insight_ext.selectors.ranked import RankedSelector
 
 HARDEST = 100.0
@@ -40,7 +39,7 @@ class AdaRft(RankedSelector):
     """
 
     settings = ("start", "move", "sensitivity", "aim")
-    of_pool = ("difficulties",)
+    of_pool = ("difficulty",)
     values = ("target",)
 
     def __init__(
@@ -70,7 +69,6 @@ class AdaRft(RankedSelector):
                     f"difficulty[{at}]: expected in [0, 100], got {float(difficulty[at])}"
                 )
         self.difficulty = difficulty
-        self.difficulties = None if difficulty is None else checksum(difficulty)
         self.start = self.target = start
         self.move, self.sensitivity, self.aim = move, sensitivity, aim
 

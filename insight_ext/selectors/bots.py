@@ -10,7 +10,6 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.kernel.ops import top_k
-from insight_ext.predictors.features import checksum
 from insight_ext.selectors.mopps import Mopps
 
 
@@ -51,7 +50,7 @@ class Bots(Mopps):
     """
 
     settings = ("sharing", "memory", "draw", "temperature")
-    of_pool = ("reference_rates",)
+    of_pool = ("references",)
     values = ("capability",)
 
     def __init__(
@@ -88,7 +87,6 @@ class Bots(Mopps):
                 )
             references = references.float()
         self.references = references
-        self.reference_rates = None if references is None else checksum(references)
         self.sharing, self.memory = sharing, memory
         self.draw, self.temperature = draw, temperature
         self.capability = (

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from insight_ext import CheckpointError, Prompt, PromptPool
 from insight_ext.beliefs.pool_change import PoolChange
+from insight_ext.selectors import make_selector
 from insight_ext.selectors.base import NONE, Selector
 from insight_ext.state import Stateful, carried
 
@@ -190,6 +191,31 @@ def test_what_does_not_fit_is_named(damage, message):
     with pytest.raises(CheckpointError, match=message):
         counter.load_state_dict(state)
     assert entries(counter.state_dict()) == before
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        ([0.1, 0.2, 0.35], r"expected prior\[0\]\[2\] 3.79.*, the checkpoint has 3.40.*;"),
+        ([0.5] * 4, r"prior\[0\] a float32 tensor of shape \(4,\), .* tensor of shape \(3,\);"),
+        (None, "prior_kind one prior for all prompts, .* has a prior for each prompt; resume with"),
+    ],
+    ids=["value", "length", "none"],
+)
+def test_of_lists_of_tensors_the_place_that_differs_is_named(prior, message):
+    run = make_selector("mopps", 3, prior=torch.tensor([0.1, 0.2, 0.3]))
+    options = {} if prior is None else {"prior": torch.tensor(prior)}
+    other = make_selector("mopps", len(prior or "abc"), **options)
+    with pytest.raises(CheckpointError, match=message):
+        other.load_state_dict(run.state_dict())
+
+
+def test_of_a_tables_columns_each_ones_type_and_length_is_told():
+    counter, state = Counter(SIZE), Counter(SIZE).state_dict()
+    state["positions"]["queue"] = [torch.tensor([1, 2]), torch.ones(3)]
+    told = r"a int64 tensor of shape \(2,\) and a float32 tensor of shape \(3,\); it is damaged"
+    with pytest.raises(CheckpointError, match=f"columns of one length, the checkpoint has .*{told}"):
+        counter.load_state_dict(state)
 
 
 def pool(names: str) -> PromptPool:

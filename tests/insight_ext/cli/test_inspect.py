@@ -15,7 +15,7 @@ from insight_ext import (
     SelectionLoop,
 )
 from insight_ext.beliefs.group import Group
-from insight_ext.cli.inspect import inspect
+from insight_ext.cli.inspect import belief_columns, inspect
 from insight_ext.cli.main import main
 from insight_ext.distributed.ranks import digest
 from insight_ext.filters import VCRL
@@ -71,7 +71,7 @@ def test_the_state_of_the_pool_is_told(tmp_path, capsys):
     flying = ", ".join(f"p{dealt.position}" for dealt in loop.in_flight)
     assert facts["checkpoint"] == "epoch 1, step 3, of Lightning 2.6.6; selection in format 7"
     assert facts["pool"] == f"40 prompts, fingerprint {POOL.fingerprint}"
-    assert facts["strategy"].startswith("InSight, seed 0, prior (1.0, 1.0), exploration 0")
+    assert facts["strategy"].startswith("InSight, seed 0, one prior for all prompts (1, 1), ")
     assert "decay 0.5" in facts["strategy"]
     assert facts["loop"] == "rollouts 8, success_threshold 1.0, partial_credit False"
     assert facts["steps"] == "3"
@@ -124,6 +124,25 @@ def test_what_needs_the_prompts_is_told_with_them_only(tmp_path, capsys):
     assert "choose next:" not in capsys.readouterr().out
     with pytest.raises(ArgumentError, match="pool: expected the one of the checkpoint"):
         inspect(tmp_path / "loop.pt", pool=PromptPool([Prompt("a", "b", "c")]))
+
+
+@pytest.mark.parametrize("features", [{}, {"features": "meta:kind"}], ids=["plain", "features"])
+@pytest.mark.parametrize("prior", [{}, {"prior": "empirical"}, {"prior": "meta:rate"}], ids=str)
+def test_whatever_the_prior_the_beliefs_are_those_of_the_run(tmp_path, capsys, features, prior):
+    fields = [{"kind": "ab"[i % 2], "rate": i / 40} for i in range(40)]
+    pool = PromptPool(Prompt(f"p{i}", f"{i}?", "", meta) for i, meta in enumerate(fields))
+    options = {**features, **prior, "half_life": 2.0}
+    loop = SelectionLoop(pool, selector_options=options, rollouts=4)
+    for _ in range(3):
+        for dealt in loop.deal(30):
+            loop.report(dealt.group, [1.0] * (dealt.position % 4) + [0.0] * (4 - dealt.position % 4))
+        loop.end_step()
+    loop.save(tmp_path / "loop.pt")
+    inspect(tmp_path / "loop.pt", pool=pool)
+    assert "prior" in " ".join(capsys.readouterr().out.split())
+    columns = belief_columns(tmp_path / "loop.pt")
+    assert columns["alpha"] == loop.selector.posterior.current()[0].tolist()
+    assert columns["beta"] == loop.selector.posterior.current()[1].tolist()
 
 
 def test_a_strategy_of_your_own_is_asked_when_you_name_it(tmp_path, capsys):
