@@ -259,6 +259,17 @@ got 'novlety'; did you mean 'novelty'?
         raise ArgumentError(f"{what}: expected {expected}, got {name!r}{_nearest(name, known)}")
 
 
+def takes(called: Callable[..., Any], name: str) -> bool:
+    """Whether it names an option so itself; see `check_options`.
+
+    Examples:
+        >>> def rule(n, *, decay=0.5): ...
+        >>> takes(rule, "decay"), takes(rule, "novelty")
+        (True, False)
+    """
+    return name in (_options(called) or ())
+
+
 def need(what: str, *modules: str) -> None:
     """See that packages which only some commands need are installed, before they are imported.
 

@@ -155,7 +155,8 @@ def kinds_of(features: Tensor) -> Tensor:
         int64 of shape (n,), kinds from 0 on, none of them empty.
 
     Raises:
-        ArgumentError: a column that is the same for every prompt.
+        ArgumentError: a column that is the same for every prompt, unless it is 0 and another is
+            not: no text of the pool falls into such a column of `ngrams`.
 
     Determinism: k-means multiplies matrices, so its clusters are the same on one machine only.
 
@@ -165,6 +166,8 @@ def kinds_of(features: Tensor) -> Tensor:
         >>> kinds_of(torch.tensor([[2.0], [1.0], [2.0], [1.0]])).tolist()
         [1, 0, 1, 0]
     """
+    if features.any():
+        features = features[:, features.any(0)]
     constant = (features == features[0]).all(0)
     if constant.any():
         raise ArgumentError(

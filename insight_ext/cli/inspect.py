@@ -257,14 +257,14 @@ def _beliefs(selector: dict[str, Any]) -> BetaPosteriors | None:
     if saved is None:
         return None
     settings, shared = saved["settings"], saved["parts"]["shared"]
-    prior = saved["of_pool"].get("prior") or settings.get("prior") or "empirical"
+    prior = saved["of_pool"].get("prior") or settings.get("prior")
     kinds = None
     if shared is not None:  # prompts of a kind have the same counts behind their prior
         counts = torch.stack(tuple(shared["per_prompt"].values()), dim=1)
         kinds = torch.unique(counts, dim=0, return_inverse=True)[1]
     beliefs = BetaPosteriors(
         len(saved["per_prompt"]["alpha"]),
-        prior if prior == "empirical" else tuple(prior),
+        "empirical" if prior is None else tuple(prior),
         settings["decay"],
         half_life=settings["half_life"],
         kinds=kinds,

@@ -81,9 +81,7 @@ def features_of(pool: PromptPool, source: str, *, of: PromptPool | None = None) 
     if kind == "ngrams":
         if rest and not rest.isdecimal():
             raise ArgumentError(f"features: expected ngrams:DIMENSIONS, got {source!r}")
-        rows = hashed_ngrams(texts_of(pool), int(rest or 64))
-        used = rows.any(0)  # without the columns that no text of the pool falls into
-        return (rows if of is None else hashed_ngrams(texts_of(of), int(rest or 64)))[:, used]
+        return hashed_ngrams(texts_of(pool if of is None else of), int(rest or 64))
     if kind == "meta":
         return _from_fields(pool, rest.split(","), pool if of is None else of)
     texts = texts_of(pool if of is None else of)
@@ -110,6 +108,27 @@ def features_of(pool: PromptPool, source: str, *, of: PromptPool | None = None) 
         f"features: expected meta:FIELD,..., model:FOLDER[:INSTRUCTION], wordllama, ngrams[:D], "
         f"FILE.npy or FILE.parquet:COLUMN, got {source!r}"
     )
+
+
+def columns_of(pool: PromptPool, source: str) -> list[str] | None:
+    """Names of the columns of `features_of`, by which they are known again in a changed pool.
+
+    None where a column is known by its place, as in vectors of texts and in files.
+
+    Examples:
+        >>> from insight_ext.data.prompt import Prompt
+        >>> pool = PromptPool(Prompt(kind, "?", "", {"kind": kind, "level": 1}) for kind in "ab")
+        >>> columns_of(pool, "meta:level,kind")
+        ['level', 'kind=a', 'kind=b']
+    """
+    kind, _, rest = source.partition(":")
+    if kind != "meta":
+        return None
+    names = []
+    for field in rest.split(","):
+        texts = _texts_in(pool, field)
+        names += [field] if texts is None else [f"{field}={text}" for text in texts]
+    return names
 
 
 def texts_of(pool: PromptPool) -> list[str]:
@@ -193,23 +212,30 @@ def _from_fields(pool: PromptPool, names: Sequence[str], of: PromptPool) -> Tens
     """The columns that the pool's fields make, for the prompts `of`."""
     columns = []
     for name in names:
-        values = [_field(pool, i, name) for i in range(len(pool))]
-        wanted = values if of is pool else [_field(of, i, name) for i in range(len(of))]
-        if all(as_number(value) is not None for value in values):
-            numbers = [as_number(value) for value in wanted]
-            if None in numbers:
-                at = numbers.index(None)
-                raise ArgumentError(
-                    f"features: expected a number in the field {name!r}, as in the pool, got "
-                    f"{wanted[at]!r} of prompt {of[at].id!r}"
-                )
-            columns.append(np.array(numbers, dtype=np.float32)[:, None])
-        else:
-            kinds = np.unique([str(value) for value in values])
-            columns.append(np.array([str(value) for value in wanted])[:, None] == kinds[None])
+        texts = _texts_in(pool, name)
+        values = [_field(of, i, name) for i in range(len(of))]
+        if texts is not None:
+            columns.append(np.array([str(value) for value in values])[:, None] == np.array(texts))
+            continue
+        numbers = [as_number(value) for value in values]
+        if None in numbers:
+            at = numbers.index(None)
+            raise ArgumentError(
+                f"features: expected a number in the field {name!r}, as in the pool, got "
+                f"{values[at]!r} of prompt {of[at].id!r}"
+            )
+        columns.append(np.array(numbers)[:, None])
     features = torch.from_numpy(np.hstack(columns).astype(np.float32))
     check_features(features, len(of))
     return features
+
+
+def _texts_in(pool: PromptPool, name: str) -> list[str] | None:
+    """The texts that a field has in the pool, sorted; None for a field of numbers."""
+    values = [_field(pool, i, name) for i in range(len(pool))]
+    if all(as_number(value) is not None for value in values):
+        return None
+    return sorted({str(value) for value in values})
 
 
 def _field(pool: PromptPool, position: int, name: str) -> Any:

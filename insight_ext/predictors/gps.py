@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +14,8 @@ from insight_ext.errors import ArgumentError, CheckpointError
 from insight_ext.predictors.features import check_features, checksum
 from insight_ext.predictors.predictor import Predictor
 
+# Parameters with a column for each column of the features.
+OF_COLUMNS = {"lift.weight", "from_embedding.weight"}
 # Prompts decoded at a time: their hidden layer stays in the processor's cache.
 CHUNK = 16_384
 
@@ -83,6 +85,9 @@ class Gps(Predictor):
     Args:
         pool_size: number of prompts.
         embeddings: float tensor of shape (pool_size, d), finite.
+        columns: d names of their columns, by which a model goes on where a changed pool has other
+            columns: those that it knows keep what was learned of them, new ones begin at 0. None:
+            they are what they were, by their place.
         seed: of the initial weights and of every draw.
         width, context: see `ContextModel`.
         samples: contexts averaged over in a prediction.
@@ -116,13 +121,14 @@ class Gps(Predictor):
     of_pool = ("features",)
     per_prompt = ("results", "visits")
     positions = ("_history",)
-    values = ("_step", "_evidence", "weights", "moments")
+    values = ("_step", "_evidence", "columns", "weights", "moments")
 
     def __init__(
         self,
         pool_size: int,
         embeddings: Tensor | None,
         *,
+        columns: Sequence[str] | None = None,
         seed: int = 0,
         width: int = 32,
         context: int = 8,
@@ -138,6 +144,12 @@ class Gps(Predictor):
                 "tensor of shape (prompts, d), or with a pool a text such as 'ngrams'"
             )
         check_features(embeddings, pool_size)
+        self.columns = None if columns is None else list(columns)
+        if self.columns is not None and len(set(self.columns)) != embeddings.shape[1]:
+            raise ArgumentError(
+                f"columns: expected {embeddings.shape[1]} different names, as many as columns of "
+                f"the features, got {self.columns!r:.80}"
+            )
         if min(width // 4, context, samples, updates) < 1:
             raise ArgumentError(
                 f"gps: expected width >= 4 and context, samples, updates >= 1, got {width}, "
@@ -283,15 +295,57 @@ class Gps(Predictor):
     def moments(self, saved: dict[int, dict[str, Tensor]]) -> None:
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": saved})
 
+    def _by_name(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A saved state with its columns as the present ones: those of a name go on, others are 0.
+
+        Raises:
+            CheckpointError: no column of its names.
+        """
+        saved = state["values"]
+        before, names = saved["columns"], self.columns
+        if names is None or not isinstance(before, list) or before == names:
+            return state
+        kept = [(names.index(name), at) for at, name in enumerate(before) if name in names]
+        if not kept:
+            raise CheckpointError(
+                f"gps: expected some of the features' columns {', '.join(names):.80}, the "
+                f"checkpoint has {', '.join(map(str, before)):.80}; resume with the features of "
+                "the run that wrote it"
+            )
+        present, earlier = map(list, zip(*kept, strict=True))
+
+        def moved(rows: Any) -> Any:
+            if not isinstance(rows, Tensor) or rows.ndim != 2 or rows.shape[1] < len(before):
+                return rows  # a number of steps; or damaged, which is seen later
+            columns = rows.new_zeros(len(rows), len(names))
+            columns[:, present] = rows[:, earlier]
+            return torch.cat((columns, rows[:, len(before) :]), dim=1)
+
+        weights, moments = dict(saved["weights"]), dict(saved["moments"])
+        for at, (name, _) in enumerate(self.model.named_parameters()):
+            if name in OF_COLUMNS:
+                weights[name] = moved(weights.get(name))
+                if isinstance(moments.get(at), Mapping):
+                    moments[at] = {what: moved(each) for what, each in moments[at].items()}
+        values = {**saved, "columns": names, "weights": weights, "moments": moments}
+        return {**state, "values": values}
+
+    def _apply(self, state: Mapping[str, Any]) -> None:
+        super()._apply(self._by_name(state))
+
     def check_state(self, state: Mapping[str, Any]) -> None:
         """See `Stateful.check_state`; a model of another size does not fit either."""
         super().check_state(state)
-        saved = state["values"]
+        saved = self._by_name(state)["values"]
+        self._expect("columns", self.columns, saved["columns"])
         shapes = {name: value.shape for name, value in self.weights.items()}
         if {
             name: getattr(value, "shape", None) for name, value in saved["weights"].items()
         } != shapes:
-            raise CheckpointError("gps: the checkpoint's model has other widths than this one")
+            raise CheckpointError(
+                "gps: the checkpoint's model has other widths than this one, or other features; "
+                "resume with the settings of the run that wrote it"
+            )
         for at, own in enumerate(self.model.parameters()):
             if at not in saved["moments"]:
                 continue  # had no gradient: before the first step, and the prior's head in it

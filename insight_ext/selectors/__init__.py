@@ -7,7 +7,8 @@ from typing import Any
 
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError
-from insight_ext.plugins import find, given_options, make, plain
+from insight_ext.plugins import find, given_options, make, plain, takes
+from insight_ext.predictors.features import columns_of
 from insight_ext.selectors.adarft import AdaRft
 from insight_ext.selectors.base import BeliefSelector, Selector
 from insight_ext.selectors.bots import Bots
@@ -112,8 +113,10 @@ def make_selector(
         >>> type(make_selector("insight", 100, decay=0.5)).__name__
         'InSight'
     """
-    check_selector(name, options)
-    options = worked_out(name, plain(options), pool)
+    kind, options = check_selector(name, options), plain(options)
+    if pool is not None and isinstance(options.get("features"), str) and takes(kind, "columns"):
+        options = {"columns": columns_of(pool, options["features"]), **options}
+    options = worked_out(name, options, pool)
     selector: Selector = make(
         "selector", SELECTORS, Selector, name, pool_size, seed=seed, **options
     )

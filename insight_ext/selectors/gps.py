@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,7 +30,8 @@ class Gps(PredictedSelector):
         prior: see `BeliefSelector`: its means are where the predictions start, and the network
             learns what to add to them, in logits. How many answers a prediction is worth is fitted
             to the first visits, whatever the prior's strength.
-        features: embeddings, see `insight_ext.predictors.Gps`.
+        features, columns: embeddings, see `insight_ext.predictors.Gps`; `make_selector` gives the
+            names of the columns that `meta:FIELD` makes.
         diversity: weight of the distances (unpublished; 0.02 is ours), at least 0.
         target: success rate that teaches most.
         shortlist: the greedy choice is among this many times k prompts, those of the largest gain
@@ -48,8 +49,7 @@ class Gps(PredictedSelector):
     """
 
     settings = ("diversity", "target", "shortlist")
-    positions = (("_listed", "_gains"),)
-    values = ("_anchor", "_sum", "_summed")
+    positions = (("_listed", "_gains"), "_batch", "_batch_before")
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class Gps(PredictedSelector):
         *,
         seed: int = 0,
         features: Tensor | None = None,
+        columns: Sequence[str] | None = None,
         diversity: float = 0.02,
         target: float = 0.5,
         shortlist: int = 16,
@@ -68,20 +69,17 @@ class Gps(PredictedSelector):
                 f"expected diversity >= 0 and shortlist >= 1, got {diversity} and {shortlist}"
             )
         check_options("gps: model", GpsPredictor, model or {})
-        predictor = GpsPredictor(pool_size, features, seed=seed, **(model or {}))
+        predictor = GpsPredictor(pool_size, features, columns=columns, seed=seed, **(model or {}))
         super().__init__(pool_size, predictor, seed=seed, **common)
         self.model = predictor
         self.diversity, self.target = diversity, check_target(target)
         self.shortlist = shortlist
         self._directions = torch.nn.functional.normalize(predictor.embeddings, dim=1)
-        width = predictor.embeddings.shape[1]
-        self._anchor = torch.zeros(width)  # mean direction of what the step before was dealt,
-        self._sum = torch.zeros(width)  # sum of what this step was dealt, and how many
-        self._summed = 0
+        self._batch = self._batch_before = NONE  # what this step and the one before were dealt
         self._listed, self._gains = NONE, torch.empty(0)  # the step's shortlist; dealt: -inf
         self._all_gains: Tensor | None = None  # of the step, for the whole pool
         self._places: Tensor | None = None  # of each prompt in the shortlist, or -1
-        self._near = torch.empty(0, width)  # directions of those listed
+        self._near = self._directions[NONE]  # directions of those listed
         self._start_from_prior()
 
     def _start_from_prior(self) -> None:
@@ -94,8 +92,7 @@ class Gps(PredictedSelector):
 
     def _begin(self) -> None:
         super()._begin()
-        self._anchor = self._sum / max(self._summed, 1)
-        self._sum, self._summed = torch.zeros_like(self._sum), 0
+        self._batch_before, self._batch = self._batch, NONE
         self._list(NONE, torch.empty(0))
         self._all_gains = None
 
@@ -112,7 +109,8 @@ class Gps(PredictedSelector):
             listed = top_k(self._all_gains, count, seed=self._tie_seed, exclude=exclude)
             self._list(listed, self._all_gains[listed])
             self._open(NONE)
-        chosen = greedy_batch(self._gains, self._near, k, self.diversity, self._sum, self._summed)
+        dealt = self._directions[self._batch]
+        chosen = greedy_batch(self._gains, self._near, k, self.diversity, dealt)
         return self._listed[chosen]
 
     def _open(self, exclude: Tensor) -> int:
@@ -126,8 +124,7 @@ class Gps(PredictedSelector):
         return int(torch.count_nonzero(self._gains != -torch.inf))
 
     def _deal(self, chosen: Tensor) -> None:
-        self._sum += self._directions[chosen].sum(0)
-        self._summed += len(chosen)
+        self._batch = torch.cat((self._batch, chosen))
 
     def _apply(self, state: Mapping[str, Any]) -> None:
         super()._apply(state)
@@ -137,7 +134,8 @@ class Gps(PredictedSelector):
     def _scores(self, indices: Tensor | None) -> Tensor:
         chosen = slice(None) if indices is None else indices
         alpha, beta = (side[chosen] for side in self.predictor.beliefs())
-        distance = 1.0 - self._directions[chosen] @ self._anchor
+        before = self._directions[self._batch_before]
+        distance = 1.0 - self._directions[chosen] @ (before.sum(0) / max(len(before), 1))
         return -((alpha / (alpha + beta) - self.target) ** 2) + self.diversity * distance
 
 
@@ -160,7 +158,6 @@ def greedy_batch(
     k: int,
     diversity: float,
     before: Tensor | None = None,
-    count: int = 0,
 ) -> Tensor:
     """Choose `k` one by one, each maximising its gain plus its mean distance to those chosen.
 
@@ -169,7 +166,7 @@ def greedy_batch(
         directions: shape (m, d), of unit length.
         k: how many, at most as are to be chosen.
         diversity: weight of the mean of (1 - cosine).
-        before, count: sum of the directions of those chosen before, shape (d,), and their number.
+        before: directions of those chosen before, shape (c, d).
 
     Returns:
         int64 places of shape (k,), in the order of choice.
@@ -182,7 +179,8 @@ def greedy_batch(
         [0, 2]
     """
     open_gains = gains.clone()
-    similarity = torch.zeros_like(gains) if before is None else directions @ before
+    count = 0 if before is None else len(before)
+    similarity = torch.zeros_like(gains) if before is None else directions @ before.sum(0)
     chosen = torch.empty(k, dtype=torch.int64)
     for i in range(k):
         chosen_before = count + i

@@ -98,3 +98,76 @@ def test_an_epoch_keeps_its_prompts():
     fresh = make_selector("uniform", 4, seed=1).state_dict()
     (queue,) = carried(selector.state_dict(), fresh, change)["positions"]["queue"]
     assert {now.ids[i] for i in queue} == set("cdef") - {before.ids[i] for i in dealt}
+
+
+def of_kinds(kinds, first=0):
+    return PromptPool(
+        Prompt(f"{kind}{i}", f"{kind} {i}", "", {"kind": kind})
+        for kind in kinds
+        for i in range(first, first + 20)
+    )
+
+
+def learned(pool, source, steps=60):
+    """A run of gps that saw all of the kind b solved, and nothing of others."""
+    selector = make_selector("gps", len(pool), pool=pool, features=source, seed=1)
+    right = torch.tensor([8 * (name[0] == "b") for name in pool.ids])
+    for step in range(steps):
+        selector.select(12, step=step)
+        selector.observe(range(len(pool)), right, 8, step=step)
+    return selector
+
+
+def moved(run, before, now, source):
+    """The run's selector on a changed pool."""
+    change = PoolChange(before.state_dict(), now)
+    new, fresh = (
+        make_selector("gps", len(now), pool=now, features=source, seed=1) for _ in range(2)
+    )
+    new.load_state_dict(carried(run.state_dict(), fresh.state_dict(), change))
+    return new
+
+
+@pytest.mark.parametrize("source", ["meta:kind", "ngrams:32"])
+def test_gps_knows_the_kinds_again_where_a_changed_pool_has_others(source):
+    before = of_kinds("bc")
+    now = PromptPool([*of_kinds("ac", 10), *of_kinds("b", 100)])
+    new = moved(learned(before, source), before, now, source)
+    rates = {kind: [] for kind in "abc"}
+    for name, rate in zip(now.ids, new.model.success_rates().tolist(), strict=True):
+        rates[name[0]].append(rate)
+    means = {kind: sum(each) / len(each) for kind, each in rates.items()}
+    assert means["b"] > 0.8
+    assert means["c"] < 0.2
+    if source == "meta:kind":
+        assert means["c"] < means["a"] < means["b"]  # of a new kind nothing is known
+
+
+def test_gps_goes_on_with_the_same_weights_where_a_kind_comes_first():
+    before, now = of_kinds("bc"), PromptPool([*of_kinds("a"), *of_kinds("bc")])
+    run = learned(before, "meta:kind", steps=5)
+    run.select(6, step=5)
+    new = moved(run, before, now, "meta:kind")
+    for name in ("lift.weight", "from_embedding.weight"):
+        old, present = (s.model.weights[name] for s in (run, new))
+        assert torch.equal(present[:, 1:], old)
+        assert not present[:, 0].any()
+    for name in ("exp_avg", "exp_avg_sq"):
+        old, present = (s.model.moments[0][name] for s in (run, new))
+        assert torch.equal(present[:, 1:], old)
+    torch.testing.assert_close(new.model.success_rates()[20:], run.model.success_rates())
+    new.select(6, step=6)
+    run.select(6, step=6)
+    old, present = run.explain(range(40)), new.explain(range(20, 60))
+    for name in ("score", "alpha", "beta", "visits"):
+        torch.testing.assert_close(present[name], old[name])
+
+
+def test_gps_refuses_features_that_have_no_column_in_common_and_names_them():
+    before, now = of_kinds("bc"), PromptPool([*of_kinds("bc", 5)])
+    run = learned(before, "meta:kind", steps=2)
+    now = PromptPool(Prompt(p.id, p.prompt, "", {"level": "hard"}) for p in now)
+    with pytest.raises(CheckpointError, match=r"columns level=hard, .* has kind=b, kind=c; resume"):
+        moved(run, before, now, "meta:level")
+    with pytest.raises(CheckpointError, match="expected columns None, the checkpoint has .*kind=b"):
+        moved(run, before, now, "ngrams:2")

@@ -135,7 +135,7 @@ def test_whatever_the_prior_the_beliefs_are_those_of_the_run(tmp_path, capsys, f
     loop = SelectionLoop(pool, selector_options=options, rollouts=4)
     for _ in range(3):
         for dealt in loop.deal(30):
-            loop.report(dealt.group, [1.0] * (dealt.position % 4) + [0.0] * (4 - dealt.position % 4))
+            loop.report(dealt.group, [float(i < dealt.position % 4) for i in range(4)])
         loop.end_step()
     loop.save(tmp_path / "loop.pt")
     inspect(tmp_path / "loop.pt", pool=pool)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from insight_ext import ArgumentError, Prompt, PromptPool
+from insight_ext.beliefs.shared_prior import kinds_of
 from insight_ext.predictors import features_of, hashed_ngrams
 from insight_ext.predictors.features import static_embeddings
 from insight_ext.selectors import make_selector
@@ -105,7 +106,11 @@ def test_word_vectors_come_with_their_package():
     assert near > torch.cosine_similarity(rows[0], rows[1], dim=0)
 
 
-def test_columns_of_ngrams_that_no_text_falls_into_are_left_out():
+def test_columns_of_ngrams_that_no_text_falls_into_tell_insight_nothing():
     rows = features_of(POOL, "ngrams:512")
-    assert rows.shape[1] < 30
-    assert bool(rows.any(0).all())
+    assert rows.shape == (3, 512)
+    used = rows[:, rows.any(0)]
+    assert used.shape[1] < 30
+    assert torch.equal(kinds_of(rows), kinds_of(used))
+    with pytest.raises(ArgumentError, match="column 0 is 0 for every prompt"):
+        kinds_of(torch.zeros(3, 2))
