@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import platform
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -98,12 +99,18 @@ def test_an_instruction_stands_before_each_prompt(tmp_path, monkeypatch):
     assert (asked - plain).unique().tolist() == [len("How hard is this: ")]
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14) or platform.machine() != "x86_64",
+    reason="wordllama has no wheels for this Python",
+)
 def test_word_vectors_come_with_their_package():
-    pytest.importorskip("wordllama")
     rows = static_embeddings(["Find the sum of 3 and 4", "Prove that", "find the sum of 3 and 5"])
     assert rows.shape == (3, 256)
     near = torch.cosine_similarity(rows[0], rows[2], dim=0)
     assert near > torch.cosine_similarity(rows[0], rows[1], dim=0)
+    selector = make_selector("gps", 3, pool=POOL, features="wordllama")
+    assert selector.model.embeddings.shape == (3, 256)
+    assert torch.equal(features_of(POOL, "wordllama", of=POOL), selector.model.embeddings)
 
 
 def test_columns_of_ngrams_that_no_text_falls_into_tell_insight_nothing():
