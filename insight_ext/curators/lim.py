@@ -8,8 +8,9 @@ from insight_ext.curators.curation import Curation, best
 from insight_ext.errors import ArgumentError, ObservationError
 from insight_ext.offline.logs import Floats, GroupLog, Integers, parts_of
 
-# A last epoch with fewer than this share of the visits of each before it ended early.
-WHOLE = 2 / 3
+# A last epoch with fewer than this share of the visits of each before it ended early. Less than 1,
+# since of a whole one a few groups may be lost.
+WHOLE = 0.95
 
 
 def lim(
@@ -89,9 +90,9 @@ def lim(
 def epochs(log: GroupLog, steps_per_epoch: int | None = None) -> tuple[Integers, int]:
     """The epoch of each visit, from 0; and how many visits at the end belong to none.
 
-    Blocks of `steps_per_epoch` steps, if it is given. Else the log's own epochs, if it has them;
-    the last one counts if it has two thirds of the visits of each before, else it ended early.
-    Else visits are counted: an epoch ends when there were as many as the log has prompts, which for
+    Only whole epochs count. They are blocks of `steps_per_epoch` steps, if it is given. Else the
+    log's own epochs, if it has them; a last one with fewer than 95 % of the visits of each before
+    ended early. Else visits are counted: an epoch ends when there were as many as the log has prompts, which for
     sampling without replacement is where it ends indeed. Steps or visits at the end that make no
     whole epoch are left out.
 

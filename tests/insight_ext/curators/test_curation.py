@@ -15,10 +15,10 @@ from insight_ext.offline.tables import write_columns
 
 POOL = PromptPool(Prompt(name, f"{name}?", "x", {"kind": i}) for i, name in enumerate("abcd"))
 LOG = {
-    "id": ["a", "b", "c", "d", "a", "b", "c"],
-    "epoch": [0, 0, 0, 0, 1, 1, 1],
-    "successes": [1, 0, 8, 2, 4, 0, 8],
-    "rollouts": [8] * 7,
+    "id": ["a", "b", "c", "d", "a", "b", "c", "a"],
+    "epoch": [0, 0, 0, 0, 1, 1, 1, 1],
+    "successes": [1, 0, 8, 2, 4, 0, 8, 4],
+    "rollouts": [8] * 8,
 }
 
 
@@ -116,7 +116,7 @@ def test_an_option_of_another_curator_is_named(log, capsys):
 
 
 def test_the_command_names_a_bad_row(tmp_path, capsys):
-    write_columns(tmp_path / "log.csv", {**LOG, "successes": [1, 0, 9, 2, 4, 0, 8]})
+    write_columns(tmp_path / "log.csv", {**LOG, "successes": [1, 0, 9, 2, 4, 0, 8, 4]})
     assert main(["curate", "lim", "--log", str(tmp_path / "log.csv")]) == 2
     assert "log.csv:4: expected successes" in capsys.readouterr().err
 

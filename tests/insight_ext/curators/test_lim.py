@@ -154,10 +154,13 @@ def test_options_that_make_no_sense_are_refused(options):
         lim(log(("a", 0, 1)), **options)
 
 
-def test_an_epoch_of_the_log_that_ended_early_is_left_out():
-    visits = [(f"p{i}", at, i % 8) for at in range(3) for i in range(40 if at < 2 else 20)]
+@pytest.mark.parametrize("last", [1, 20, 37])
+def test_an_epoch_of_the_log_that_ended_early_is_left_out(last):
+    visits = [(f"p{i}", at, i % 8) for at in range(3) for i in range(40 if at < 2 else last)]
     epoch, unused = epochs(log(*visits))
-    assert epoch.tolist() == [0] * 40 + [1] * 40 + [-1] * 20
-    assert unused == 20
+    assert epoch.tolist() == [0] * 40 + [1] * 40 + [-1] * last
+    assert unused == last
+    assert lim(log(*visits)).scores.tolist() == lim(log(*visits[:80])).scores.tolist()
+    assert f"the last {last} visits, less than an epoch, are not used" in lim(log(*visits)).notes
     missing = [visit for visit in visits[:80] if visit[:2] != ("p3", 1)]
     assert epochs(log(*missing))[1] == 0
