@@ -389,3 +389,44 @@ def test_adapters_are_merged_into_what_is_exported(here):
     scale = 8 / 2  # lora_alpha, as peft has it, by r
     expected = base.state_dict()[f"{layer}.weight"] + scale * up @ down
     torch.testing.assert_close(exported.state_dict()[f"{layer}.weight"], expected)
+
+
+# The rules as published, see docs/strategies.md, and of each input one that is named by a field.
+PUBLISHED = {
+    "insight": {"decay": 1, "candidate_ratio": 4},
+    "mopps": {"rule": "threshold", "interval": [0.3, 0.7], "prior": "meta:rate"},
+    "mixed_group": {"rule": "proportional", "candidate_ratio": 2},
+    "gps": {"features": "ngrams:8", "prior": "empirical"},
+    "dps": {"shared": False, "persistence": 1, "memory": 0.5, "error": 0, "first_visit": True},
+    "bots": {"references": "meta:weak,rate", "decay": 0.9, "sharing": 0.1, "candidate_ratio": None},
+    "greso": {"prior": "log:earlier.csv"},
+    "adarft": {"difficulty": "meta:hard", "prior": "difficulty:hard"},
+    "prioritized": {"prior": [1e-6, 1e-6]},
+    "difficulty_pools": {"easy": 0.75, "hard": 0.25, "weights": [0.2, 0.2]},
+}
+
+
+@pytest.mark.parametrize("written", ["in the file", "on the command line"])
+@pytest.mark.parametrize("selector", PUBLISHED)
+def test_the_rules_as_published_are_named_in_a_configuration(here, selector, written):
+    rows = [json.loads(line) for line in (here / "prompts.jsonl").read_text().splitlines()]
+    fields = {"rate": "3/4", "weak": 0.25, "hard": 40}
+    told = "".join(json.dumps({**row, **fields}) + "\n" for row in rows)
+    (here / "prompts.jsonl").write_text(told)
+    logged = "".join(f"{row['id']},0,6,8\n" for row in rows)
+    (here / "earlier.csv").write_text(f"id,step,successes,rollouts\n{logged}")
+    options = PUBLISHED[selector]
+    config = yaml.safe_load(CONFIG)
+    config["trainer"] |= {"max_steps": 2, "max_epochs": -1}
+    config["data"] |= {"validation": None, "selector": selector}
+    asked = []
+    if written == "in the file":
+        config["data"]["selector_options"] = options
+    else:
+        texts = {name: json.dumps(value).strip('"') for name, value in options.items()}
+        asked = [f"--data.selector_options.{name}={text}" for name, text in texts.items()]
+    (here / "own.yaml").write_text(yaml.safe_dump(config))
+    assert fit(*asked) == 0
+    resolved = yaml.safe_load((here / "runs/own/config.yaml").read_text())
+    assert resolved["data"]["selector_options"] == options
+    assert len(pq.read_table("runs/own/groups.parquet")) == 8

@@ -233,6 +233,17 @@ def test_bots_mixes_own_results_with_interpolated_ones(rollouts):
     np.testing.assert_allclose(selector.posterior.beta.numpy(), b, rtol=1e-4)
 
 
+def test_groups_of_unequal_size_count_alike_where_a_rule_takes_the_mean_of_their_rates():
+    won, tried = np.array([8, 1]), np.array([8, 2])
+    references = torch.tensor([[0.1, 0.9]]).repeat(4, 1)
+    selector = Bots(4, references=references)
+    selector.observe([0, 1], won, tried, step=0)
+    assert selector.capability == pytest.approx((np.mean(won / tried) - 0.1) / 0.8, rel=1e-4)
+    ada = AdaRft(4, difficulty=torch.zeros(4))
+    ada.observe([0, 1], won, tried, step=0)
+    assert ada.target == pytest.approx(50 * math.tanh(2 * (np.mean(won / tried) - 0.5)))
+
+
 def test_bots_takes_the_nearest_means_where_it_does_not_draw():
     selector = Bots(12, draw=False, candidate_ratio=None, target=0.6)
     observed(selector, 8)
