@@ -92,9 +92,9 @@ def epochs(log: GroupLog, steps_per_epoch: int | None = None) -> tuple[Integers,
 
     Only whole epochs count. They are blocks of `steps_per_epoch` steps, if it is given. Else the
     log's own epochs, if it has them; a last one with fewer than 95 % of the visits of each before
-    ended early. Else visits are counted: an epoch ends when there were as many as the log has prompts, which for
-    sampling without replacement is where it ends indeed. Steps or visits at the end that make no
-    whole epoch are left out.
+    ended early. Else visits are counted: an epoch ends when there were as many as the log has
+    prompts, which for sampling without replacement is where it ends indeed. Steps or visits at the
+    end that make no whole epoch are left out.
 
     Returns:
         int64 of shape (V,), -1 for the visits left out, and their number.
