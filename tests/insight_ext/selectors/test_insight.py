@@ -8,6 +8,7 @@ from scipy import stats
 from insight_ext import ArgumentError, score, select_top_k
 from insight_ext.kernel.ops import tie_seed
 from insight_ext.selectors import InSight
+from insight_ext.selectors.base import NONE
 from insight_ext.selectors.insight import INFORMATION
 
 
@@ -112,3 +113,19 @@ def test_after_a_visit_each_the_mixed_prompts_come_first():
     selector.observe(failed, torch.full((100,), 0), 8, step=1)
     selector.observe(mixed, 1 + torch.arange(100) % 6, 8, step=2)
     assert set(selector.select(100, step=3).tolist()) == set(mixed.tolist())
+
+
+def test_no_kind_has_more_than_six_times_its_share_of_a_step():
+    kinds = torch.arange(600) % 60
+    selector = InSight(600, features=torch.eye(60)[kinds], candidate_ratio=None)
+    selector.observe(range(600), torch.where(kinds == 0, 3, 0), 8, step=0)
+    chosen = kinds[selector.select(60, step=1)]
+    assert torch.bincount(chosen, minlength=60)[0] == 6  # one prompt in 60 is of this kind
+
+
+def test_a_quarter_of_the_visited_prompts_are_candidates_again():
+    selector = InSight(10_000, features=torch.eye(2)[torch.arange(10_000) % 2])
+    selector.observe(range(100), torch.arange(100) % 9, 8, step=0)
+    selector.select(2, step=1)
+    again = int((selector._candidates(NONE) < 100).sum())
+    assert 25 <= again <= 27  # beside those, two at most of the 16 drawn
