@@ -136,7 +136,7 @@ WORK: dict[str, Callable[[Path], None]] = {
 
 
 def measured(what: str, path: Path, allowed: int | None) -> dict[str, Any]:
-    """One piece of work in a process of its own, which may have so many bytes beside its imports."""
+    """One piece of work in a process of its own, with so many bytes beside its imports."""
     asked = [what, str(path), str(allowed or 0)]
     command = [sys.executable, "-m", "benchmarks.bench_reading", "--only", *asked]
     # Arrow's other allocators reserve more than they use.
@@ -177,7 +177,9 @@ def alone(what: str, path: Path, allowed: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_reading", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="prompts (1,000,000)")
-    parser.add_argument("--only", nargs=3, metavar=("WORK", "FILE", "BYTES"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--only", nargs=3, metavar=("WORK", "FILE", "BYTES"), help=argparse.SUPPRESS
+    )
     asked = parser.parse_args()
     if asked.only:
         alone(asked.only[0], Path(asked.only[1]), int(asked.only[2]))
@@ -201,7 +203,7 @@ def main() -> None:
         jobs += [
             (what, f"{name}.parquet", ALLOWED)
             for name in ("longer", "answers")
-            for what in ("scan", "rank", "curate")
+            for what in ("rank", "curate")
         ]
         print("| file | work | MiB | CPU seconds | times the scan | MiB of memory |")
         print("| --- | --- | --- | --- | --- | --- |")
@@ -209,11 +211,12 @@ def main() -> None:
         with (RESULTS / "reading.jsonl").open("a", encoding="utf-8") as results:
             for what, name, allowed in jobs:
                 row = measured(what, folder / name, allowed)
-                scans.setdefault(name, row["cpu_seconds"])
-                ratio = row["cpu_seconds"] / max(scans[name], 0.01)
+                if what == "scan":
+                    scans[name] = max(row["cpu_seconds"], 0.01)
+                ratio = f"{row['cpu_seconds'] / scans[name]:.1f}" if name in scans else "-"
                 print(
                     f"| {name} | {what} | {row['file_bytes'] / MIB:.0f} | "
-                    f"{row['cpu_seconds']:.1f} | {ratio:.1f} | {row['memory_bytes'] / MIB:.0f} |"
+                    f"{row['cpu_seconds']:.1f} | {ratio} | {row['memory_bytes'] / MIB:.0f} |"
                 )
                 kept = {"rows": rows, "processor": processor(), "threads": os.cpu_count(), **row}
                 results.write(json.dumps(kept) + "\n")

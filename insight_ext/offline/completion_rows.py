@@ -354,9 +354,7 @@ def _groups(completions: Columns) -> Columns:
     for moment in moments_of(step, *completions.values()):
         prompt, successes, rollouts = each_once(completions, moment)
         at = np.full(len(prompt), step[moment.start])
-        groups.append(
-            {"step": at, "prompt": prompt, "successes": successes, "rollouts": rollouts}
-        )
+        groups.append({"step": at, "prompt": prompt, "successes": successes, "rollouts": rollouts})
     return groups.columns()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,8 @@ class GroupLog:
         """The log in the order of its epochs, those of one epoch in the order that they had."""
         assert self.epoch is not None, "a log of steps alone has no epochs"
         visits = {name: values for name in TYPES if (values := getattr(self, name)) is not None}
-        return replace(self, **by_time(visits, self.epoch))
+        ordered: dict[str, Any] = by_time(visits, self.epoch)
+        return replace(self, **ordered)
 
     def totals(self) -> tuple[Integers, Integers, Integers]:
         """Visits, successes and rollouts of each prompt, int64 of shape (N,)."""

@@ -1,4 +1,4 @@
-"""The visits of a log while it is read and worked with: on disk, so that memory holds prompts alone."""
+"""The visits of a log, kept on disk, so that memory holds its prompts alone."""
 
 from __future__ import annotations
 
@@ -58,8 +58,9 @@ class Visits:
         """
         try:
             if not self._files:
-                enter = self._opened.enter_context
-                self._files = {name: enter(tempfile.TemporaryFile()) for name in part}
+                for name in part:
+                    file = tempfile.TemporaryFile()  # noqa: SIM115
+                    self._files[name] = self._opened.enter_context(file)
             for name in self._files.keys() - part.keys():
                 del self._files[name]
             for name, file in self._files.items():
@@ -130,7 +131,6 @@ def moments_of(time: Integers, *columns: Integers) -> Iterator[slice]:
 def by_time(visits: Columns, time: Integers) -> Columns:
     """The visits in the order of time, those of one time in the order that they had."""
 
-
     def parts(*others: Integers) -> Iterator[slice]:
         return parts_of(len(time), *visits.values(), *others)
 
@@ -164,13 +164,18 @@ def each_once(visits: Columns, moment: slice) -> tuple[Integers, Integers, Integ
         >>> [column.tolist() for column in each_once(visits, slice(0, 3))]
         [[7, 3], [14, 3], [14, 3]]
     """
-    columns = [visits[name][moment] for name in ("prompt", "successes", "rollouts")]
-    if len(columns[0]) <= PART:
-        return _summed(*columns)
-    kept = tuple(column[:0] for column in columns)
-    for part in parts_of(len(columns[0]), *columns):
-        pairs = zip(kept, columns, strict=True)
-        kept = _summed(*(np.concatenate([before, column[part]]) for before, column in pairs))
+    prompt, successes, rollouts = (
+        visits[name][moment] for name in ("prompt", "successes", "rollouts")
+    )
+    if len(prompt) <= PART:
+        return _summed(prompt, successes, rollouts)
+    kept = prompt[:0], successes[:0], rollouts[:0]
+    for part in parts_of(len(prompt), prompt, successes, rollouts):
+        kept = _summed(
+            np.concatenate([kept[0], prompt[part]]),
+            np.concatenate([kept[1], successes[part]]),
+            np.concatenate([kept[2], rollouts[part]]),
+        )
     return kept
 
 
