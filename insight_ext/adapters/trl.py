@@ -26,11 +26,11 @@ from insight_ext.adapters.dataset import pool_from_dataset
 from insight_ext.adapters.trl_checks import COLUMN, TRL, check, done_of, layout_of, position_of
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.loop import SelectionLoop
+from insight_ext.loop.results import UNCERTAINTIES
 from insight_ext.runs.layout import to_log
 from insight_ext.selectors import Selector
 
 FILE = "insight_ext.pt"  # in each checkpoint's folder
-UNCERTAINTIES = ("perplexity", "entropy")  # columns of TRL's log of completions, and the loop's
 NEW_BELIEFS = "make the trainer with this folder as its model, and train without resuming"
 
 
@@ -83,6 +83,7 @@ def select_prompts(
         TRL,
         pool_from_dataset(trainer.train_dataset, {"prompt": "prompt", **(fields or {})}),
         {"selector": selector, **options},
+        layout_of(args)[2],
         rollouts=args.num_generations,
         seed=args.seed,
         folder=args.output_dir,
@@ -104,7 +105,7 @@ class _Rows(IterableDataset[Any]):
 
     def __init__(self, trainer: Any, loop: SelectionLoop) -> None:
         self.trainer, self.dataset, self.loop = trainer, trainer.train_dataset, loop
-        self.prompts, self.repeats = layout_of(trainer.args)
+        self.prompts, self.repeats, _ = layout_of(trainer.args)
         self.asked = 0  # micro-batches in this process, as TRL counts its steps
         self.rows: list[dict[str, Any]] = []  # of the latest generation, of this process
 
@@ -179,34 +180,30 @@ class _Selection(TrainerCallback):
 
 def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[..., Any]:
     """The reward function, of whose results the loop is told."""
+    noted: dict[str, Any] = {}  # of the answers at hand, what it gives to TRL's `log_extra`
+
+    def heard(columns: dict[str, Any]) -> dict[str, Any]:
+        def log_extra(name: str, values: Any) -> None:
+            columns["log_extra"](name, values)
+            if name in UNCERTAINTIES:
+                noted[name] = values
+
+        noted.clear()
+        return columns | {"log_extra": log_extra} if "log_extra" in columns else columns
+
+    def tell(columns: dict[str, Any], rewards: Any) -> Any:
+        # Rows of an evaluation were not dealt. That the counts differ is TRL's to say.
+        report_answers(loop, columns.get(COLUMN, ()), rewards, of=loop.rollouts, **noted)
+        return rewards
 
     async def later(*args: Any, **columns: Any) -> Any:
-        columns, tell = _listening(columns, loop)
-        return tell(await function(*args, **columns))
+        return tell(columns, await function(*args, **heard(columns)))
 
     def at_once(*args: Any, **columns: Any) -> Any:
-        columns, tell = _listening(columns, loop)
-        return tell(function(*args, **columns))
+        return tell(columns, function(*args, **heard(columns)))
 
     plain: Any = function
     while isinstance(plain, partial):
         plain = plain.func
     is_async = inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(plain.__call__)
     return wraps(function)(later if is_async else at_once)
-
-
-def _listening(columns: Any, loop: SelectionLoop) -> tuple[Any, Callable[[Any], Any]]:
-    """What a reward function is given at a call, and what becomes of its rewards."""
-    noted: dict[str, Any] = {}
-
-    def log_extra(name: str, values: Any) -> None:
-        columns["log_extra"](name, values)
-        if name in UNCERTAINTIES:
-            noted[name] = values
-
-    def tell(rewards: Any) -> Any:
-        # Rows of an evaluation were not dealt. That the counts differ is TRL's to say.
-        report_answers(loop, columns.get(COLUMN, ()), rewards, of=loop.rollouts, **noted)
-        return rewards
-
-    return columns | {"log_extra": log_extra} if "log_extra" in columns else columns, tell
