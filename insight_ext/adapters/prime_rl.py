@@ -63,6 +63,7 @@ class SelectingSampler:
                 for key, task in zip(keys, tasks, strict=True)
             ),
             {"selector": selector, **options},
+            groups,
             rollouts=rollouts,
             max_staleness=16,
         )

@@ -72,16 +72,10 @@ class SelectingDataSource:
         pool = _pool(self._source.dataset, options.pop("id", None))
         needed = args.over_sampling_batch_size
         common.check_size(SLIME, "--prompt-data", len(pool), needed, "--rollout-batch-size")
-        self.loop = common.make_loop(
-            SLIME,
-            pool,
-            options,
-            rollouts=args.n_samples_per_prompt,
-            seed=args.rollout_seed,
-            folder=args.save,
-            # What slime aborts is finished in one of the next rollouts, or never.
-            max_staleness=16 if args.partial_rollout else 0,
-        )
+        said = {"rollouts": args.n_samples_per_prompt, "seed": args.rollout_seed}
+        # What slime aborts is finished in one of the next rollouts, or never.
+        said |= {"folder": args.save, "max_staleness": 16 if args.partial_rollout else 0}
+        self.loop = common.make_loop(SLIME, pool, options, needed, **said)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)

@@ -79,6 +79,7 @@ class InsightSelector:
             TRINITY,
             pool_from_dataset(data_source.dataset, options.pop("fields", None)),
             options,
+            None,
             rollouts=options["rollouts"],
             seed=config.seed,
             folder=self.folder,

@@ -71,9 +71,8 @@ class SelectingDataset(RLHFDataset):  # type: ignore[misc, valid-type]
         batch = config.train_batch_size
         common.check_size("verl", "data.train_files", len(pool), batch, "data.train_batch_size")
         # What verl fetched ahead comes back in one of the next steps; what it lost, never.
-        self.loop = common.make_loop(
-            "verl", pool, options, **config.insight_trainer, max_staleness=16
-        )
+        said = {**config.insight_trainer, "max_staleness": 16}
+        self.loop = common.make_loop("verl", pool, options, batch, **said)
 
     def __getitems__(self, positions: Sequence[int]) -> list[dict[str, Any]]:
         """As many rows as torch's loader asks for at once, whichever those would be."""
