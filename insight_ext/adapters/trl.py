@@ -81,7 +81,7 @@ def select_prompts(
     args, accelerator = trainer.args, trainer.accelerator
     loop = make_loop(
         TRL,
-        pool_from_dataset(trainer.train_dataset, {"prompt": "prompt", **(fields or {})}),
+        pool_from_dataset(trainer.train_dataset, fields, "prompt"),
         {"selector": selector, **options},
         layout_of(args)[2],
         rollouts=args.num_generations,
@@ -173,7 +173,7 @@ class _Selection(TrainerCallback):
         folder, output = resume_from_checkpoint, self.trainer.args.output_dir
         if folder is True:
             folder = get_last_checkpoint(output)  # type: ignore[no-untyped-call]
-        if folder:
+        if folder and Path(folder).is_dir():  # else TRL says that there is none
             load_beliefs(self.loop, Path(folder) / FILE, NEW_BELIEFS)
         return self._train(resume_from_checkpoint, *args, **kwargs)
 
@@ -191,16 +191,16 @@ def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[...,
         noted.clear()
         return columns | {"log_extra": log_extra} if "log_extra" in columns else columns
 
-    def tell(columns: dict[str, Any], rewards: Any) -> Any:
+    def tell(columns: dict[str, Any], rewards: list[Any]) -> list[Any]:
         # Rows of an evaluation were not dealt. That the counts differ is TRL's to say.
         report_answers(loop, columns.get(COLUMN, ()), rewards, of=loop.rollouts, **noted)
         return rewards
 
     async def later(*args: Any, **columns: Any) -> Any:
-        return tell(columns, await function(*args, **heard(columns)))
+        return tell(columns, list(await function(*args, **heard(columns))))
 
     def at_once(*args: Any, **columns: Any) -> Any:
-        return tell(columns, function(*args, **heard(columns)))
+        return tell(columns, list(function(*args, **heard(columns))))
 
     plain: Any = function
     while isinstance(plain, partial):

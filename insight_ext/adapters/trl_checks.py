@@ -13,9 +13,10 @@ from insight_ext.errors import ArgumentError
 TRL = "TRL"
 COLUMN = "insight_rollout"  # an answer's number (`common.report_answers`): its way to the reward
 TRAINER = [
-    *("accelerator", "add_callback", "args", "data_collator", "get_cp_size", "get_sp_size"),
-    *("get_tp_size", "get_train_dataloader", "log", "model", "reward_func_names", "reward_funcs"),
-    *("save_model", "state", "train", "train_dataset"),
+    *("accelerator.device", "accelerator.num_processes", "accelerator.process_index"),
+    *("add_callback", "args", "data_collator", "get_cp_size", "get_sp_size", "get_tp_size"),
+    *("get_train_dataloader", "log", "model.training", "reward_func_names", "reward_funcs"),
+    *("save_model", "state.global_step", "train", "train_dataset"),
 ]
 ARGS = [
     *("auto_find_batch_size", "generation_batch_size", "gradient_accumulation_steps"),

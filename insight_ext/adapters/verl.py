@@ -66,8 +66,7 @@ class SelectingDataset(RLHFDataset):  # type: ignore[misc, valid-type]
             raise common.left_out("trainer.v1.sampler.custom_sampler", REPLAY, "another")
         options = dict(config.get("insight", {}))
         self.outcome = options.pop("outcome", None)
-        fields = {"prompt": self.prompt_key, **options.pop("fields", {})}
-        pool = pool_from_dataset(self.dataframe, fields)
+        pool = pool_from_dataset(self.dataframe, options.pop("fields", None), self.prompt_key)
         batch = config.train_batch_size
         common.check_size("verl", "data.train_files", len(pool), batch, "data.train_batch_size")
         # What verl fetched ahead comes back in one of the next steps; what it lost, never.

@@ -37,6 +37,10 @@ def correct_or_unscorable(completion_ids, chance, **_):
     return rewards
 
 
+def correct_one_by_one(completion_ids, chance, **_):
+    yield from correct(completion_ids, chance)
+
+
 class Judge:
     """A reward function that is an object, asynchronous."""
 
@@ -126,8 +130,11 @@ def test_epochs_have_as_many_steps_as_in_trls_own_order(tmp_path):
 
 @pytest.mark.parametrize(
     "function",
-    [correct, correct_later, Judge(), functools.partial(correct), functools.partial(correct_later)],
-    ids=["function", "async", "async object", "partial", "async partial"],
+    [
+        *(correct, correct_later, correct_one_by_one, Judge()),
+        *map(functools.partial, (correct, correct_later, Judge())),
+    ],
+    ids=["function", "async", "generator", "async object", "partial", "async partial", "both"],
 )
 def test_every_kind_of_reward_function_is_understood(function, tmp_path, watched):
     trainer = make_trainer(tmp_path, reward_funcs=function)
