@@ -146,6 +146,27 @@ def other_half(setting: str, found: Any, kind: type[T]) -> T:
     return found
 
 
+def settings(where: str, given: Any) -> dict[str, Any]:
+    """What a user wrote under this name in a trainer's configuration.
+
+    Raises:
+        ArgumentError: it is something else than settings by their names.
+
+    Examples:
+        >>> settings("data.insight", "mopps")
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: data.insight: expected settings by name, such as \
+{selector: insight}, got 'mopps'; write them so
+    """
+    if not isinstance(given, Mapping):
+        raise ArgumentError(
+            f"{where}: expected settings by name, such as {{selector: insight}}, got "
+            f"{given!r:.80}; write them so"
+        )
+    return dict(given)
+
+
 def make_loop(
     trainer: str, pool: PromptPool, options: Mapping[str, Any], per_step: int | None, **said: Any
 ) -> SelectionLoop:

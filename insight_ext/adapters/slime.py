@@ -11,7 +11,6 @@ of slime is a step of the loop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,7 @@ class SelectingDataSource:
         _check(args)
         self.args, self._source = args, source(args)
         common.check_names("data source", SLIME, self._source, SOURCE)
-        options = dict(getattr(args, "insight", {}))
+        options = common.settings("insight", getattr(args, "insight", {}))
         self._outcome = options.pop("outcome", args.reward_key)
         pool = _pool(self._source.dataset, options.pop("id", None))
         needed = args.over_sampling_batch_size
@@ -161,12 +160,6 @@ def _check(args: Any) -> None:
     if process is None or function.startswith(FULLY_ASYNC):
         expected = f"{OBSERVE} and slime's own rollout function, which heeds it"
         raise common.left_out(ALL_SAMPLES, expected, f"{process} and {function}")
-    settings = getattr(args, "insight", {})
-    if not isinstance(settings, Mapping):
-        raise ArgumentError(
-            f"insight: expected settings by name, such as {{selector: insight}}, got {settings!r}; "
-            "write them so in the file of --custom-config-path"
-        )
 
 
 def _pool(dataset: Any, name: str | None) -> PromptPool:

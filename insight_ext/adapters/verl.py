@@ -64,7 +64,7 @@ class SelectingDataset(RLHFDataset):  # type: ignore[misc, valid-type]
             return
         if "insight_trainer" not in config:
             raise common.left_out("trainer.v1.sampler.custom_sampler", REPLAY, "another")
-        options = dict(config.get("insight", {}))
+        options = common.settings("data.insight", config.get("insight", {}))
         self.outcome = options.pop("outcome", None)
         pool = pool_from_dataset(self.dataframe, options.pop("fields", None), self.prompt_key)
         batch = config.train_batch_size

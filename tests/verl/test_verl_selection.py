@@ -127,3 +127,9 @@ def test_a_checkpoint_of_another_selector_is_refused(tmp_path):
     run(tmp_path, "trainer.save_freq=2", steps=2)
     with pytest.raises(CheckpointError, match="selector"):
         run(tmp_path, "+data.insight.selector=uniform", steps=4)
+
+
+def test_another_batch_at_a_resume_is_warned_of(tmp_path):
+    run(tmp_path, "trainer.save_freq=2", steps=2)
+    with pytest.warns(UserWarning, match="prompts_per_step: 8 in the checkpoint, 4 from here on"):
+        run(tmp_path, "data.train_batch_size=4", steps=3)
