@@ -44,8 +44,8 @@ def pool_from_dataset(
 
     if not isinstance(fields, Mapping | None):
         raise ArgumentError(
-            f"fields: expected columns by what they hold, such as {{id: task}}, got {fields!r:.80}; "
-            "write them so"
+            "fields: expected columns by what they hold, such as {id: task}, got "
+            f"{fields!r:.80}; write them so"
         )
     fields = {**({"prompt": prompt} if prompt else {}), **(fields or {})}
     table = table_of(dataset)

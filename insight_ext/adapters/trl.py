@@ -78,17 +78,11 @@ def select_prompts(
     """
     check(trainer)
     at = position_of(outcome, trainer)
-    args, accelerator = trainer.args, trainer.accelerator
-    loop = make_loop(
-        TRL,
-        pool_from_dataset(trainer.train_dataset, fields, "prompt"),
-        {"selector": selector, **options},
-        layout_of(args)[2],
-        rollouts=args.num_generations,
-        seed=args.seed,
-        folder=args.output_dir,
-        ranks=Ranks(accelerator.process_index, accelerator.num_processes, accelerator.device),
-    )
+    args, accelerator, dataset = trainer.args, trainer.accelerator, trainer.train_dataset
+    pool, options = pool_from_dataset(dataset, fields, "prompt"), {"selector": selector, **options}
+    said = {"rollouts": args.num_generations, "seed": args.seed, "folder": args.output_dir}
+    ranks = Ranks(accelerator.process_index, accelerator.num_processes, accelerator.device)
+    loop = make_loop(TRL, pool, options, layout_of(args)[2], ranks=ranks, **said)
     selection = _Selection(trainer, loop)
     trainer.reward_funcs[at] = _watched(trainer.reward_funcs[at], loop)
     for name in ("get_train_dataloader", "log", "save_model", "train"):
@@ -143,6 +137,10 @@ class _Selection(TrainerCallback):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """One that deals rows when it is asked for them, and reads nothing ahead."""
         return DataLoader(self.rows, batch_size=None, collate_fn=self.trainer.data_collator)
+
+    def on_train_begin(self, args: Any, state: Any, *others: Any, **kwargs: Any) -> None:
+        generations = -(-state.max_steps * args.gradient_accumulation_steps // self.rows.repeats)
+        self.loop.expect(generations * self.rows.prompts)
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         if self.loop.in_flight:  # else the rollouts of an earlier step were trained on again

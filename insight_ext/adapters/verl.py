@@ -171,6 +171,8 @@ class _Watch:
         loop = self.dataset.loop
         if global_steps > 1 and loop.step == 0:
             raise common.without_beliefs(f"global_step_{global_steps - 1}/data.pt", NEW_BELIEFS)
+        if loop.step == 0:
+            loop.expect(self.trainer.total_training_steps * loop.told["prompts_per_step"])
         batch, metrics = self._sample(global_steps, partition_id, batch_size)
         chosen = to_log([loop.end_step()])
         if global_steps >= self.trainer.total_training_steps:

@@ -292,3 +292,16 @@ def test_a_seed_of_the_trainer_is_a_seed_of_the_choice(tmp_path, watched):
         return watch.chosen
 
     assert chosen(0) == chosen(0) != chosen(1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "groups"),
+    [({}, 32), ({"num_iterations": 3}, 16), ({"gradient_accumulation_steps": 2}, 64)],
+    ids=str,
+)
+def test_a_run_too_short_for_its_prompts_is_warned_of(settings, groups, tmp_path, watched):
+    trainer = make_trainer(tmp_path, **settings)
+    watch = watched(select_prompts(trainer))
+    with pytest.warns(UserWarning, match=f"a run of {groups} groups visits each of 200 prompts"):
+        trainer.train()
+    assert sum(map(len, watch.chosen)) == groups
