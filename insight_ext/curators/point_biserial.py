@@ -58,10 +58,11 @@ def point_biserial(
             "point_biserial: expected a column uncertainty with the perplexity or the mean entropy "
             "of each answer, the log has none"
         )
-    if log.rollouts.max() != 1:
+    most = max(int(log.rollouts[part].max()) for part in log.parts())
+    if most != 1:
         raise ObservationError(
             "point_biserial: expected one row per answer (rollouts 1), got a row of "
-            f"{log.rollouts.max()}; log each answer with its uncertainty"
+            f"{most}; log each answer with its uncertainty"
         )
     n = len(log.ids)
     answers, right, _ = log.totals()

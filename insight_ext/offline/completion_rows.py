@@ -351,7 +351,7 @@ def _groups(completions: Columns) -> Columns:
     """Those of each step and prompt counted together, in the order in which they first come."""
     groups = Visits()
     step = completions["step"]
-    for moment in moments_of(step):
+    for moment in moments_of(step, *completions.values()):
         prompt, successes, rollouts = each_once(completions, moment)
         at = np.full(len(prompt), step[moment.start])
         groups.append(
@@ -433,7 +433,11 @@ class RewardRange:
 
     def warn(self, visits: Columns, threshold: float) -> None:
         """Warn where the threshold lies outside."""
-        right, answers = int(visits["successes"].sum()), int(visits["rollouts"].sum())
+        columns = visits["successes"], visits["rollouts"]
+        right, answers = 0, 0
+        for part in parts_of(len(columns[0]), *columns):
+            right += int(columns[0][part].sum())
+            answers += int(columns[1][part].sum())
         if self.low < self.high and right in (0, answers):
             warnings.warn(
                 f"{answers} answers had rewards from {self.low:g} to {self.high:g}, and "

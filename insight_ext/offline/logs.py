@@ -92,7 +92,7 @@ class GroupLog:
             "successes": self.successes,
             "rollouts": self.rollouts,
         }
-        for moment in moments_of(self.time):
+        for moment in moments_of(self.time, *counted.values()):
             yield each_once(counted, moment)
 
     def by_epoch(self) -> GroupLog:

@@ -7,7 +7,6 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from itertools import pairwise
 from typing import IO, Any
 
 import numpy as np
@@ -107,15 +106,19 @@ def _file_of(column: Any) -> mmap.mmap | None:
     return column if isinstance(column, mmap.mmap) else None
 
 
-def moments_of(time: Integers) -> Iterator[slice]:
+def moments_of(time: Integers, *columns: Integers) -> Iterator[slice]:
     """The visits of each step (or epoch) together, where time does not decrease.
+
+    Args:
+        time: of each visit.
+        columns: those that are looked at, see `parts_of`.
 
     Examples:
         >>> [(moment.start, moment.stop) for moment in moments_of(np.array([0, 0, 4]))]
         [(0, 2), (2, 3)]
     """
     start = 0
-    for part in parts_of(len(time)):
+    for part in parts_of(len(time), time, *columns):
         bounds = np.flatnonzero(np.diff(time[part.start : part.stop + 1])) + part.start + 1
         for stop in bounds.tolist():
             yield slice(start, stop)
@@ -126,19 +129,22 @@ def moments_of(time: Integers) -> Iterator[slice]:
 
 def by_time(visits: Columns, time: Integers) -> Columns:
     """The visits in the order of time, those of one time in the order that they had."""
-    parts = list(parts_of(len(time)))
-    if all((np.diff(time[part.start : part.stop + 1]) >= 0).all() for part in parts):
+
+
+    def parts(*others: Integers) -> Iterator[slice]:
+        return parts_of(len(time), *visits.values(), *others)
+
+    if all((np.diff(time[part.start : part.stop + 1]) >= 0).all() for part in parts()):
         return visits
-    moments = np.unique(np.concatenate([np.unique(time[part]) for part in parts]))
+    moments = np.unique(np.concatenate([np.unique(time[part]) for part in parts()]))
     counts = np.zeros(len(moments), dtype=np.int64)
-    for part in parts:
-        counts += np.bincount(np.searchsorted(moments, time[part]), minlength=len(moments))
-    place = np.cumsum(counts) - counts  # where the next visit of each moment goes
     room = Visits()
-    for part in parts:
+    for part in parts():
+        counts += np.bincount(np.searchsorted(moments, time[part]), minlength=len(moments))
         room.append({name: values[part] for name, values in visits.items()})
+    place = np.cumsum(counts) - counts  # where the next visit of each moment goes
     ordered = room.columns()
-    for part in parts_of(len(time), *visits.values(), *ordered.values()):
+    for part in parts(*ordered.values()):
         moment = np.searchsorted(moments, time[part])
         order = np.argsort(moment, kind="stable")
         moment = moment[order]
@@ -158,16 +164,13 @@ def each_once(visits: Columns, moment: slice) -> tuple[Integers, Integers, Integ
         >>> [column.tolist() for column in each_once(visits, slice(0, 3))]
         [[7, 3], [14, 3], [14, 3]]
     """
-    names = ("prompt", "successes", "rollouts")
-    kept = tuple(np.empty(0, dtype=np.int64) for _ in names)
-    edges = [*range(moment.start, moment.stop, PART), moment.stop]
-    for start, stop in pairwise(edges):
-        kept = _summed(
-            *(
-                np.concatenate([before, visits[name][start:stop]])
-                for name, before in zip(names, kept, strict=True)
-            )
-        )
+    columns = [visits[name][moment] for name in ("prompt", "successes", "rollouts")]
+    if len(columns[0]) <= PART:
+        return _summed(*columns)
+    kept = tuple(column[:0] for column in columns)
+    for part in parts_of(len(columns[0]), *columns):
+        pairs = zip(kept, columns, strict=True)
+        kept = _summed(*(np.concatenate([before, column[part]]) for before, column in pairs))
     return kept
 
 
@@ -192,8 +195,9 @@ def first_visits(prompt: Integers, count: int) -> Integers:
         [2, 0]
     """
     first = np.full(count, len(prompt))
-    for part in reversed(list(parts_of(len(prompt)))):
-        first[prompt[part][::-1]] = np.arange(part.start, part.stop)[::-1]
+    for part in parts_of(len(prompt), prompt):
+        new = np.flatnonzero(first[prompt[part]] == len(prompt))[::-1]
+        first[prompt[part][new]] = part.start + new
     return np.argsort(first, kind="stable")[: np.count_nonzero(first < len(prompt))]
 
 
