@@ -59,8 +59,8 @@ class Visits:
         try:
             if not self._files:
                 for name in part:
-                    file = tempfile.TemporaryFile()  # noqa: SIM115
-                    self._files[name] = self._opened.enter_context(file)
+                    new = tempfile.TemporaryFile()  # noqa: SIM115
+                    self._files[name] = self._opened.enter_context(new)
             for name in self._files.keys() - part.keys():
                 del self._files[name]
             for name, file in self._files.items():
