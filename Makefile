@@ -192,4 +192,5 @@ $(VENV)/.cuda: FORCE
 
 # What is removed here is built again by the next command.
 clean:
-	rm -rf build dist *.egg-info insight_ext/*.so $(VENV)/.built $(VLLM)/.built $(TRL)/.built
+	rm -rf build dist *.egg-info insight_ext/*.so $(VENV)/.built $(VLLM)/.built $(TRL)/.built \
+	    $(VERL)/.built $(TRINITY)/.built

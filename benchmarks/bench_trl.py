@@ -96,33 +96,36 @@ def choice(folder: Path, selector: str, rows: int) -> dict[str, float]:
 
     `deal_cpu_ms` is the choice and `draw_cpu_ms` that and the rows that TRL gets, in time of one
     core, which what else the machine does leaves as it is; `draw_ms` is the draw by the clock, and
-    `end_step_ms` the beliefs' move.
+    `end_step_ms` the beliefs' move. "none" is TRL's own loader, without selection.
     """
     dataset = Dataset.from_dict(
         {"prompt": [f"{at}=" for at in range(LONG)], "chance": [0.5] * LONG}
     )
     trainer = make_trainer(folder, dataset=dataset, per_device_train_batch_size=rows)
-    start = perf_counter()
-    loop = select_prompts(trainer, selector, folder=None)
-    attached = round(perf_counter() - start, 2)
     times: dict[str, list[float]] = {}
-    deal = loop.deal
+    loop, attached = None, {}
+    if selector != "none":
+        start = perf_counter()
+        loop = select_prompts(trainer, selector, folder=None)
+        attached = {"attach_seconds": round(perf_counter() - start, 2)}
+        deal = loop.deal
 
-    def timed_deal(k: int) -> Any:
-        with timed(times, "deal_cpu_ms", process_time):
-            return deal(k)
+        def timed_deal(k: int) -> Any:
+            with timed(times, "deal_cpu_ms", process_time):
+                return deal(k)
 
-    loop.deal = timed_deal  # type: ignore[method-assign, assignment]
+        loop.deal = timed_deal  # type: ignore[method-assign, assignment]
     batches = iter(trainer.get_train_dataloader())
     generator = torch.Generator().manual_seed(0)
     for _ in range(WARM_UP + DRAWS):
         with timed(times, "draw_ms"), timed(times, "draw_cpu_ms", process_time):
             drawn = next(batches)
-        for group in dict.fromkeys(row[COLUMN] // 8 for row in drawn):
-            loop.report(group, torch.rand(8, generator=generator).round())
-        with timed(times, "end_step_ms"):
-            loop.end_step()
-    return {"attach_seconds": attached, **medians(times, WARM_UP)}
+        if loop is not None:
+            for group in dict.fromkeys(row[COLUMN] // 8 for row in drawn):
+                loop.report(group, torch.rand(8, generator=generator).round())
+            with timed(times, "end_step_ms"):
+                loop.end_step()
+    return {**attached, **medians(times, WARM_UP)}
 
 
 def main() -> None:
@@ -137,7 +140,7 @@ def main() -> None:
             "mixed": lambda: {name: mixed(folder, name) for name in ("none", "uniform", "insight")},
             "choice at 1,000,000 prompts": lambda: {
                 f"{name}, {rows} rows": choice(folder, name, rows)
-                for name in ("insight", "mopps")
+                for name in ("none", "insight", "mopps")
                 for rows in (DEFAULT, 256 * 8)
             },
         }

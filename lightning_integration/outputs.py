@@ -8,9 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from insight_ext import Group, GroupResult, ObservationError, SelectionLoop
+from insight_ext.loop.results import UNCERTAINTIES
 from lightning_integration.loaders import PromptBatch
-
-UNCERTAINTIES = ("perplexity", "entropy")
 
 
 def report(outputs: Any, batch: PromptBatch, loop: SelectionLoop) -> None:

@@ -146,8 +146,29 @@ def other_half(setting: str, found: Any, kind: type[T]) -> T:
     return found
 
 
+def settings(where: str, given: Any) -> dict[str, Any]:
+    """What a user wrote under this name in a trainer's configuration.
+
+    Raises:
+        ArgumentError: it is something else than settings by their names.
+
+    Examples:
+        >>> settings("data.insight", "mopps")
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: data.insight: expected settings by name, such as \
+{selector: insight}, got 'mopps'; write them so
+    """
+    if not isinstance(given, Mapping):
+        raise ArgumentError(
+            f"{where}: expected settings by name, such as {{selector: insight}}, got "
+            f"{given!r:.80}; write them so"
+        )
+    return dict(given)
+
+
 def make_loop(
-    trainer: str, pool: PromptPool, options: Mapping[str, Any], **said: Any
+    trainer: str, pool: PromptPool, options: Mapping[str, Any], per_step: int | None, **said: Any
 ) -> SelectionLoop:
     """A loop from what a user wrote in a trainer's configuration.
 
@@ -155,6 +176,8 @@ def make_loop(
         trainer: its name.
         pool: its prompts.
         options: of `SelectionLoop`, by their names.
+        per_step: prompts of a step, where the trainer says so beforehand; a run that is resumed
+            with another number warns (`SelectionLoop.told`).
         said: what the trainer says where the user does not; what it says of `rollouts` holds.
 
     Raises:
@@ -173,7 +196,9 @@ def make_loop(
             f"rollouts: expected {rollouts}, as in {trainer}'s own settings, got "
             f"{options['rollouts']}; set it there alone"
         )
-    return SelectionLoop(pool, **{**said, **options})
+    loop = SelectionLoop(pool, **{**said, **options})
+    loop.told = {} if per_step is None else {"prompts_per_step": per_step}
+    return loop
 
 
 def deal_exactly(loop: SelectionLoop, k: int, *, step: int | None = None) -> list[Dealt]:

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from insight_ext.beliefs.pool import PromptPool
+from insight_ext.errors import ArgumentError
 
 
-def pool_from_dataset(dataset: Any, fields: Mapping[str, str | None] | None = None) -> PromptPool:
+def pool_from_dataset(
+    dataset: Any, fields: Mapping[str, str | None] | None = None, prompt: str | None = None
+) -> PromptPool:
     """The prompts of a `datasets.Dataset` in its order: position i of the pool is row i.
 
     As `PromptPool.from_dataset`, but the answers may be missing, since the trainer's own reward
@@ -17,8 +20,10 @@ def pool_from_dataset(dataset: Any, fields: Mapping[str, str | None] | None = No
     Args:
         dataset: one split, in memory or mapped into it.
         fields: see `PromptPool.from_file`; None as the answer's says that there is none.
+        prompt: the trainer's own column of prompts, where `fields` names none.
 
     Raises:
+        ArgumentError: fields that are not names by names.
         PoolError: see `PromptPool.from_dataset`.
 
     Examples:
@@ -37,7 +42,12 @@ def pool_from_dataset(dataset: Any, fields: Mapping[str, str | None] | None = No
     from insight_ext.data.files import POOL
     from insight_ext.data.prompts import table_of
 
-    fields = dict(fields or {})
+    if not isinstance(fields, Mapping | None):
+        raise ArgumentError(
+            "fields: expected columns by what they hold, such as {id: task}, got "
+            f"{fields!r:.80}; write them so"
+        )
+    fields = {**({"prompt": prompt} if prompt else {}), **(fields or {})}
     table = table_of(dataset)
     answer = fields.pop("answer", find(InMemory("the data set", table, POOL), ANSWER))
     if answer is None:

@@ -56,16 +56,10 @@ class SelectingSampler:
         if None in keys:
             raise PoolError(f"task {keys.index(None)}: expected a key, got none; give each its own")
         self.tasks, self.groups = tasks, groups
-        self.loop = make_loop(
-            PRIME,
-            PromptPool(
-                Prompt(key, task.data.prompt_text, "")
-                for key, task in zip(keys, tasks, strict=True)
-            ),
-            {"selector": selector, **options},
-            rollouts=rollouts,
-            max_staleness=16,
-        )
+        texts = [task.data.prompt_text for task in tasks]
+        pool = PromptPool(Prompt(key, text, "") for key, text in zip(keys, texts, strict=True))
+        options = {"selector": selector, **options}
+        self.loop = make_loop(PRIME, pool, options, groups, rollouts=rollouts, max_staleness=16)
         self._back = 0  # groups that came back in the present step
         self._metrics: dict[str, float] = {}
 

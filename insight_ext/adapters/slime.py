@@ -11,7 +11,6 @@ of slime is a step of the loop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -67,21 +66,15 @@ class SelectingDataSource:
         _check(args)
         self.args, self._source = args, source(args)
         common.check_names("data source", SLIME, self._source, SOURCE)
-        options = dict(getattr(args, "insight", {}))
+        options = common.settings("insight", getattr(args, "insight", {}))
         self._outcome = options.pop("outcome", args.reward_key)
         pool = _pool(self._source.dataset, options.pop("id", None))
         needed = args.over_sampling_batch_size
         common.check_size(SLIME, "--prompt-data", len(pool), needed, "--rollout-batch-size")
-        self.loop = common.make_loop(
-            SLIME,
-            pool,
-            options,
-            rollouts=args.n_samples_per_prompt,
-            seed=args.rollout_seed,
-            folder=args.save,
-            # What slime aborts is finished in one of the next rollouts, or never.
-            max_staleness=16 if args.partial_rollout else 0,
-        )
+        said = {"rollouts": args.n_samples_per_prompt, "seed": args.rollout_seed}
+        # What slime aborts is finished in one of the next rollouts, or never.
+        said |= {"folder": args.save, "max_staleness": 16 if args.partial_rollout else 0}
+        self.loop = common.make_loop(SLIME, pool, options, needed, **said)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
@@ -167,12 +160,6 @@ def _check(args: Any) -> None:
     if process is None or function.startswith(FULLY_ASYNC):
         expected = f"{OBSERVE} and slime's own rollout function, which heeds it"
         raise common.left_out(ALL_SAMPLES, expected, f"{process} and {function}")
-    settings = getattr(args, "insight", {})
-    if not isinstance(settings, Mapping):
-        raise ArgumentError(
-            f"insight: expected settings by name, such as {{selector: insight}}, got {settings!r}; "
-            "write them so in the file of --custom-config-path"
-        )
 
 
 def _pool(dataset: Any, name: str | None) -> PromptPool:

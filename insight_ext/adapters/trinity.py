@@ -75,14 +75,9 @@ class InsightSelector:
                 f"answers alone, got {options[name]!r:.80}; let the workflow's reward be 1 or 0"
             )
         self.folder = Path(options.pop("folder"), data_source.name)
-        self.loop = common.make_loop(
-            TRINITY,
-            pool_from_dataset(data_source.dataset, options.pop("fields", None)),
-            options,
-            rollouts=options["rollouts"],
-            seed=config.seed,
-            folder=self.folder,
-        )
+        pool = pool_from_dataset(data_source.dataset, options.pop("fields", None))
+        said = {"rollouts": options["rollouts"], "seed": config.seed, "folder": self.folder}
+        self.loop = common.make_loop(TRINITY, pool, options, None, **said)
         self._ahead = 0  # batches that were dealt and have not come back
         self._files: list[Path] = []
 

@@ -26,11 +26,11 @@ from insight_ext.adapters.dataset import pool_from_dataset
 from insight_ext.adapters.trl_checks import COLUMN, TRL, check, done_of, layout_of, position_of
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.loop import SelectionLoop
+from insight_ext.loop.results import UNCERTAINTIES
 from insight_ext.runs.layout import to_log
 from insight_ext.selectors import Selector
 
 FILE = "insight_ext.pt"  # in each checkpoint's folder
-UNCERTAINTIES = ("perplexity", "entropy")  # columns of TRL's log of completions, and the loop's
 NEW_BELIEFS = "make the trainer with this folder as its model, and train without resuming"
 
 
@@ -78,16 +78,11 @@ def select_prompts(
     """
     check(trainer)
     at = position_of(outcome, trainer)
-    args, accelerator = trainer.args, trainer.accelerator
-    loop = make_loop(
-        TRL,
-        pool_from_dataset(trainer.train_dataset, {"prompt": "prompt", **(fields or {})}),
-        {"selector": selector, **options},
-        rollouts=args.num_generations,
-        seed=args.seed,
-        folder=args.output_dir,
-        ranks=Ranks(accelerator.process_index, accelerator.num_processes, accelerator.device),
-    )
+    args, accelerator, dataset = trainer.args, trainer.accelerator, trainer.train_dataset
+    pool, options = pool_from_dataset(dataset, fields, "prompt"), {"selector": selector, **options}
+    said = {"rollouts": args.num_generations, "seed": args.seed, "folder": args.output_dir}
+    ranks = Ranks(accelerator.process_index, accelerator.num_processes, accelerator.device)
+    loop = make_loop(TRL, pool, options, layout_of(args)[2], ranks=ranks, **said)
     selection = _Selection(trainer, loop)
     trainer.reward_funcs[at] = _watched(trainer.reward_funcs[at], loop)
     for name in ("get_train_dataloader", "log", "save_model", "train"):
@@ -104,7 +99,7 @@ class _Rows(IterableDataset[Any]):
 
     def __init__(self, trainer: Any, loop: SelectionLoop) -> None:
         self.trainer, self.dataset, self.loop = trainer, trainer.train_dataset, loop
-        self.prompts, self.repeats = layout_of(trainer.args)
+        self.prompts, self.repeats, _ = layout_of(trainer.args)
         self.asked = 0  # micro-batches in this process, as TRL counts its steps
         self.rows: list[dict[str, Any]] = []  # of the latest generation, of this process
 
@@ -143,6 +138,10 @@ class _Selection(TrainerCallback):
         """One that deals rows when it is asked for them, and reads nothing ahead."""
         return DataLoader(self.rows, batch_size=None, collate_fn=self.trainer.data_collator)
 
+    def on_train_begin(self, args: Any, state: Any, *others: Any, **kwargs: Any) -> None:
+        generations = -(-state.max_steps * args.gradient_accumulation_steps // self.rows.repeats)
+        self.loop.expect(generations * self.rows.prompts)
+
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         if self.loop.in_flight:  # else the rollouts of an earlier step were trained on again
             self._metrics.append(self.loop.end_step())
@@ -172,41 +171,37 @@ class _Selection(TrainerCallback):
         folder, output = resume_from_checkpoint, self.trainer.args.output_dir
         if folder is True:
             folder = get_last_checkpoint(output)  # type: ignore[no-untyped-call]
-        if folder:
+        if folder and Path(folder).is_dir():  # else TRL says that there is none
             load_beliefs(self.loop, Path(folder) / FILE, NEW_BELIEFS)
         return self._train(resume_from_checkpoint, *args, **kwargs)
 
 
 def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[..., Any]:
     """The reward function, of whose results the loop is told."""
+    noted: dict[str, Any] = {}  # of the answers at hand, what it gives to TRL's `log_extra`
+
+    def heard(columns: dict[str, Any]) -> dict[str, Any]:
+        def log_extra(name: str, values: Any) -> None:
+            columns["log_extra"](name, values)
+            if name in UNCERTAINTIES:
+                noted[name] = values
+
+        noted.clear()
+        return columns | {"log_extra": log_extra} if "log_extra" in columns else columns
+
+    def tell(columns: dict[str, Any], rewards: list[Any]) -> list[Any]:
+        # Rows of an evaluation were not dealt. That the counts differ is TRL's to say.
+        report_answers(loop, columns.get(COLUMN, ()), rewards, of=loop.rollouts, **noted)
+        return rewards
 
     async def later(*args: Any, **columns: Any) -> Any:
-        columns, tell = _listening(columns, loop)
-        return tell(await function(*args, **columns))
+        return tell(columns, list(await function(*args, **heard(columns))))
 
     def at_once(*args: Any, **columns: Any) -> Any:
-        columns, tell = _listening(columns, loop)
-        return tell(function(*args, **columns))
+        return tell(columns, list(function(*args, **heard(columns))))
 
     plain: Any = function
     while isinstance(plain, partial):
         plain = plain.func
     is_async = inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(plain.__call__)
     return wraps(function)(later if is_async else at_once)
-
-
-def _listening(columns: Any, loop: SelectionLoop) -> tuple[Any, Callable[[Any], Any]]:
-    """What a reward function is given at a call, and what becomes of its rewards."""
-    noted: dict[str, Any] = {}
-
-    def log_extra(name: str, values: Any) -> None:
-        columns["log_extra"](name, values)
-        if name in UNCERTAINTIES:
-            noted[name] = values
-
-    def tell(rewards: Any) -> Any:
-        # Rows of an evaluation were not dealt. That the counts differ is TRL's to say.
-        report_answers(loop, columns.get(COLUMN, ()), rewards, of=loop.rollouts, **noted)
-        return rewards
-
-    return columns | {"log_extra": log_extra} if "log_extra" in columns else columns, tell

@@ -13,9 +13,10 @@ from insight_ext.errors import ArgumentError
 TRL = "TRL"
 COLUMN = "insight_rollout"  # an answer's number (`common.report_answers`): its way to the reward
 TRAINER = [
-    *("accelerator", "add_callback", "args", "data_collator", "get_cp_size", "get_sp_size"),
-    *("get_tp_size", "get_train_dataloader", "log", "model", "reward_func_names", "reward_funcs"),
-    *("save_model", "state", "train", "train_dataset"),
+    *("accelerator.device", "accelerator.num_processes", "accelerator.process_index"),
+    *("add_callback", "args", "data_collator", "get_cp_size", "get_sp_size", "get_tp_size"),
+    *("get_train_dataloader", "log", "model.training", "reward_func_names", "reward_funcs"),
+    *("save_model", "state.global_step", "train", "train_dataset"),
 ]
 ARGS = [
     *("auto_find_batch_size", "generation_batch_size", "gradient_accumulation_steps"),
@@ -33,15 +34,18 @@ def check(trainer: Any) -> None:
     Raises:
         ArgumentError: a name is missing, or a setting or the data set cannot work.
     """
+    if any(kind.__name__ == "AsyncGRPOTrainer" for kind in type(trainer).__mro__):
+        raise ArgumentError(
+            "trainer: expected a GRPOTrainer or RLOOTrainer, got an AsyncGRPOTrainer, which deals "
+            "prompts in a process that its checkpoints do not reach; use GRPOTrainer, which takes "
+            'a vLLM server too (use_vllm=True, vllm_mode="server")'
+        )
     check_names("GRPOTrainer or RLOOTrainer", TRL, trainer, TRAINER)
     check_names("its settings", TRL, trainer.args, ARGS)
     args, dataset = trainer.args, trainer.train_dataset
-    owner = getattr(trainer.get_train_dataloader, "__module__", "")
-    if owner.partition(".")[0] != "trl":
-        raise ArgumentError(
-            f"trainer: expected TRL's own get_train_dataloader, got one of {owner}, which would be "
-            "replaced; call select_prompts once, on a trainer that leaves the loader to TRL"
-        )
+    owner = getattr(trainer.get_train_dataloader, "__module__", "").partition(".")[0]
+    once = "call select_prompts once, on a trainer that leaves the loader to TRL"
+    check_setting("get_train_dataloader", f"one of {owner}", "one of trl", once)
     unfit = {
         "auto_find_batch_size": (args.auto_find_batch_size, False),
         "remove_unused_columns": (args.remove_unused_columns, False),
@@ -59,9 +63,7 @@ def check(trainer: Any) -> None:
         )
     if COLUMN in dataset.column_names:
         raise ArgumentError(f"train_dataset: the column {COLUMN} is this adapter's; rename it")
-    prompts, repeats = layout_of(args)
-    needed = prompts * -(-args.gradient_accumulation_steps // repeats)
-    check_size(TRL, "train_dataset", len(dataset), needed, "batch")
+    check_size(TRL, "train_dataset", len(dataset), layout_of(args)[2], "batch")
 
 
 def position_of(outcome: str | Callable[..., Any] | None, trainer: Any) -> int:
@@ -90,10 +92,13 @@ def position_of(outcome: str | Callable[..., Any] | None, trainer: Any) -> int:
     return found[0]
 
 
-def layout_of(args: Any) -> tuple[int, int]:
-    """Prompts of a generation, over all processes; micro-batches that are trained on it."""
+def layout_of(args: Any) -> tuple[int, int, int]:
+    """Prompts of a generation, over all processes; micro-batches that are trained on it; prompts of
+    an optimiser step in which something is rolled out.
+    """
     prompts = args.generation_batch_size // args.num_generations
-    return prompts, args.num_iterations * args.steps_per_generation
+    repeats = args.num_iterations * args.steps_per_generation
+    return prompts, repeats, prompts * -(-args.gradient_accumulation_steps // repeats)
 
 
 def done_of(trainer: Any, epoch: int) -> int:

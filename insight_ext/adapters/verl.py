@@ -64,16 +64,14 @@ class SelectingDataset(RLHFDataset):  # type: ignore[misc, valid-type]
             return
         if "insight_trainer" not in config:
             raise common.left_out("trainer.v1.sampler.custom_sampler", REPLAY, "another")
-        options = dict(config.get("insight", {}))
+        options = common.settings("data.insight", config.get("insight", {}))
         self.outcome = options.pop("outcome", None)
-        fields = {"prompt": self.prompt_key, **options.pop("fields", {})}
-        pool = pool_from_dataset(self.dataframe, fields)
+        pool = pool_from_dataset(self.dataframe, options.pop("fields", None), self.prompt_key)
         batch = config.train_batch_size
         common.check_size("verl", "data.train_files", len(pool), batch, "data.train_batch_size")
         # What verl fetched ahead comes back in one of the next steps; what it lost, never.
-        self.loop = common.make_loop(
-            "verl", pool, options, **config.insight_trainer, max_staleness=16
-        )
+        said = {**config.insight_trainer, "max_staleness": 16}
+        self.loop = common.make_loop("verl", pool, options, batch, **said)
 
     def __getitems__(self, positions: Sequence[int]) -> list[dict[str, Any]]:
         """As many rows as torch's loader asks for at once, whichever those would be."""
@@ -173,6 +171,8 @@ class _Watch:
         loop = self.dataset.loop
         if global_steps > 1 and loop.step == 0:
             raise common.without_beliefs(f"global_step_{global_steps - 1}/data.pt", NEW_BELIEFS)
+        if loop.step == 0:
+            loop.expect(self.trainer.total_training_steps * loop.told["prompts_per_step"])
         batch, metrics = self._sample(global_steps, partition_id, batch_size)
         chosen = to_log([loop.end_step()])
         if global_steps >= self.trainer.total_training_steps:

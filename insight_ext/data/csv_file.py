@@ -36,6 +36,12 @@ class CsvFile(DataFile):
             check_is_utf8(path, stream.read(64), purpose)
         rows = self._rows()
         _, self.names = next(rows, (0, []))
+        separators = [mark for mark in ";\t|" if mark in "".join(self.names[:1])]
+        if len(self.names) == 1 and separators:
+            raise self.malformed(
+                f"expected commas between the columns, got {self.names[0]!r:.80}; write the file "
+                f"with commas, such as pandas.read_csv(file, sep={separators[0]!r}).to_csv(...)"
+            )
         repeated = [name for name, count in Counter(self.names).items() if count > 1]
         if repeated:
             raise self.malformed(f"expected distinct columns, got {repeated[0]!r} twice")

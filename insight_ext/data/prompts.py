@@ -277,7 +277,10 @@ def _of_values(table: Table, row: int, names: PromptFields, prompt: Any, answer:
         ]
         if missing:
             expected = " and ".join(f"a field {part}" for part in missing)
-            message = f"expected {expected}, its fields are {', '.join(whole) or 'none'}"
+            message = (
+                f"expected {expected}, its fields are {', '.join(whole) or 'none'}; say which it "
+                f"is, such as fields={{{missing[0]!r}: 'FIELD'}}"
+            )
         return table.malformed(row, message)
 
     return prompt_of(values, names, "", error)

@@ -152,8 +152,11 @@ def _loaded(path: str | Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # at a damaged file torch's reader raises what it likes
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path}: cannot read this checkpoint: {reason}") from error
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        raise CheckpointError(
+            f"{path}: cannot read this checkpoint: expected a whole file, got: {reason}; take "
+            "another checkpoint"
+        ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a checkpoint, got a {type(content).__name__}")
     return content

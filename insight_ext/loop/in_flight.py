@@ -224,7 +224,12 @@ class InFlight(Stateful):
                     "prompt that was never dealt, observe its position in the pool instead; "
                     "nothing was taken in"
                 )
-            if result.first < 0 or result.first + len(result.rewards) > size or not result.rewards:
+            if not result.rewards:
+                raise ObservationError(
+                    f"{where}: expected at least one reward, got none; of a group that comes to "
+                    "nothing give None for each rollout; nothing was taken in"
+                )
+            if result.first < 0 or result.first + len(result.rewards) > size:
                 raise ObservationError(
                     f"{where}: expected rollouts among 0 to {size - 1}, got {len(result.rewards)} "
                     f"from {result.first} on; nothing was taken in"

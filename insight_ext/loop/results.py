@@ -12,6 +12,7 @@ from insight_ext.plugins import whole
 INT64 = 1 << 63
 MOST = (1 << 31) - 1  # rollouts of a group
 ROUNDING = 1e-2  # the probability of a token may round to a little more than 1
+UNCERTAINTIES = {"perplexity": 1.0, "entropy": 0.0}  # of an answer: the least value of each
 
 
 class GroupResult(NamedTuple):
@@ -62,24 +63,19 @@ def plain_result(at: int, result: GroupResult) -> GroupResult:
             f"completions of group {group}: expected a text for each of {len(rewards)} rewards, "
             f"got {len(completions)}; nothing was taken in"
         )
-    return GroupResult(
-        group,
-        rewards,
-        first,
-        first + len(rewards) if of is None else of,
-        _uncertainty("perplexity", 1.0, result.perplexity, group, len(rewards)),
-        _uncertainty("entropy", 0.0, result.entropy, group, len(rewards)),
-        completions,
-    )
+    known: dict[str, Any] = {
+        name: _uncertainty(name, getattr(result, name), group, len(rewards))
+        for name in UNCERTAINTIES
+    }
+    of = first + len(rewards) if of is None else of
+    return result._replace(group=group, rewards=rewards, first=first, of=of, **known)
 
 
-def _uncertainty(
-    name: str, least: float, values: Any, group: int, rollouts: int
-) -> tuple[float, ...] | None:
+def _uncertainty(name: str, values: Any, group: int, rollouts: int) -> tuple[float, ...] | None:
     """What is known of a group's uncertainty, in Python's own numbers."""
     if values is None:
         return None
-    numbers = as_rewards(f"{name} of group {group}", values)
+    numbers, least = as_rewards(f"{name} of group {group}", values), UNCERTAINTIES[name]
     if len(numbers) != rollouts or not all(each >= least - ROUNDING for each in numbers):
         raise ObservationError(
             f"{name} of group {group}: expected a number of at least {least:g} for each of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -136,6 +137,9 @@ class RunWriter:
     Raises:
         ArgumentError: another loop writes this folder.
         InsightError: pyarrow is missing.
+
+    Warns:
+        UserWarning: the groups of an earlier run are replaced, since this one begins at step 0.
     """
 
     def __init__(self, folder: str | Path, step: int = 0, *, answers: bool = False) -> None:
@@ -152,6 +156,12 @@ class RunWriter:
             self._samples,
             *([self._answers] if answers else []),
         ]
+        if not step and any(self._groups.folder.glob(PARTS)):
+            warnings.warn(
+                f"{folder}: expected no record of an earlier run, since this one begins at step 0, "
+                "got one, which is replaced; resume that run, or give each run a folder of its own",
+                stacklevel=2,
+            )
         write_facts(folder, resumed=step > 0)
         for file in self._files:
             file.rewind(step)

@@ -15,6 +15,7 @@ from trl.experimental.async_grpo import AsyncGRPOTrainer
 
 from benchmarks.trl_run import correct, make_trainer, tiny_dataset
 from insight_ext import ArgumentError, PoolError
+from insight_ext.adapters.common import check_names
 from insight_ext.adapters.trl import select_prompts
 from insight_ext.adapters.trl_checks import ARGS, COLUMN, TRAINER
 
@@ -133,8 +134,9 @@ def test_ids_that_are_missing_or_repeat(ids, sentence, tmp_path):
         ({"selector": "insigt"}, "did you mean 'insight'"),
         ({"sucess_threshold": 1.0}, "did you mean 'success_threshold'"),
         ({"rollouts": 4}, "rollouts: expected 8, as in TRL's own settings, got 4"),
+        ({"fields": "id"}, "fields: expected columns by what they hold, .* got 'id'"),
     ],
-    ids=["selector", "option", "rollouts"],
+    ids=["selector", "option", "rollouts", "fields"],
 )
 def test_an_option_that_does_not_fit(options, sentence, tmp_path):
     refused(make_trainer(tmp_path), sentence, **options)
@@ -143,31 +145,33 @@ def test_an_option_that_does_not_fit(options, sentence, tmp_path):
 def test_a_second_call(tmp_path):
     trainer = make_trainer(tmp_path)
     select_prompts(trainer)
-    refused(trainer, "expected TRL's own get_train_dataloader, got one of insight_ext.adapters.trl")
+    refused(trainer, "get_train_dataloader: expected one of trl, got one of insight_ext; call")
 
 
 def test_a_subclass_with_a_loader_of_its_own(tmp_path):
     trainer = make_trainer(tmp_path, base=OwnLoader)
-    refused(trainer, "expected TRL's own get_train_dataloader, got one of test_trl_refusals|tests")
+    refused(trainer, "expected one of trl, got one of (test_trl_refusals|tests)")
 
 
-def test_every_name_that_is_needed_is_there_in_this_trl(tmp_path):
-    for kind in ("grpo", "rloo"):
-        trainer = make_trainer(tmp_path, kind)
-        assert [name for name in TRAINER if not hasattr(trainer, name)] == []
-        assert [name for name in ARGS if not hasattr(trainer.args, name)] == []
+@pytest.mark.parametrize("kind", ["grpo", "rloo"])
+def test_every_name_that_is_needed_is_there_in_this_trl(kind, tmp_path):
+    trainer = make_trainer(tmp_path, kind)
+    check_names(kind, "TRL", trainer, TRAINER)
+    check_names(kind, "TRL", trainer.args, ARGS)
 
 
 class Without:
     """A trainer, or its settings, of a release that lacks a name."""
 
     def __init__(self, whole, name):
-        self._whole, self._name = whole, name
+        self._whole, (self._name, _, self._inside) = whole, name.partition(".")
 
     def __getattr__(self, name):
-        if name == self._name:
+        if name != self._name:
+            return getattr(self._whole, name)
+        if not self._inside:
             raise AttributeError(name)
-        return getattr(self._whole, name)
+        return Without(getattr(self._whole, name), self._inside)
 
 
 @pytest.mark.parametrize("name", TRAINER)
@@ -186,6 +190,6 @@ def test_settings_without_a_name_are_told_which(name, tmp_path):
 
 
 def test_the_asynchronous_trainer_is_refused():
-    trainer = object.__new__(AsyncGRPOTrainer)  # a whole one wants a vLLM server
-    with pytest.raises(ArgumentError, match="got a AsyncGRPOTrainer without .*reward_func"):
+    trainer = object.__new__(AsyncGRPOTrainer)  # a whole one wants a GPU and a vLLM server
+    with pytest.raises(ArgumentError, match="got an AsyncGRPOTrainer, .* use GRPOTrainer, which"):
         select_prompts(trainer)

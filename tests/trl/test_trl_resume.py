@@ -82,6 +82,25 @@ def test_the_record_of_a_resumed_run_has_every_step_once(tmp_path):
     assert steps == [step for step in range(6) for _ in range(8)]
 
 
+def test_another_batch_at_a_resume_is_warned_of(tmp_path):
+    trainer = saved(tmp_path, save_steps=4)
+    select_prompts(trainer)
+    trainer.train()
+    again = saved(tmp_path, steps=6, per_device_train_batch_size=32)
+    select_prompts(again)
+    with pytest.warns(UserWarning, match="prompts_per_step: 8 in the checkpoint, 4 from here on"):
+        again.train(resume_from_checkpoint=True)
+
+
+def test_a_second_run_in_a_folder_warns_that_it_replaces_the_record_of_the_first(tmp_path):
+    first, second = make_trainer(tmp_path), make_trainer(tmp_path)
+    select_prompts(first)
+    first.train()
+    select_prompts(second)
+    with pytest.warns(UserWarning, match="expected no record of an earlier run"):
+        second.train()
+
+
 def test_a_resumed_run_ends_where_its_epoch_ends(tmp_path, watched):
     def epochs(folder, resume):
         trainer = saved(
@@ -211,3 +230,5 @@ def test_without_a_checkpoint_trl_says_so_itself(tmp_path):
     select_prompts(trainer)
     with pytest.raises(ValueError, match="No valid checkpoint"):
         trainer.train(resume_from_checkpoint=True)
+    with pytest.raises(ValueError, match="find a valid checkpoint at"):
+        trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-7"))

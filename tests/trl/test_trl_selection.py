@@ -37,6 +37,10 @@ def correct_or_unscorable(completion_ids, chance, **_):
     return rewards
 
 
+def correct_one_by_one(completion_ids, chance, **_):
+    yield from correct(completion_ids, chance)
+
+
 class Judge:
     """A reward function that is an object, asynchronous."""
 
@@ -126,8 +130,11 @@ def test_epochs_have_as_many_steps_as_in_trls_own_order(tmp_path):
 
 @pytest.mark.parametrize(
     "function",
-    [correct, correct_later, Judge(), functools.partial(correct), functools.partial(correct_later)],
-    ids=["function", "async", "async object", "partial", "async partial"],
+    [
+        *(correct, correct_later, correct_one_by_one, Judge()),
+        *map(functools.partial, (correct, correct_later, Judge())),
+    ],
+    ids=["function", "async", "generator", "async object", "partial", "async partial", "both"],
 )
 def test_every_kind_of_reward_function_is_understood(function, tmp_path, watched):
     trainer = make_trainer(tmp_path, reward_funcs=function)
@@ -285,3 +292,16 @@ def test_a_seed_of_the_trainer_is_a_seed_of_the_choice(tmp_path, watched):
         return watch.chosen
 
     assert chosen(0) == chosen(0) != chosen(1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "groups"),
+    [({}, 32), ({"num_iterations": 3}, 16), ({"gradient_accumulation_steps": 2}, 64)],
+    ids=str,
+)
+def test_a_run_too_short_for_its_prompts_is_warned_of(settings, groups, tmp_path, watched):
+    trainer = make_trainer(tmp_path, **settings)
+    watch = watched(select_prompts(trainer))
+    with pytest.warns(UserWarning, match=f"a run of {groups} groups visits each of 200 prompts"):
+        trainer.train()
+    assert sum(map(len, watch.chosen)) == groups

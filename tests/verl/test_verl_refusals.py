@@ -29,6 +29,8 @@ def attach(config):
         ("data.dataloader_num_workers=8", "dataloader_num_workers: expected 0, got 8"),
         ("+data.insight.selectr=insight", "did you mean 'selector'"),
         ("+data.insight.selector=insigt", "did you mean 'insight'"),
+        ("+data.insight=insight", "data.insight: expected settings by name, .* got 'insight'"),
+        ("+data.insight.fields=task", "fields: expected columns by what they hold, .* got 'task'"),
         ("+data.insight.rollouts=4", "rollouts: expected 8, as in verl's own settings, got 4"),
         (
             "data.train_batch_size=201",

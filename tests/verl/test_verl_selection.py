@@ -127,3 +127,14 @@ def test_a_checkpoint_of_another_selector_is_refused(tmp_path):
     run(tmp_path, "trainer.save_freq=2", steps=2)
     with pytest.raises(CheckpointError, match="selector"):
         run(tmp_path, "+data.insight.selector=uniform", steps=4)
+
+
+def test_another_batch_at_a_resume_is_warned_of(tmp_path):
+    run(tmp_path, "trainer.save_freq=2", steps=2)
+    with pytest.warns(UserWarning, match="prompts_per_step: 8 in the checkpoint, 4 from here on"):
+        run(tmp_path, "data.train_batch_size=4", steps=3)
+
+
+def test_a_run_too_short_for_its_prompts_is_warned_of(tmp_path):
+    with pytest.warns(UserWarning, match="a run of 16 groups visits each of 200 prompts 0.08"):
+        run(tmp_path, steps=2)

@@ -49,4 +49,11 @@ def test_an_uncertainty_that_is_not_there_for_each_answer_changes_nothing():
 def test_what_the_trainer_decides_itself_is_refused(option):
     pool = PromptPool(Prompt(name, name, "") for name in "abcd")
     with pytest.raises(ArgumentError, match=f"{option}: expected none, since verl decides"):
-        make_loop("verl", pool, {option: "dynamic_sampling"}, rollouts=2)
+        make_loop("verl", pool, {option: "dynamic_sampling"}, 2, rollouts=2)
+
+
+def test_another_number_of_prompts_a_step_is_warned_of_at_a_resume():
+    pool = PromptPool(Prompt(name, name, "") for name in "abcd")
+    first, second = (make_loop("verl", pool, {}, k, rollouts=2) for k in (2, 3))
+    with pytest.warns(UserWarning, match="prompts_per_step: 2 in the checkpoint, 3 from here on"):
+        second.load_state_dict(first.state_dict())

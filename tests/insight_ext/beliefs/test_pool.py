@@ -81,7 +81,7 @@ def test_integer_ids_and_answers_are_read_as_text(tmp_path):
         ("[1]", "pool.jsonl:1: expected a JSON object, got list"),
         (
             '{"id": "a", "prompt": "p"}',
-            "pool.jsonl:1: expected a field answer, its fields are id, prompt$",
+            "pool.jsonl:1: expected a field answer, its fields are id, prompt; say which it is",
         ),
         ('{"id": "a", "prompt": 3, "answer": "x"}', "prompt to be a string, got int"),
         ('{"id": "a", "prompt": "p", "answer": false}', "answer to be a string, got bool"),

@@ -45,6 +45,8 @@ MALFORMED = {
     "an empty table": ("x.csv", b"", "expected at least one"),
     "names without rows": ("x.csv", b"id,prompt,answer,step,successes,rollouts\n", "at least one"),
     "no rows of Parquet": ("x.parquet", parquet(id=pa.array([], pa.string())), "expected"),
+    "semicolons": ("x.csv", b"id;prompt;answer\na;b;c\n", r"expected commas .*sep=';'"),
+    "tabs": ("x.csv", b"id\tstep\na\t1\n", r"expected commas .*sep='\\t'"),
     "a line cut off": ("x.jsonl", b'{"id": "a", "pro', ":1: expected one JSON object a line"),
     "a number": ("x.jsonl", b"12\n", ":1: expected a JSON object, got int"),
     "a list": ("x.jsonl", b"[1]\n", ":1: expected a JSON object, got list; a file that is one ar"),

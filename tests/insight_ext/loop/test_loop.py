@@ -153,6 +153,8 @@ def test_what_cannot_be_is_refused_and_nothing_changes():
     ):
         with pytest.raises(ObservationError, match="nothing was taken in"):
             call()
+    with pytest.raises(ObservationError, match=f"of group {dealt.group}: expected at least one"):
+        loop.report(dealt.group, [])
     for call in (lambda: loop.deal(0), lambda: loop.deal(41), lambda: loop.deal(1, step=-1)):
         with pytest.raises(ArgumentError, match="expected"):
             call()

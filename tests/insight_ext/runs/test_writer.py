@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,3 +113,15 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path):
         RunWriter(tmp_path)
     first.close()
     RunWriter(tmp_path)
+
+
+def test_a_run_that_replaces_the_record_of_an_earlier_one_warns(tmp_path):
+    first = RunWriter(tmp_path)
+    first.add_groups(0, ["a"], *(torch.tensor([1]) for _ in range(3)), torch.tensor([0.5]))
+    first.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RunWriter(tmp_path, 1).close()  # goes on with it
+    assert steps(tmp_path / "groups.parquet") == [0]
+    with pytest.warns(UserWarning, match="expected no record of an earlier run, .* got one, which"):
+        RunWriter(tmp_path).close()
