@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from insight_ext.errors import ArgumentError
+from insight_ext.errors import ArgumentError, reason
 from insight_ext.simulate.learner import references
 
 Floats = NDArray[np.float64]
@@ -113,7 +113,9 @@ def read_kinds(path: Path) -> KindsSettings:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return KindsSettings(**values)
     except (OSError, ValueError, TypeError) as error:
-        raise ArgumentError(f"{path}: expected calibrated settings, got: {error}") from error
+        raise ArgumentError(
+            f"{path}: expected calibrated settings, got: {reason(error)}"
+        ) from error
 
 
 class KindsLearner:

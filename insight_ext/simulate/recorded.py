@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 from numpy.typing import NDArray
 
-from insight_ext.errors import ArgumentError
+from insight_ext.errors import ArgumentError, reason
 from insight_ext.report.experiment import read_experiment
 from insight_ext.runs.layout import Metric
 from insight_ext.runs.reader import Run
@@ -119,7 +119,9 @@ def recorded_settings(folder: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"{path}: expected an experiment's settings, got: {error}") from error
+        raise ArgumentError(
+            f"{path}: expected an experiment's settings, got: {reason(error)}"
+        ) from error
     if not isinstance(settings, dict):
         raise ArgumentError(f"{path}: expected an experiment's settings, got {settings!r:.60}")
     return settings

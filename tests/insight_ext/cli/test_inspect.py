@@ -198,12 +198,18 @@ def refused(path, capsys):
     return error
 
 
+def test_a_file_of_another_kind_is_refused_without_the_words_of_torch(tmp_path, capsys):
+    path = tmp_path / "README.md"
+    path.write_text("# Title")
+    assert refused(path, capsys).endswith("got another kind of file, or a part of one\n")
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_truncated_file_is_refused(tmp_path, capsys, share):
     path = tmp_path / "c.ckpt"
     torch.save(content(trained()), path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    assert "cannot read this checkpoint" in refused(path, capsys)
+    assert "expected a checkpoint, got" in refused(path, capsys)
 
 
 def test_other_files_are_refused(tmp_path, capsys):
@@ -213,7 +219,7 @@ def test_other_files_are_refused(tmp_path, capsys):
     assert "holds no beliefs" in refused(path, capsys)
     torch.save(content(trained()) | {"callbacks": {}}, path)
     assert "holds no beliefs" in refused(path, capsys)
-    assert "cannot read" in refused(Path(__file__), capsys)
+    assert "another kind of file" in refused(Path(__file__), capsys)
 
 
 def test_another_format_is_refused(tmp_path, capsys):
