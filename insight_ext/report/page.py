@@ -142,4 +142,5 @@ def _sample_cells(sample: Sample) -> list[str]:
     text, answer = sample.prompt, sample.completion
     text = text if len(text) <= LENGTH else text[:LENGTH] + " ..."
     answer = answer if len(answer) <= LENGTH else "... " + answer[-LENGTH:]
-    return [text, sample.answer, f"{answer} (step {sample.step:,}, reward {sample.reward:g})"]
+    told = f"{answer} (step {sample.step:,}, reward {sample.reward:g})" if answer else "not kept"
+    return [text, sample.answer, told]

@@ -306,7 +306,7 @@ def _done(job: Job) -> int:
         return job.steps
     metrics = MetricsReader(job.folder / METRICS_FILE, keep=1)
     metrics.read()
-    return metrics.step or 0
+    return 0 if metrics.step is None else metrics.step + 1
 
 
 def summary(rows: Sequence[SummaryRow]) -> str:
