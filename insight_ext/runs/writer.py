@@ -133,7 +133,7 @@ class SampleFile:
                 row = json.loads(line) if line.endswith("\n") else {"step": step}
                 if row["step"] < step:
                     kept += line
-                    self._held.add((row["id"], bool(row["completion"])))
+                    self._held.add((str(row["id"]), bool(row["completion"])))
         write_atomically(self.path, lambda beside: beside.write_text(kept, encoding="utf-8"))
 
 
