@@ -49,15 +49,3 @@ class DeviceError(InsightError, RuntimeError):
 
 class EngineError(InsightError, RuntimeError):
     """A rollout engine is missing, cannot run the model, or holds weights of its own."""
-
-
-def reason(error: Exception) -> str:
-    """Why a file could not be read or written, without the number and the path of an OSError.
-
-    Examples:
-        >>> reason(FileNotFoundError(2, "No such file or directory", "nope.yaml"))
-        'No such file or directory'
-    """
-    if not isinstance(error, OSError):
-        return str(error)
-    return (error.strerror or str(error)).partition("\n")[0]

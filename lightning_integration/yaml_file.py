@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from insight_ext import ArgumentError
-from insight_ext.errors import reason
+from insight_ext.visible_text import reason
 
 DEPTH = 64
 

@@ -269,7 +269,7 @@ def _evidence(
     visited = (beliefs.visits > 0).nonzero()[:, 0]
     alpha, beta = beliefs.current(visited)
     best = torch.argsort(alpha + beta, descending=largest, stable=True)[:rows]
-    table = _table(title, "success", "alpha", "beta", "visits", "last visit")
+    table = _table(title, "success", "alpha", "beta", "visits", "last step")
     for at in best.tolist():
         index, a, b = int(visited[at]), float(alpha[at]), float(beta[at])
         visits, latest = int(beliefs.visits[index]), int(beliefs.latest[index])
@@ -279,7 +279,7 @@ def _evidence(
             f"{a:.1f}",
             f"{b:.1f}",
             f"{visits}",
-            f"{latest}",
+            f"{latest - 1}",
         )
     return table
 

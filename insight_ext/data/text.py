@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from insight_ext.data.files import Purpose
-from insight_ext.errors import reason
+from insight_ext.visible_text import reason
 
 BOM = codecs.BOM_UTF8
 # What begins files that are no UTF-8 text, and what they are.

@@ -30,8 +30,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from insight_ext.errors import ArgumentError, reason
+from insight_ext.errors import ArgumentError
 from insight_ext.simulate.learner import references
+from insight_ext.visible_text import reason
 
 Floats = NDArray[np.float64]
 

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 from numpy.typing import NDArray
 
-from insight_ext.errors import ArgumentError, reason
+from insight_ext.errors import ArgumentError
 from insight_ext.report.experiment import read_experiment
 from insight_ext.runs.layout import Metric
 from insight_ext.runs.reader import Run
+from insight_ext.visible_text import reason
 
 Integers = NDArray[np.int64]
 

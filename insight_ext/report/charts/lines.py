@@ -55,7 +55,9 @@ def line_figure(
     style_axes(axes, x, y)
     draw_arms(axes, curves, colours, seeds=seeds, points=points)
     low, high = axes.get_ylim()
-    axes.set_ylim(0 if from_zero else low, min(high, 1.03) if unit == "shares" else high)
+    if unit == "shares":  # a flat line has as much room below as above, at 0 and 1 too
+        low, high = max(low, -0.03), min(high, 1.03)
+    axes.set_ylim(0 if from_zero else low, high)
     counts_axis(axes)
     if unit == "shares":
         percent_axis(axes)
