@@ -120,7 +120,7 @@ def _prompts_table(title: str, prompts: Sequence[Visited]) -> str:
         return ""
     heads = ["Prompt", "Visits", "Right answers"]
     if any(prompt.sample for prompt in prompts):
-        heads += ["Text", "Key", "Latest answer"]
+        heads += ["Text", "Key", "An answer"]
     lines = []
     for prompt in prompts:
         cells = [prompt.id, f"{prompt.visits:,}", f"{prompt.successes:,} of {prompt.rollouts:,}"]
