@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 
 from insight_ext.curators.curation import Curation, best
 from insight_ext.errors import ArgumentError, ObservationError
-from insight_ext.offline.logs import Floats, GroupLog, Integers, parts_of
+from insight_ext.offline.logs import Floats, GroupLog
+from insight_ext.offline.visits import moments_of, totals
 
 # A last epoch with fewer than this share of the visits of each before it ended early.
 WHOLE = 2 / 3
@@ -57,10 +61,10 @@ def lim(
         raise ArgumentError(f"count: expected 0 or more, got {count}")
     if max_epochs is not None and max_epochs < 1:
         raise ArgumentError(f"max_epochs: expected at least 1, got {max_epochs}")
-    epoch, unused = epochs(log, steps_per_epoch)
-    if max_epochs is not None:
-        epoch = np.where(epoch < max_epochs, epoch, -1)
-    curves = fill_gaps(learning_curves(log, epoch))
+    log, found = epochs(log, steps_per_epoch)
+    unused = len(log) - found[-1].stop
+    found = found[:max_epochs]
+    curves = fill_gaps(learning_curves(log, found))
     whole = np.isfinite(curves).all(axis=1)
     if not whole.any():
         raise ObservationError(
@@ -79,15 +83,15 @@ def lim(
     notes = [f"{curves.shape[1]} epochs"]
     if unused:
         notes.append(f"the last {unused:,} visits, less than an epoch, are not used")
-    visited = np.bincount(log.prompt, minlength=len(log.ids)) > 0
+    visited = log.totals()[0] > 0
     dropped = {"for gaps in their curve": np.flatnonzero(visited & ~whole)}
     if not visited.all():
         dropped["never rolled out"] = np.flatnonzero(~visited)
     return Curation(log.ids, scores, kept, dropped, rule, tuple(notes))
 
 
-def epochs(log: GroupLog, steps_per_epoch: int | None = None) -> tuple[Integers, int]:
-    """The epoch of each visit, from 0; and how many visits at the end belong to none.
+def epochs(log: GroupLog, steps_per_epoch: int | None = None) -> tuple[GroupLog, list[slice]]:
+    """The visits of each epoch.
 
     Blocks of `steps_per_epoch` steps, if it is given. Else the log's own epochs, if it has them;
     the last one counts if it has two thirds of the visits of each before, else it ended early.
@@ -96,55 +100,59 @@ def epochs(log: GroupLog, steps_per_epoch: int | None = None) -> tuple[Integers,
     whole epoch are left out.
 
     Returns:
-        int64 of shape (V,), -1 for the visits left out, and their number.
+        The log, in the order of its epochs, and which visits each epoch has, at least one.
 
     Raises:
         ArgumentError: steps_per_epoch below 1, or given for a log without steps.
         ObservationError: fewer steps than `steps_per_epoch`.
     """
     if steps_per_epoch is not None:
-        if steps_per_epoch < 1:
-            raise ArgumentError(f"steps_per_epoch: expected at least 1, got {steps_per_epoch}")
-        if log.step is None:
-            raise ArgumentError("steps_per_epoch: expected a log with steps, got one with epochs")
-        done = log.step - log.step.min()
-        whole = (int(done.max()) + 1) // steps_per_epoch
-        if not whole:
-            raise ObservationError(
-                f"lim: expected a whole epoch of {steps_per_epoch} steps, got a log of "
-                f"{int(done.max()) + 1}"
-            )
-        epoch = np.where(done < whole * steps_per_epoch, done // steps_per_epoch, -1)
-        return epoch, int(np.count_nonzero(epoch < 0))
+        return log, _blocks_of_steps(log, steps_per_epoch)
     if log.epoch is not None:
-        epoch = np.unique(log.epoch, return_inverse=True)[1]
-        visits = np.bincount(epoch)
-        last = len(visits) - 1
-        if last and visits[last] < WHOLE * visits[:last].min():
-            return np.where(epoch < last, epoch, -1), int(visits[last])
-        return epoch, 0
-    prompts = int(np.count_nonzero(np.bincount(log.prompt)))
-    epoch = np.arange(len(log), dtype=log.prompt.dtype) // prompts
-    unused = len(log) % prompts
-    epoch[len(log) - unused :] = -1
-    return epoch, unused
+        log = log.by_epoch()
+        assert log.epoch is not None
+        found = list(moments_of(log.epoch))
+        sizes = [each.stop - each.start for each in found]
+        if len(found) > 1 and sizes[-1] < WHOLE * min(sizes[:-1]):
+            del found[-1]
+        return log, found
+    prompts = int(np.count_nonzero(log.totals()[0]))
+    return log, [slice(start, start + prompts) for start in _whole(len(log), prompts)]
 
 
-def learning_curves(log: GroupLog, epoch: Integers) -> Floats:
+def _blocks_of_steps(log: GroupLog, steps: int) -> list[slice]:
+    if steps < 1:
+        raise ArgumentError(f"steps_per_epoch: expected at least 1, got {steps}")
+    if log.step is None:
+        raise ArgumentError("steps_per_epoch: expected a log with steps, got one with epochs")
+    first, last = int(log.step[0]), int(log.step[-1])
+    whole = [first + start for start in _whole(last - first + 1, steps)]
+    if not whole:
+        raise ObservationError(
+            f"lim: expected a whole epoch of {steps} steps, got a log of {last - first + 1}"
+        )
+    edges = np.searchsorted(log.step, [*whole, whole[-1] + steps])
+    return [slice(start, stop) for start, stop in pairwise(edges.tolist())]
+
+
+def _whole(length: int, block: int) -> range:
+    """Where the whole blocks of a length begin."""
+    return range(0, length - block + 1, block)
+
+
+def learning_curves(log: GroupLog, epochs: Sequence[slice]) -> Floats:
     """The accuracy of every prompt in every epoch, shape (N, epochs); NaN where not visited.
 
     Several visits in an epoch count together.
     """
-    prompts, epochs = len(log.ids), int(epoch.max()) + 1
-    successes, rollouts = np.zeros((2, prompts * epochs))
-    for part in parts_of(len(log)):
-        used = epoch[part] >= 0
-        place = log.prompt[part][used].astype(np.int64) * epochs + epoch[part][used]
-        for total, counts in ((successes, log.successes), (rollouts, log.rollouts)):
-            np.add.at(total, place, counts[part][used].astype(np.float64))
-    curves = np.full(prompts * epochs, np.nan)
-    np.divide(successes, rollouts, out=curves, where=rollouts > 0)
-    return curves.reshape(prompts, epochs)
+    curves = np.full((len(log.ids), len(epochs)), np.nan)
+    for curve, visits in zip(curves.T, epochs, strict=True):
+        successes, rollouts = (
+            totals(log.prompt[visits], counts[visits], len(log.ids))
+            for counts in (log.successes, log.rollouts)
+        )
+        np.divide(successes, rollouts, out=curve, where=rollouts > 0)
+    return curves
 
 
 def fill_gaps(curves: Floats) -> Floats:

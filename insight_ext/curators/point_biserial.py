@@ -58,17 +58,16 @@ def point_biserial(
             "point_biserial: expected a column uncertainty with the perplexity or the mean entropy "
             "of each answer, the log has none"
         )
-    if (log.rollouts != 1).any():
+    most = max(int(log.rollouts[part].max()) for part in log.parts())
+    if most != 1:
         raise ObservationError(
             "point_biserial: expected one row per answer (rollouts 1), got a row of "
-            f"{log.rollouts.max()}; log each answer with its uncertainty"
+            f"{most}; log each answer with its uncertainty"
         )
     n = len(log.ids)
-    correct = log.successes == 1
-    right = np.bincount(log.prompt, correct, n)
-    answers = np.bincount(log.prompt, minlength=n)
+    answers, right, _ = log.totals()
     mixed = (right > 0) & (right < answers)
-    correlation = _correlation(log, mixed)
+    correlation = correlations(log)
     scored = int(np.count_nonzero(np.isfinite(correlation)))
     share = 0.3 if keep is None else keep
     if count is None:
@@ -85,41 +84,47 @@ def point_biserial(
     return Curation(log.ids, -correlation, best(-correlation, amount), dropped, rule)
 
 
-def _correlation(log: GroupLog, mixed: np.ndarray) -> Floats:
-    assert log.uncertainty is not None
-    result = np.full(len(log.ids), np.nan)
-    order = np.argsort(log.prompt, kind="stable")
-    uncertainty, correct = log.uncertainty[order], log.successes[order] == 1
-    edges = np.searchsorted(log.prompt[order], np.arange(len(log.ids) + 1))
-    for prompt in np.flatnonzero(mixed):
-        rows = slice(edges[prompt], edges[prompt + 1])
-        result[prompt] = correlation(uncertainty[rows], correct[rows])
-    return result
-
-
-def correlation(uncertainty: Floats, correct: np.ndarray) -> float:
-    """The point-biserial correlation of the answers to one prompt.
+def correlations(log: GroupLog) -> Floats:
+    """The point-biserial correlation of the answers to each prompt.
 
         r = (mean U | correct - mean U | wrong) / sd(U) * sqrt(K0 K1 / K^2)
 
     with the population's standard deviation, which makes it Pearson's correlation of U and 0/1.
 
     Args:
-        uncertainty: float64 of shape (K,), finite.
-        correct: bool of shape (K,), with at least one True and one False.
+        log: one row per answer, with its uncertainty.
 
     Returns:
-        A number in [-1, 1]; NaN if all uncertainties are equal.
+        float64 of shape (N,), in [-1, 1]; NaN where no answer is right, or none wrong, or all
+        uncertainties are equal.
 
     Source: arXiv 2601.22595, offline selection.
 
     Examples:
-        >>> correlation(np.array([1.0, 1.0, 3.0, 3.0]), np.array([True, True, False, False]))
-        -1.0
+        >>> log = GroupLog(("a",), np.zeros(4, dtype=int), np.array([1, 1, 0, 0]),
+        ...                np.ones(4, dtype=int), None, None, np.array([1.0, 1.0, 3.0, 3.0]))
+        >>> correlations(log).tolist()
+        [-1.0]
     """
-    if (uncertainty == uncertainty[0]).all():
-        return float("nan")
-    right, wrong = uncertainty[correct], uncertainty[~correct]
-    spread = uncertainty.std()
-    share = len(right) * len(wrong) / len(uncertainty) ** 2
-    return float((right.mean() - wrong.mean()) / spread * np.sqrt(share))
+    assert log.uncertainty is not None
+    n = len(log.ids)
+    answers, right, _ = log.totals()
+    wrong = answers - right
+    sums = np.zeros((2, n))  # of the wrong answers' uncertainties, and of the right ones'
+    lowest, highest = np.full(n, np.inf), np.full(n, -np.inf)
+    for part in log.parts():
+        prompt, uncertainty = log.prompt[part], log.uncertainty[part]
+        np.add.at(sums, (log.successes[part], prompt), uncertainty)
+        np.minimum.at(lowest, prompt, uncertainty)
+        np.maximum.at(highest, prompt, uncertainty)
+    defined = (wrong > 0) & (right > 0) & (lowest < highest)
+    mean = sums.sum(axis=0) / np.maximum(answers, 1)
+    squares = np.zeros(n)
+    for part in log.parts():
+        prompt = log.prompt[part]
+        np.add.at(squares, prompt, (log.uncertainty[part] - mean[prompt]) ** 2)
+    result = np.full(n, np.nan)
+    gap = sums[1] / np.maximum(right, 1) - sums[0] / np.maximum(wrong, 1)
+    spread = np.sqrt(squares * answers)
+    np.divide(gap * np.sqrt(wrong * right), spread, where=defined & (spread > 0), out=result)
+    return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import signature
@@ -12,11 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from insight_ext.beliefs.beta import each_once
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError
 from insight_ext.kernel.scores import MAX_ROLLOUTS
-from insight_ext.offline.logs import Floats, GroupLog, Integers, parts_of
+from insight_ext.offline.logs import Floats, GroupLog, Integers
 from insight_ext.offline.tables import prompt_columns, write_columns
 from insight_ext.plugins import given_options, need
 from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
@@ -150,7 +150,7 @@ def rank(
         settings |= _known_mean(strategy, log)
     selector = make_selector(strategy, n, seed=seed, pool=pool, **settings)
     if selector.rollouts is None:
-        selector.rollouts = int(np.bincount(log.rollouts).argmax())
+        selector.rollouts = _most_frequent(log)
         if selector.rollouts > MAX_ROLLOUTS:
             raise ArgumentError(
                 f"rank: expected a log of groups of at most {MAX_ROLLOUTS} rollouts, got "
@@ -158,9 +158,8 @@ def rank(
                 "as --option rollouts=8"
             )
     step = 0
-    for moment in log.moments():
-        results = (log.prompt[moment], log.successes[moment], log.rollouts[moment])
-        selector.observe(*each_once([torch.from_numpy(part) for part in results]), step=step)
+    for results in log.moments():
+        selector.observe(*map(torch.from_numpy, results), step=step)
         step += 1
     chosen = selector.select(top, step=step, exclude=NONE)
     predicted = np.full(top, np.nan)
@@ -171,11 +170,12 @@ def rank(
         del explained["visits"]  # which the log tells
         why = {name: column.numpy() for name, column in explained.items()}
     at = chosen.numpy()
+    visits, successes, rollouts = (counts[at] for counts in log.totals())
     return Ranking(
         ids=[log.ids[position] for position in at],
-        visits=_totals(log.prompt, np.ones_like(log.prompt), n)[at],
-        successes=_totals(log.prompt, log.successes, n)[at],
-        rollouts=_totals(log.prompt, log.rollouts, n)[at],
+        visits=visits,
+        successes=successes,
+        rollouts=rollouts,
         predicted=predicted,
         why=why,
     )
@@ -190,21 +190,23 @@ def _whole_pool(strategy: str) -> dict[str, Any]:
 
 def _known_mean(strategy: str, log: GroupLog) -> dict[str, Any]:
     """A prior of the log's mean for the prompts that it does not have."""
-    seen = np.zeros(len(log.ids), dtype=bool)
-    seen[log.prompt] = True
+    visits, successes, rollouts = log.totals()
+    seen = visits > 0
     if strategy not in SELECTORS or seen.all():
         return {}
-    wins, tries = (int(part.sum(dtype=np.int64)) for part in (log.successes, log.rollouts))
+    wins, tries = int(successes.sum()), int(rollouts.sum())
     alpha = torch.ones(len(seen))
     alpha[torch.from_numpy(~seen)] = 2 * (wins + 1) / (tries + 2)
     return {"prior": (alpha, 2 - alpha)}
 
 
-def _totals(prompt: Integers, counts: Integers, n: int) -> Integers:
-    totals = np.zeros(n, dtype=np.int64)
-    for part in parts_of(len(prompt)):
-        np.add.at(totals, prompt[part], counts[part].astype(np.int64))
-    return totals
+def _most_frequent(log: GroupLog) -> int:
+    """The group size that most groups have."""
+    sizes: Counter[int] = Counter()
+    for part in log.parts():
+        found, groups = np.unique(log.rollouts[part], return_counts=True)
+        sizes.update(dict(zip(found.tolist(), groups.tolist(), strict=True)))
+    return min(sizes, key=lambda size: (-sizes[size], size))
 
 
 def _short(text: str, width: int = 60) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ IN_MEMORY = 1 << 16  # rows looked at together
 # What Arrow raises at a damaged file; names of columns that are no UTF-8 are among it.
 DAMAGED = (OSError, pa.ArrowException, UnicodeDecodeError)
 ROW = 64  # bytes that a row takes at least, since equal values are stored once
+BUFFER = 1 << 16  # bytes of a column that are read at once; without, all of a row group
 
 
 class ColumnarFile(DataFile):
@@ -60,11 +62,12 @@ class ParquetFile(ColumnarFile):
     @contextmanager
     def _opened(self, columns: Sequence[str] | None) -> Iterator[tuple[pa.Schema, Batches]]:
         try:
-            with pa.parquet.ParquetFile(self.path) as file:
-                yield (
-                    file.schema_arrow,
-                    file.iter_batches(_rows(file.metadata, columns is None), columns=columns),
-                )
+            with pa.parquet.ParquetFile(self.path, buffer_size=BUFFER) as file:
+                rows = _rows(file.metadata, columns is None)
+                # Each row group alone: together, the dictionaries of all of them are kept.
+                groups = ([number] for number in range(file.num_row_groups))
+                parts = (file.iter_batches(rows, group, columns) for group in groups)
+                yield file.schema_arrow, chain.from_iterable(parts)
         except DAMAGED as error:
             raise self.malformed(f"expected a Parquet file: {_reason(error)}") from error
 

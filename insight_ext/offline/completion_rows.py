@@ -42,8 +42,17 @@ from insight_ext.data.values import (
     whole_numbers,
 )
 from insight_ext.errors import ArgumentError
-from insight_ext.offline.group_rows import UNCERTAINTIES, Columns, uncertainty_column
+from insight_ext.offline.group_rows import UNCERTAINTIES, uncertainty_column
 from insight_ext.offline.prompt_ids import PromptIds
+from insight_ext.offline.visits import (
+    Columns,
+    Visits,
+    by_time,
+    each_once,
+    moments_of,
+    parts_of,
+    totals,
+)
 
 Integers = NDArray[Any]
 
@@ -151,7 +160,7 @@ def read_completions(
                 seen.see(_rewards(table, columns).values)
         threshold = threshold_between(seen.low, seen.high)
     lowest = lowest_success(threshold)
-    visits: list[Columns] = []
+    visits = Visits()
     generations = Generations()
     one_each = OneEach()
     for file in files:
@@ -160,7 +169,7 @@ def read_completions(
         columns = completion_columns(file, prompts, reward)
         if uncertainties:
             columns = replace(columns, uncertainty=uncertainty_column(file, uncertainties))
-        parts: list[Columns] = []
+        of_file = Visits()
         for table in file.tables(columns.needed):
             names, name_of_row = _names(table, columns)
             of = prompts.of_texts if columns.id is None else prompts.of_ids
@@ -170,15 +179,22 @@ def read_completions(
                 step = whole_numbers(table, columns.step)
             rewards = _rewards(table, columns)
             seen.see(rewards.values)
-            parts.append(_counted(table, columns, step, prompt, rewards, lowest))
+            of_file.append(_counted(table, columns, step, prompt, rewards, lowest))
             generations.see(table, columns, step, prompt)
             one_each.see(table, columns, names)
         again = generations.logged_before()
-        visits += [{k: v[~np.isin(part["step"], again)] for k, v in part.items()} for part in parts]
-    merged = _joined(visits) if uncertainties else _merged(visits)
-    one_each.warn(merged)
-    seen.warn(merged, threshold)
-    return merged
+        rows = of_file.columns()
+        for part in parts_of(len(of_file), *rows.values()):
+            new = ~np.isin(rows["step"][part], again)
+            visits.append({name: values[part][new] for name, values in rows.items()})
+    if not len(visits):
+        return {"prompt": np.empty(0, dtype=np.int64)}
+    found = by_time(visits.columns(), visits.columns()["step"])
+    if not uncertainties:
+        found = _groups(found)
+    one_each.warn(found)
+    seen.warn(found, threshold)
+    return found
 
 
 def completion_columns(file: DataFile, prompts: PromptIds, reward: str | None) -> CompletionColumns:
@@ -305,14 +321,17 @@ def _counted(
     rewards: Rewards,
     lowest: float,
 ) -> Columns:
-    """The groups of a table's completions, by step and prompt, in the order of the table.
-
-    Where their uncertainty is asked for, each of them is a row of its own.
-    """
+    """A table's completions that have a reward: whether each was right, and its uncertainty."""
     values_of_rewards, rows, counts, of = rewards
     right = (values_of_rewards >= lowest).astype(np.int64)
+    counted = {
+        "step": step[rows],
+        "prompt": prompt[rows],
+        "successes": right,
+        "rollouts": np.ones_like(right),
+    }
     if columns.uncertainty is None:
-        return _summed(step[rows], prompt[rows], right, np.ones_like(right))
+        return counted
     among, values = number_lists(table, columns.uncertainty)
     if not np.array_equal(among, of):
         raise table.malformed(
@@ -325,46 +344,18 @@ def _counted(
             int(rows[missing.argmax()]),
             f"expected {columns.uncertainty} to be a number for each answer with a reward",
         )
-    return {
-        "step": step[rows],
-        "prompt": prompt[rows],
-        "successes": right,
-        "rollouts": np.ones_like(right),
-        "uncertainty": values[counts],
-    }
+    return {**counted, "uncertainty": values[counts]}
 
 
-def _joined(parts: Sequence[Columns]) -> Columns:
-    """All rows, one part after another."""
-    names = ("step", "prompt", "successes", "rollouts", "uncertainty")
-    nothing = [np.empty(0, dtype=np.int64)]
-    return {name: np.concatenate([part[name] for part in parts] or nothing) for name in names}
-
-
-def _merged(parts: Sequence[Columns]) -> Columns:
-    names = ("step", "prompt", "successes", "rollouts")
-    empty = np.empty(0, dtype=np.int64)
-    return _summed(*(np.concatenate([empty, *(part[name] for part in parts)]) for name in names))
-
-
-def _summed(step: Integers, prompt: Integers, successes: Integers, rollouts: Integers) -> Columns:
-    """The counts of each step and prompt together, in the order in which they first come."""
-    if not len(step):
-        return {"step": step, "prompt": prompt, "successes": successes, "rollouts": rollouts}
-    _, of_step = np.unique(step, return_inverse=True)
-    key = of_step.astype(np.int64) * (int(prompt.max()) + 1) + prompt
-    _, first, group = np.unique(key, return_index=True, return_inverse=True)
-    order = np.argsort(first, kind="stable")
-    sums = np.zeros((2, len(first)), dtype=np.int64)
-    np.add.at(sums[0], group, successes)
-    np.add.at(sums[1], group, rollouts)
-    first = first[order]
-    return {
-        "step": step[first],
-        "prompt": prompt[first],
-        "successes": sums[0][order],
-        "rollouts": sums[1][order],
-    }
+def _groups(completions: Columns) -> Columns:
+    """Those of each step and prompt counted together, in the order in which they first come."""
+    groups = Visits()
+    step = completions["step"]
+    for moment in moments_of(step, *completions.values()):
+        prompt, successes, rollouts = each_once(completions, moment)
+        at = np.full(len(prompt), step[moment.start])
+        groups.append({"step": at, "prompt": prompt, "successes": successes, "rollouts": rollouts})
+    return groups.columns()
 
 
 class Generations:
@@ -414,8 +405,10 @@ class OneEach:
 
     def warn(self, visits: Columns) -> None:
         """Warn where that is so."""
-        most = np.bincount(visits["prompt"], visits["rollouts"]).max(initial=0)
-        if len(self._texts) < len(self._names) and most == 1:
+        if len(self._texts) >= len(self._names):
+            return
+        prompt = visits["prompt"]
+        if totals(prompt, visits["rollouts"], int(prompt.max()) + 1).max() == 1:
             warnings.warn(
                 f"each of the {len(self._names)} ids has one rollout, but there are only "
                 f"{len(self._texts)} different prompts: {self._column} seems to count rows; leave "
@@ -438,7 +431,11 @@ class RewardRange:
 
     def warn(self, visits: Columns, threshold: float) -> None:
         """Warn where the threshold lies outside."""
-        right, answers = int(visits["successes"].sum()), int(visits["rollouts"].sum())
+        columns = visits["successes"], visits["rollouts"]
+        right, answers = 0, 0
+        for part in parts_of(len(columns[0]), *columns):
+            right += int(columns[0][part].sum())
+            answers += int(columns[1][part].sum())
         if self.low < self.high and right in (0, answers):
             warnings.warn(
                 f"{answers} answers had rewards from {self.low:g} to {self.high:g}, and "

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from insight_ext.data import fields
 from insight_ext.data.table import DataFile, Table
 from insight_ext.data.values import distinct, ids, numbers, whole_numbers
 from insight_ext.offline.prompt_ids import PromptIds
-
-Columns = dict[str, NDArray[Any]]
+from insight_ext.offline.visits import Columns
 
 # Rollouts of a group: what a belief in float32 counts one by one.
 MOST_ROLLOUTS = 1 << 24
@@ -118,12 +115,5 @@ def checked(table: Table, columns: dict[str, str], prompts: PromptIds) -> Column
         found["uncertainty"] = numbers(table, columns["uncertainty"], finite=True)
     if "step" not in found and "epoch" not in found:
         found["step"] = np.zeros(len(table), dtype=np.int64)
-    found = {name: narrow(values) for name, values in found.items()}
     found["prompt"] = prompts.of_ids(table, *distinct(ids(table, columns["id"])))
     return found
-
-
-def narrow(values: NDArray[Any]) -> NDArray[Any]:
-    """Whole numbers in half the room where they fit."""
-    fits = values.dtype == np.int64 and not len(values[values > np.iinfo(np.int32).max])
-    return values.astype(np.int32) if fits else values

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,22 @@ from numpy.typing import NDArray
 from insight_ext.beliefs.group import Threshold, check_threshold
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.errors import ArgumentError, ObservationError
+from insight_ext.offline.visits import (
+    TYPES,
+    Columns,
+    Visits,
+    by_time,
+    each_once,
+    first_visits,
+    moments_of,
+    parts_of,
+    totals,
+)
 from insight_ext.plugins import need
+
+if TYPE_CHECKING:
+    from insight_ext.data.table import DataFile
+    from insight_ext.offline.prompt_ids import PromptIds
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -29,25 +43,13 @@ WRITTEN = {
 RUN_FILES = ("metrics.csv", "config.yaml", "checkpoints", "experiment.json")
 
 
-PART = 1 << 18  # visits looked at together
-
-
-def parts_of(visits: int) -> Iterator[slice]:
-    """A log's visits in parts, so that what is worked out about them takes little memory.
-
-    Examples:
-        >>> [(part.start, part.stop) for part in parts_of(300_000)]
-        [(0, 262144), (262144, 300000)]
-    """
-    for start in range(0, visits, PART):
-        yield slice(start, min(start + PART, visits))
-
-
 @dataclass(frozen=True)
 class GroupLog:
     """Visits of prompts in the order of time; every array has shape (V,).
 
-    Whole numbers are int64, or int32 where those of a log that was read fit.
+    Whole numbers are int64 or int32. The arrays of a log that was read are of files that are mapped
+    into memory, see `insight_ext.offline.visits`: whoever looks at them in `parts` needs memory for
+    the prompts alone.
 
     Attributes:
         ids: the prompts; of the pool if one was given, else in the order of their first visit.
@@ -75,12 +77,40 @@ class GroupLog:
         assert time is not None, "a log without step and epoch is refused when it is read"
         return time
 
-    def moments(self) -> Iterator[slice]:
-        """The visits of each step (or epoch) together, in the order of time."""
-        bounds = np.flatnonzero(np.diff(self.time)) + 1
-        edges = [0, *bounds.tolist(), len(self)]
-        for start, stop in pairwise(edges):
-            yield slice(start, stop)
+    def parts(self) -> Iterator[slice]:
+        """The visits in parts, so that what is worked out about them takes little memory."""
+        columns = (self.prompt, self.successes, self.rollouts, self.step, self.epoch)
+        return parts_of(len(self), *columns, self.uncertainty)
+
+    def moments(self) -> Iterator[tuple[Integers, Integers, Integers]]:
+        """prompt, successes, rollouts of each step (or epoch), by time; each prompt once.
+
+        Prompts come in the order of their first visit of the step.
+        """
+        counted = {
+            "prompt": self.prompt,
+            "successes": self.successes,
+            "rollouts": self.rollouts,
+        }
+        for moment in moments_of(self.time, *counted.values()):
+            yield each_once(counted, moment)
+
+    def by_epoch(self) -> GroupLog:
+        """The log in the order of its epochs, those of one epoch in the order that they had."""
+        assert self.epoch is not None, "a log of steps alone has no epochs"
+        visits = {name: values for name in TYPES if (values := getattr(self, name)) is not None}
+        ordered: dict[str, Any] = by_time(visits, self.epoch)
+        return replace(self, **ordered)
+
+    def totals(self) -> tuple[Integers, Integers, Integers]:
+        """Visits, successes and rollouts of each prompt, int64 of shape (N,)."""
+        visits = np.zeros(len(self.ids), dtype=np.int64)
+        for part in self.parts():
+            visits += np.bincount(self.prompt[part], minlength=len(self.ids))
+        won, tried = (
+            totals(self.prompt, counts, len(self.ids)) for counts in (self.successes, self.rollouts)
+        )
+        return visits, won, tried
 
 
 def read_log(
@@ -115,8 +145,9 @@ def read_log(
             numbers, no id or one that is not in the pool. File and row are named.
         InsightError: pyarrow is missing.
 
-    Cost: up to 20 bytes of memory are kept for each group, and as many while it is read, whatever
-        else its row holds; files are read in parts (`python -m benchmarks.bench_reading`).
+    Cost: files are read in parts, and up to 28 bytes for each group are kept in a temporary file,
+        whatever else its row holds, twice as many while it is read: memory is needed for the
+        prompts and steps alone (`python -m benchmarks.bench_reading`).
 
     Examples:
         >>> import tempfile
@@ -189,7 +220,6 @@ def _read(
     from insight_ext.data.files import LOG
     from insight_ext.data.read import open_data
     from insight_ext.offline.completion_rows import has_completions, read_completions
-    from insight_ext.offline.group_rows import read_groups
     from insight_ext.offline.prompt_ids import PromptIds
 
     success_threshold = check_threshold(success_threshold)
@@ -199,13 +229,13 @@ def _read(
     if files and has_completions(files[0], reward):
         visits = read_completions(files, prompts, reward, success_threshold, uncertainties)
     else:
-        visits = _joined(list(read_groups(files, prompts, uncertainties)))
+        visits = _read_groups(files, prompts, uncertainties)
     if not len(visits["prompt"]):
         raise ObservationError(
             f"{path}: expected at least one row (with a reward, where rows are completions), found "
             "none; log a few steps"
         )
-    return _in_order(visits, prompts.names, pool)
+    return _log(visits, prompts.names, pool)
 
 
 def _log_of(path: Path, name: str) -> Path:
@@ -225,27 +255,30 @@ def _log_of(path: Path, name: str) -> Path:
     return path
 
 
-def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The columns that all parts have, one after another."""
-    if not parts:
+def _read_groups(
+    files: Sequence[DataFile], prompts: PromptIds, uncertainties: Sequence[str]
+) -> Columns:
+    """The visits of these files by time."""
+    from insight_ext.offline.group_rows import read_groups
+
+    visits = Visits()
+    for part in read_groups(files, prompts, uncertainties):
+        visits.append(part)
+    columns = visits.columns()
+    if not columns:
         return {"prompt": np.empty(0, dtype=np.int64)}
-    shared = [name for name in parts[0] if all(name in part for part in parts)]
-    if "step" not in shared and "epoch" not in shared:
+    if not {"step", "epoch"} & columns.keys():
         raise ObservationError("expected the log's files to share a column step or epoch")
-    return {name: np.concatenate([part.pop(name) for part in parts]) for name in shared}
+    return by_time(columns, columns["step"] if "step" in columns else columns["epoch"])
 
 
-def _in_order(visits: dict[str, Any], names: tuple[str, ...], pool: PromptPool | None) -> GroupLog:
-    """The log of these visits, by time; without a pool prompts come by their first visit."""
-    time = visits["step"] if "step" in visits else visits["epoch"]
-    if (time[1:] < time[:-1]).any():
-        order = np.argsort(time, kind="stable")
-        visits = {name: values[order] for name, values in visits.items()}
+def _log(visits: Columns, names: tuple[str, ...], pool: PromptPool | None) -> GroupLog:
+    """The log of these visits; without a pool prompts come by their first visit."""
     if pool is None:
-        order = _first_visits(visits["prompt"], len(names))
+        order = first_visits(visits["prompt"], len(names))
         position = np.empty(len(names), dtype=np.int32)
         position[order] = np.arange(len(order))
-        for part in parts_of(len(time)):
+        for part in parts_of(len(visits["prompt"]), visits["prompt"]):
             visits["prompt"][part] = position[visits["prompt"][part]]
         names = tuple(names[at] for at in order)
     return GroupLog(
@@ -255,11 +288,3 @@ def _in_order(visits: dict[str, Any], names: tuple[str, ...], pool: PromptPool |
         epoch=visits.get("epoch"),
         uncertainty=visits.get("uncertainty"),
     )
-
-
-def _first_visits(prompt: Integers, count: int) -> Integers:
-    """Those of this many prompts that were visited, by their first visit."""
-    first = np.full(count, len(prompt))
-    for part in reversed(list(parts_of(len(prompt)))):
-        first[prompt[part][::-1]] = np.arange(part.start, part.stop)[::-1]
-    return np.argsort(first, kind="stable")[: np.count_nonzero(first < len(prompt))]

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -112,10 +111,7 @@ def _prior(pool: PromptPool, source: str, options: Mapping[str, Any]) -> Any:
         expected = "meta:FIELD, difficulty:FIELD, log:FILE or empirical"
         return torch.tensor(_field(pool, "prior", _named("prior", source, expected), _rate))
     log = read_log(path, pool=pool)
-    wins, tries = (
-        torch.from_numpy(np.bincount(log.prompt, weights=counts, minlength=len(pool)))
-        for counts in (log.successes, log.rollouts)
-    )
+    wins, tries = (torch.from_numpy(counts).double() for counts in log.totals()[1:])
     strength = as_number(options.get("prior_strength", STRENGTH))
     if strength is None or strength < 0.0:
         raise ArgumentError(

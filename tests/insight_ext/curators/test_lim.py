@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,16 +87,15 @@ def test_prompts_are_kept_by_score_or_by_number_best_first():
 
 
 def test_visits_of_one_epoch_count_together():
-    result = learning_curves(log(("a", 0, 2), ("a", 0, 6), ("a", 1, 8)), np.array([0, 0, 1]))
+    visits = log(("a", 0, 2), ("a", 0, 6), ("a", 1, 8))
+    result = learning_curves(visits, [slice(0, 2), slice(2, 3)])
     np.testing.assert_array_equal(result, [[0.5, 1.0]])
 
 
 def test_without_epochs_visits_are_counted():
     # Two prompts, two of them a step apart: epochs end after 2, 4 visits; the fifth is left over.
     steps = log(("a", 0, 1), ("b", 1, 2), ("b", 2, 3), ("a", 3, 4), ("a", 4, 5), by="step")
-    epoch, unused = epochs(steps)
-    assert epoch.tolist() == [0, 0, 1, 1, -1]
-    assert unused == 1
+    assert epochs(steps)[1] == [slice(0, 2), slice(2, 4)]
     result = lim(steps, keep=-9)
     assert "the last 1 visits, less than an epoch, are not used" in result.notes
     np.testing.assert_allclose(result.scores, alignment(np.array([[1, 4], [2, 3]]) / 8))
@@ -102,7 +103,7 @@ def test_without_epochs_visits_are_counted():
 
 def test_steps_may_be_given_their_epochs():
     steps = log(("a", 10, 1), ("b", 11, 2), ("a", 12, 3), ("b", 13, 4), by="step")
-    assert epochs(steps, steps_per_epoch=2)[0].tolist() == [0, 0, 1, 1]
+    assert epochs(steps, steps_per_epoch=2)[1] == [slice(0, 2), slice(2, 4)]
     with pytest.raises(ArgumentError, match="expected at least 1, got 0"):
         epochs(steps, steps_per_epoch=0)
     with pytest.raises(ArgumentError, match="a log with steps"):
@@ -112,9 +113,7 @@ def test_steps_may_be_given_their_epochs():
 def test_steps_that_make_no_whole_epoch_are_left_out():
     visits = [("a", 0, 1), ("b", 1, 2), ("a", 2, 3), ("b", 3, 4)]
     longer = log(*visits, ("a", 4, 8), by="step")
-    epoch, unused = epochs(longer, steps_per_epoch=2)
-    assert epoch.tolist() == [0, 0, 1, 1, -1]
-    assert unused == 1
+    assert epochs(longer, steps_per_epoch=2)[1] == [slice(0, 2), slice(2, 4)]
     both = (lim(each, keep=-9, steps_per_epoch=2) for each in (longer, log(*visits, by="step")))
     np.testing.assert_array_equal(*(result.scores for result in both))
     with pytest.raises(ObservationError, match="a whole epoch of 6 steps, got a log of 5"):
@@ -131,7 +130,13 @@ def test_later_epochs_may_be_left_out():
 
 
 def test_an_epoch_without_number_zero_is_the_first_one():
-    assert epochs(log(("a", 3, 1), ("a", 7, 2)))[0].tolist() == [0, 1]
+    assert epochs(log(("a", 3, 1), ("a", 7, 2)))[1] == [slice(0, 1), slice(1, 2)]
+
+
+def test_steps_may_begin_anew_with_each_epoch():
+    visits = [("a", 1, 4), ("b", 0, 8), ("b", 1, 6), ("a", 0, 2)]
+    by_step = replace(log(*visits), step=np.array([0, 0, 1, 1]))
+    np.testing.assert_array_equal(lim(by_step).scores, lim(log(*sorted(visits))).scores)
 
 
 def test_a_log_in_which_everything_was_solved_is_refused():
@@ -156,8 +161,7 @@ def test_options_that_make_no_sense_are_refused(options):
 
 def test_an_epoch_of_the_log_that_ended_early_is_left_out():
     visits = [(f"p{i}", at, i % 8) for at in range(3) for i in range(40 if at < 2 else 20)]
-    epoch, unused = epochs(log(*visits))
-    assert epoch.tolist() == [0] * 40 + [1] * 40 + [-1] * 20
-    assert unused == 20
+    assert epochs(log(*visits))[1] == [slice(0, 40), slice(40, 80)]
+    assert "the last 20 visits, less than an epoch, are not used" in lim(log(*visits)).notes
     missing = [visit for visit in visits[:80] if visit[:2] != ("p3", 1)]
-    assert epochs(log(*missing))[1] == 0
+    assert epochs(log(*missing))[1] == [slice(0, 40), slice(40, 79)]

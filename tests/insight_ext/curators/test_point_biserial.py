@@ -10,7 +10,7 @@ from scipy.stats import pointbiserialr
 
 from insight_ext import ArgumentError, ObservationError
 from insight_ext.curators import point_biserial
-from insight_ext.curators.point_biserial import correlation
+from insight_ext.curators.point_biserial import correlations
 from insight_ext.offline.logs import GroupLog
 
 
@@ -41,8 +41,11 @@ def log(n: int = 20, answers: int = 64, seed: int = 0, uncertainty: bool = True)
 def test_the_correlation_is_scipys(rows):
     correct = np.array([c for c, _ in rows])
     uncertainty = np.array([u for _, u in rows])
+    visits = {"prompt": np.zeros(len(rows), dtype=int), "rollouts": np.ones(len(rows), dtype=int)}
+    answers = GroupLog(("a",), successes=correct.astype(int), step=None, epoch=None, **visits)
+    found = correlations(replace(answers, uncertainty=uncertainty))
     expected = pointbiserialr(correct, uncertainty).statistic
-    assert correlation(uncertainty, correct) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert found == pytest.approx([expected], rel=1e-9, abs=1e-9)
 
 
 def test_every_prompt_gets_its_own_correlation():

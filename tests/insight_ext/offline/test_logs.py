@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -52,9 +51,18 @@ def test_rows_come_in_the_order_of_the_steps(tmp_path_factory, rows, ending):
     ordered = sorted(rows, key=lambda row: row[1])
     assert [log.ids[at] for at in log.prompt] == [row[0] for row in ordered]
     assert log.successes.tolist() == [row[2] for row in ordered]
-    moments = [log.time[moment] for moment in log.moments()]
-    assert [len(set(times.tolist())) for times in moments] == [1] * len(moments)
-    assert np.concatenate(moments).tolist() == log.time.tolist()
+    expected: dict[int, dict[str, list[int]]] = {}
+    for name, step, won in ordered:
+        counts = expected.setdefault(step, {}).setdefault(name, [0, 0])
+        counts[:] = counts[0] + won, counts[1] + 8
+    moments = [[column.tolist() for column in moment] for moment in log.moments()]
+    assert [
+        {log.ids[at]: [won, tried] for at, won, tried in zip(*moment, strict=True)}
+        for moment in moments
+    ] == list(expected.values())
+    assert [[log.ids[at] for at in moment[0]] for moment in moments] == [
+        list(counts) for counts in expected.values()
+    ]
 
 
 def test_the_part_files_of_a_run_are_one_log(tmp_path):
