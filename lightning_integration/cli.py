@@ -12,7 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from insight_ext import ArgumentError, InsightError, __version__
+import insight_ext
+from insight_ext import ArgumentError, InsightError
 from insight_ext.loop.checkpoint import read_checkpoint
 from insight_ext.plugins import named
 from insight_ext.progress import STOPPED
@@ -139,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(HELP.format(commands="\n".join(f"  {n:10}{told}" for n, told in COMMANDS.items())))
         return 0
     if asked[0] == "--version":
-        print(f"lightning_integration {__version__}")
+        print(f"lightning_integration {insight_ext.__version__}")
         return 0
     kept = "stopped before training began"
     try:
