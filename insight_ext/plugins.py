@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Any, TypeVar
 
 from insight_ext.errors import ArgumentError, InsightError
@@ -49,7 +51,7 @@ did you mean 'blue'?
         return table[name]
     raise ArgumentError(
         f"unknown {kind} {name!r}: expected one of {', '.join(table)}{otherwise}"
-        f"{_nearest(name, table)}"
+        f"{nearest(name, table)}"
     )
 
 
@@ -176,7 +178,10 @@ def imported(kind: str, path: str) -> Any:
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ArgumentError(f"{kind} {path!r}: cannot import it: {error}") from error
+        where = ""
+        if isinstance(error, ModuleNotFoundError):
+            where = f"; modules are looked for in the present folder, {Path.cwd()}, and PYTHONPATH"
+        raise ArgumentError(f"{kind} {path!r}: cannot import it: {error}{where}") from error
 
 
 def parsed_options(texts: Iterable[str], what: str = "option") -> dict[str, Any]:
@@ -256,7 +261,7 @@ got 'novlety'; did you mean 'novelty'?
         if known is None or name in known:
             continue
         expected = f"options among {', '.join(known)}" if known else "no options"
-        raise ArgumentError(f"{what}: expected {expected}, got {name!r}{_nearest(name, known)}")
+        raise ArgumentError(f"{what}: expected {expected}, got {name!r}{nearest(name, known)}")
 
 
 def takes(called: Callable[..., Any], name: str) -> bool:
@@ -295,7 +300,13 @@ def need(what: str, *modules: str) -> None:
         )
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What a message adds about the known name that is nearest to this one; empty if none is near.
+
+    Examples:
+        >>> nearest("--topp", ["--top", "--seed"])
+        "; did you mean '--top'?"
+    """
     near = get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -317,6 +328,21 @@ def _options(takes: Callable[..., Any]) -> Sequence[str] | None:
         if not any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
             return list(names)
     return None if steps else []
+
+
+def split_list(text: str) -> list[str]:
+    """The names of a list, by semicolon if there is one, else by comma.
+
+    A comma within brackets, or before the next option of a name, is none between two names.
+
+    Examples:
+        >>> split_list("insight, mopps:decay=1,prior=[2,3],gps")
+        ['insight', 'mopps:decay=1,prior=[2,3]', 'gps']
+        >>> split_list("insight:features=model:FOLDER:Hard, or not?;gps")
+        ['insight:features=model:FOLDER:Hard, or not?', 'gps']
+    """
+    between = r";" if ";" in text else r",(?!\s*\w+=)(?![^\[(]*[\])])"
+    return [name for part in re.split(between, text) if (name := part.strip())]
 
 
 def as_number(value: Any) -> float | None:

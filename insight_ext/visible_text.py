@@ -23,3 +23,15 @@ def visible_text(text: str, *, keep_lines: bool = False) -> str:
     """
     pattern = BUT_LINES if keep_lines else ANY_CONTROL
     return pattern.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be read or written, without the number and the path of an OSError.
+
+    Examples:
+        >>> reason(FileNotFoundError(2, "No such file or directory", "nope.yaml"))
+        'No such file or directory'
+    """
+    if not isinstance(error, OSError):
+        return str(error)
+    return (error.strerror or str(error)).partition("\n")[0]

@@ -163,10 +163,11 @@ class PromptSelectionCallback(Callback):
             assert loader is not None, "this batch came from it"
             report(outputs, batch, loader.loop)
             return
-        metrics = loop.end_step(lambda: report(outputs, batch, loop))
+        logs = will_log(trainer)
+        metrics = loop.end_step(lambda: report(outputs, batch, loop), look=logs)
         seconds = perf_counter() - self._step_started + 1e-3 * metrics[Metric.SELECTION_MS.value]
         self._seconds += seconds
-        if will_log(trainer):
+        if logs:
             metrics[Metric.STEP_MS.value] = 1e3 * seconds
             metrics[Metric.TRAIN_SECONDS.value] = self._seconds
             for name, value in metrics.items():

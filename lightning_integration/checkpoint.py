@@ -73,7 +73,8 @@ class LastCheckpoint(callbacks.Checkpoint):
             kept = f"{self.path} is kept; resume with --ckpt_path last"
             if not self.path.exists():
                 kept = "no checkpoint was written yet"
-            print(f"stopped in step {trainer.global_step}; {kept}", file=sys.stderr)
+            done = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+            print(f"stopped after {done:,} steps; {kept}", file=sys.stderr)
 
     def _save(self, trainer: Trainer) -> None:
         if trainer.fast_dev_run:

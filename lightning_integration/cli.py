@@ -12,8 +12,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import insight_ext
 from insight_ext import ArgumentError, InsightError
 from insight_ext.loop.checkpoint import read_checkpoint
+from insight_ext.plugins import named
 from insight_ext.progress import STOPPED
 from lightning_integration.callback import PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
@@ -23,6 +25,20 @@ from lightning_integration.trainer import PACKAGE, LightningModule, Trainer, log
 from lightning_integration.yaml_file import check_yaml
 
 cli = import_module(f"{PACKAGE}.cli")
+
+COMMANDS = {
+    "fit": "train with chosen prompts",
+    "validate": "the accuracy on the held-out prompts",
+    "test": "Lightning's, for a module that has such a step",
+    "predict": "likewise",
+    "export": "CHECKPOINT FOLDER: write what was trained as a Hugging Face folder",
+    "sample": "draw answers of saved models to a data set, and score them",
+}
+HELP = """usage: python -m lightning_integration COMMAND ...
+
+{commands}
+
+`python -m lightning_integration COMMAND --help` tells about one command."""
 
 
 class SaveConfig(cli.SaveConfigCallback):
@@ -45,6 +61,13 @@ class SelectionCLI(cli.LightningCLI):
     `trainer.enable_checkpointing` is false. Loggers and callbacks of the configuration are added to
     these.
     """
+
+    def add_core_arguments_to_parser(self, parser: Any) -> None:
+        """Lightning's, the data before the model: a wrong file is told before a model is loaded."""
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{n}": value for n, value in self.trainer_defaults.items()})
+        parser.add_lightning_class_args(self.datamodule_class, "data")
+        parser.add_lightning_class_args(self._model_class, "model")
 
     def add_arguments_to_parser(self, parser: Any) -> None:
         """The callback's settings, and how often to save."""
@@ -105,17 +128,30 @@ class SelectionCLI(cli.LightningCLI):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; an InsightError becomes one line on standard error and exit status 2."""
+    """Run one command; an InsightError becomes one line on standard error and exit status 2, and
+    Ctrl-C exit status 130, after a line that says what is kept.
+    """
     from lightning_integration.export import run as export
     from lightning_integration.grpo.module import GRPOModule
     from lightning_integration.sample import run as sample
 
     asked = sys.argv[1:] if arguments is None else arguments
+    if not asked or asked[0] in ("-h", "--help"):
+        print(HELP.format(commands="\n".join(f"  {n:10}{told}" for n, told in COMMANDS.items())))
+        return 0
+    if asked[0] == "--version":
+        print(f"lightning_integration {insight_ext.__version__}")
+        return 0
+    kept = "stopped before training began"
     try:
-        if asked[:1] == ["export"]:
+        if not asked[0].startswith("-"):
+            named("command", COMMANDS, asked[0])
+        if asked[0] == "export":
+            kept = "stopped; nothing was written"
             export(asked[1:])
             return 0
-        if asked[:1] == ["sample"]:
+        if asked[0] == "sample":
+            kept = "stopped; the parts that are whole are kept, and the same command goes on"
             sample(asked[1:])
             return 0
         for option, value in pairwise([*asked, ""]):
@@ -131,16 +167,16 @@ def main(arguments: list[str] | None = None) -> int:
             seed_everything_default=0,
             trainer_defaults={"max_epochs": 1, "log_every_n_steps": 10},
             auto_configure_optimizers=False,
-            parser_kwargs={
-                "prog": "lightning_integration",
-                "description": "Trains with chosen prompts; `export CHECKPOINT FOLDER` writes what "
-                "was trained as a Hugging Face folder.",
-            },
+            parser_kwargs={"prog": "lightning_integration"},
         )
     except InsightError as error:
         print("lightning_integration:", *str(error).split(), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nlightning_integration: stopped before training began", file=sys.stderr)
+        print(f"\nlightning_integration: {kept}", file=sys.stderr)
         return STOPPED
+    except SystemExit as ended:
+        if isinstance(ended.__context__, KeyboardInterrupt):  # which LastCheckpoint has told of
+            return STOPPED
+        raise
     return 0

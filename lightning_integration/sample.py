@@ -27,7 +27,13 @@ from insight_ext.plugins import parsed_options
 from insight_ext.progress import Progress
 from lightning_integration.demo.model import load_model
 from lightning_integration.grpo.rewards import Reward, make_reward, score_completions
-from lightning_integration.rollouts import RolloutEngine, Rollouts, Sampling, make_engine
+from lightning_integration.rollouts import (
+    RolloutEngine,
+    Rollouts,
+    Sampling,
+    find_engine,
+    make_engine,
+)
 
 ENDINGS = (".jsonl", ".parquet")
 SETTINGS_FILE = ".settings.json"
@@ -89,6 +95,7 @@ def sample(
         raise ArgumentError(f"{output}: expected a name that ends in {' or '.join(ENDINGS)}")
     Sampling(max_new_tokens, temperature)
     score = make_reward(reward)
+    find_engine(engine, engine_options or {})
     settings = {
         "models": list(map(str, models)),
         "prompts": pool.fingerprint,

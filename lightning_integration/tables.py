@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from insight_ext import SelectionLoop
-from insight_ext.report.prompts import difficult
-from insight_ext.runs.layout import GROUPS_FILE, Sample, logged
-from insight_ext.runs.reader import Run, read_groups
+from insight_ext.report.prompts import Visited, difficult
+from insight_ext.runs.layout import GROUPS_FILE, SAMPLES_FILE, Sample, logged
+from insight_ext.runs.reader import Run, read_groups, read_samples
 from insight_ext.visible_text import visible_text
 from lightning_integration.trainer import loggers as known
 from lightning_integration.trainer import rank_zero_only
 
 TensorBoardLogger = known.TensorBoardLogger
 SAMPLES, PROMPTS = logged("samples"), logged("prompts")
+PROMPT_COLUMNS = ["why", "id", "prompt", "key", "answer", "visits", "solved", "first", "latest"]
 
 
 @rank_zero_only
@@ -33,7 +34,7 @@ def log_tables(loggers: Sequence[Any], loop: SelectionLoop) -> None:
     samples = [list(sample) for sample in loop.samples]
     for name, columns, rows in (
         (SAMPLES, list(Sample._fields), samples),
-        (PROMPTS, ["why", "id", "prompt", "visits", "solved", "first", "latest"], _prompts(loop)),
+        (PROMPTS, PROMPT_COLUMNS, _prompts(loop)),
     ):
         for logger in takers if rows else []:
             if hasattr(logger, "log_table"):
@@ -46,19 +47,19 @@ def _prompts(loop: SelectionLoop) -> list[list[Any]]:
     """Never solved, hardest and most improved, as far as the folder tells."""
     if loop.history.folder is None:
         return []
-    found = difficult(Run("", groups=read_groups(loop.history.folder / GROUPS_FILE)))
+    groups = read_groups(loop.history.folder / GROUPS_FILE)
+    found = difficult(Run("", {}, groups, samples=read_samples(loop.history.folder / SAMPLES_FILE)))
     if found is None:
         return []
     kinds = {"never solved": found.never, "hardest": found.hardest, "improved": found.improved}
-    return [
-        [why, p.id, _text(loop, p.id), p.visits, f"{p.successes}/{p.rollouts}", p.first, p.latest]
-        for why, prompts in kinds.items()
-        for p in prompts
-    ]
+    return [[why, *_row(loop, one)] for why, prompts in kinds.items() for one in prompts]
 
 
-def _text(loop: SelectionLoop, name: str) -> str:
-    return loop.pool[loop.pool.position(name)].prompt
+def _row(loop: SelectionLoop, one: Visited) -> list[Any]:
+    prompt = loop.pool[loop.pool.position(one.id)]
+    answer = "" if one.sample is None else one.sample.completion
+    solved = f"{one.successes}/{one.rollouts}"
+    return [one.id, prompt.prompt, prompt.answer, answer, one.visits, solved, one.first, one.latest]
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

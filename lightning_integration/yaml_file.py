@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from insight_ext import ArgumentError
+from insight_ext.visible_text import reason
 
 DEPTH = 64
 
@@ -35,4 +36,4 @@ def check_yaml(path: str | Path) -> None:
             if depth > DEPTH:
                 raise ArgumentError(f"{path}:{line}: expected at most {DEPTH} levels, got more")
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ArgumentError(f"{path}: expected a YAML file, got: {error}") from error
+        raise ArgumentError(f"{path}: expected a YAML file, got: {reason(error)}") from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from insight_ext.cli.tables import check_output, hand_over, show
+from insight_ext.plugins import split_list
 from insight_ext.progress import counter
 from insight_ext.simulate.agreement import agreement, markdown
-from insight_ext.simulate.arms import split_arms
 
 
 def run(options: argparse.Namespace) -> None:
@@ -16,7 +16,7 @@ def run(options: argparse.Namespace) -> None:
     seen = agreement(
         options.folder,
         options.learner,
-        arms=None if options.strategies is None else split_arms(options.strategies),
+        arms=None if options.strategies is None else split_list(options.strategies),
         simulations=options.seeds,
         on_trial=counter("agree", "trials"),
     )

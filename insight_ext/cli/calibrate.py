@@ -7,8 +7,8 @@ import sys
 from dataclasses import asdict
 
 from insight_ext.cli.tables import STANDARD_OUTPUT, check_folder, print_json, show
+from insight_ext.plugins import split_list
 from insight_ext.progress import counter
-from insight_ext.simulate.arms import split_arms
 from insight_ext.simulate.calibrate import calibrate, markdown
 from insight_ext.simulate.recorded import read_recording
 
@@ -16,7 +16,7 @@ from insight_ext.simulate.recorded import read_recording
 def run(options: argparse.Namespace) -> None:
     """Fit, print the fit, write the learner's settings, or print them alone."""
     check_folder(options.output.parent)
-    arms = None if options.strategies is None else split_arms(options.strategies)
+    arms = None if options.strategies is None else split_list(options.strategies)
     fit = calibrate(read_recording(options.folder, arms), on_fit=counter("calibrate", "fits"))
     if options.output == STANDARD_OUTPUT:
         sys.stdout.write(fit.settings.as_json())

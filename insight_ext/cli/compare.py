@@ -9,8 +9,9 @@ from dataclasses import asdict
 
 from insight_ext.cli.tables import STANDARD_OUTPUT, check_folder, printed, show
 from insight_ext.errors import ArgumentError, InsightError
+from insight_ext.plugins import split_list
 from insight_ext.progress import STOPPED, counter
-from insight_ext.simulate.arms import ARMS, needs_other_models, split_arms
+from insight_ext.simulate.arms import ARMS, named_arms, needs_other_models
 from insight_ext.simulate.compare import Row, Setting, compare, markdown, write_rows
 from insight_ext.simulate.figures import write_figures
 from insight_ext.simulate.learners import LEARNERS, usual_length
@@ -22,23 +23,23 @@ TABLE = "compare.csv"
 
 def run(options: argparse.Namespace) -> None:
     """Compare, print the tables, write them and the figures."""
-    arms = list(ARMS) if options.strategies == "all" else split_arms(options.strategies)
+    arms = list(ARMS) if options.strategies == "all" else named_arms(options.strategies)
     if options.grpo:
         if options.strategies == "all":
             arms = [arm for arm in arms if not needs_other_models(arm)]
         _train(options, arms)
         return
-    learners = list(LEARNERS) if options.learner == "all" else options.learner.split(",")
+    if options.against:
+        arms += named_arms(options.against)
+    learners = list(LEARNERS) if options.learner == "all" else split_list(options.learner)
     try:
-        pools = [int(size) for size in options.pool.split(",")]
+        pools = [int(size) for size in split_list(options.pool)]
     except ValueError:
         raise ArgumentError(
             f"pool: expected sizes such as 2000,40000, got {options.pool}"
         ) from None
     check_folder(options.output)
     settings = [setting_of(options, learner, pool) for learner in learners for pool in pools]
-    if options.against:
-        arms.append(options.against)
     told = counter("compare", "trials")
     rows: list[Row] = []
     trials: dict[tuple[Setting, str], list[Trial]] = {}
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> None:
         if options.output != STANDARD_OUTPUT:
             options.output.mkdir(parents=True, exist_ok=True)
             write_rows(rows, options.output / TABLE)
+            options.kept = f"the learners that are done are in {options.output / TABLE}"
     text = markdown(rows)
     if options.against:
         text += f"\n### Beside {options.against}\n\n{paired(trials, options.against)}"

@@ -180,7 +180,7 @@ def _facts(
     """Pairs of a name and what there is to say."""
     parts, totals = state["parts"], state["parts"]["totals"]["values"]
     if "pytorch-lightning_version" in content:
-        at = f"epoch {content.get('epoch', '?')}, step {content.get('global_step', 0):,}"
+        at = f"epoch {content.get('epoch', '?')}, {content.get('global_step', 0):,} steps"
         version = content["pytorch-lightning_version"]
         yield "checkpoint", f"{at}, of Lightning {version}; selection in format {state['format']}"
     else:
@@ -219,7 +219,7 @@ def _settings(selector: dict[str, Any]) -> Iterator[str]:
 def _in_flight(saved: dict[str, Any], ids: list[str]) -> str:
     rows = saved["positions"]["rows"][0].tolist()
     steps = sorted({row[2] for row in rows})
-    dealt = f", dealt in steps {steps[0]:,} to {steps[-1]:,}" if steps else ""
+    dealt = f", dealt in steps number {steps[0]:,} to {steps[-1]:,}" if steps else ""
     counts = saved["values"]
     told = f"{counts['incomplete']:,} closed incomplete, {counts['duplicates']:,} duplicates"
     return f"{_listed([ids[row[0]] for row in rows], 'groups')}{dealt}; {told}"
@@ -280,7 +280,7 @@ def _evidence(
     visited = (beliefs.visits > 0).nonzero()[:, 0]
     alpha, beta = beliefs.current(visited)
     best = torch.argsort(alpha + beta, descending=largest, stable=True)[:rows]
-    table = _table(title, "success", "alpha", "beta", "visits", "last visit")
+    table = _table(title, "success", "alpha", "beta", "visits", "last step")
     for at in best.tolist():
         index, a, b = int(visited[at]), float(alpha[at]), float(beta[at])
         visits, latest = int(beliefs.visits[index]), int(beliefs.latest[index])
@@ -290,7 +290,7 @@ def _evidence(
             f"{a:.1f}",
             f"{b:.1f}",
             f"{visits}",
-            f"{latest}",
+            f"{latest - 1}",
         )
     return table
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from insight_ext.cli.parser import PROGRAM, make_parser
 from insight_ext.errors import InsightError
@@ -25,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 0
+    here = str(Path.cwd())
+    if here not in sys.path:  # as `python -m` has it, for import paths
+        sys.path.append(here)
     try:
         need(options.command, *options.needs)
         import_module(f"insight_ext.cli.{options.command.replace('-', '_')}").run(options)

@@ -5,13 +5,28 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from insight_ext import __version__
+from insight_ext.plugins import nearest
 
 PROGRAM = "insight-ext"
 STRATEGIES = (
-    "by semicolon: names, names with options (mopps:decay=1), import paths (package.module:Class)"
+    "by comma or semicolon: names, names with options (mopps:decay=1), import paths "
+    "(package.module:Class)"
 )
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A command's parser: what it does not know it refuses itself, under its own usage."""
+
+    def parse_known_args(self, *given: Any, **named: Any) -> Any:
+        """As argparse does, less the unknown."""
+        options, unknown = super().parse_known_args(*given, **named)
+        if unknown:
+            known = [option for action in self._actions for option in action.option_strings]
+            self.error(f"expected no {unknown[0]}{nearest(unknown[0].partition('=')[0], known)}")
+        return options, unknown
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -31,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=f"{PROGRAM} COMMAND --help tells about one command.",
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=CommandParser)
     for name, (told, add_arguments, needs, kept) in COMMANDS.items():
         command = commands.add_parser(name, help=told, description=told)
         add_arguments(command)
@@ -99,9 +114,11 @@ def _rank(command: argparse.ArgumentParser) -> None:
 
 
 def _compare(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--learner", default="all", help="all, or some by comma")
+    command.add_argument("--learner", default="all", help="all, or some by comma or semicolon")
     command.add_argument("--strategies", default="all", help=f"all, or some {STRATEGIES}")
-    command.add_argument("--pool", default="2000,40000", help="pool sizes (2000,40000)")
+    command.add_argument(
+        "--pool", default="2000,40000", help="sizes by comma or semicolon (2000,40000)"
+    )
     _training(command)
     command.add_argument("--workers", type=int, default=1, help="processes (1)")
     command.add_argument(
@@ -122,7 +139,7 @@ def _compare(command: argparse.ArgumentParser) -> None:
 def _reliability(command: argparse.ArgumentParser) -> None:
     command.add_argument("--learner", default="logistic", help="one learner (logistic)")
     command.add_argument(
-        "--strategies", default="insight (features);gps", help="that predict, by semicolon"
+        "--strategies", default="insight (features);gps", help="that predict, by comma or semicolon"
     )
     command.add_argument("--pool", type=int, default=40_000, help="pool size (40000)")
     _training(command)
@@ -133,7 +150,7 @@ def _calibrate(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "folder", type=Path, nargs="+", help="of an experiment: experiment.json, ARM-seedS/..."
     )
-    command.add_argument("--strategies", help="only the runs of these, by semicolon")
+    command.add_argument("--strategies", help="only the runs of these, by comma or semicolon")
     shown = command.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print the estimates as JSON")
     shown.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
@@ -150,7 +167,7 @@ def _agree(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--learner", default="kinds", help="a name, or a file that calibrate wrote (kinds)"
     )
-    command.add_argument("--strategies", help="only these, by semicolon")
+    command.add_argument("--strategies", help="only these, by comma or semicolon")
     command.add_argument("--seeds", type=int, default=5, help="of the simulation (5)")
     command.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
     _table(command)
@@ -170,7 +187,7 @@ def _allocate(command: argparse.ArgumentParser) -> None:
 
 
 def _completion(command: argparse.ArgumentParser) -> None:
-    command.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    command.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh"))
 
 
 def _nothing(command: argparse.ArgumentParser) -> None:
@@ -241,7 +258,7 @@ COMMANDS: dict[str, Command] = {
         "every strategy on learners whose truth is known",
         _compare,
         ("matplotlib",),
-        "the learners that are done are in compare.csv, in the folder of --output",
+        NOTHING,
     ),
     "reliability": (
         "how far predictions of prompts never seen can be believed",
@@ -269,7 +286,8 @@ COMMANDS: dict[str, Command] = {
     ),
     "build-info": ("how this build was made and what it found", _nothing, (), NOTHING),
     "completion": (
-        f'completion for a shell: eval "$({PROGRAM} completion bash)"',
+        f'completion for a shell: eval "$({PROGRAM} completion bash)", or '
+        f"{PROGRAM} completion fish | source",
         _completion,
         ("shtab",),
         NOTHING,

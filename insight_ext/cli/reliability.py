@@ -10,7 +10,7 @@ import numpy as np
 from insight_ext.cli.compare import setting_of
 from insight_ext.cli.tables import STANDARD_OUTPUT, check_folder, printed, show
 from insight_ext.progress import Progress
-from insight_ext.simulate.arms import split_arms
+from insight_ext.simulate.arms import named_arms
 from insight_ext.simulate.figures import write_reliability
 from insight_ext.simulate.held_out import held_out
 from insight_ext.simulate.held_out import markdown as held_out_markdown
@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> None:
     """Print the tables of what predictors foretold, write them and the figure."""
     check_folder(options.output)
     setting = setting_of(options, options.learner, options.pool)
-    arms = split_arms(options.strategies)
+    arms = named_arms(options.strategies)
     for arm in arms:
         check_predicts(arm)
     pairs = [(arm, choice) for arm in arms for choice in CHOICES]

@@ -105,7 +105,7 @@ def view(run: RunFolder, now: float) -> Group:
     if run.series:
         parts.append(_table(run.series))
     if run.beliefs is not None:
-        when = f"after step {run.beliefs.step[-1]:,}"
+        when = f"after {run.beliefs.step[-1] + 1:,} steps"
         counts = run.beliefs.means[-1].tolist()
         parts.append(Text(beliefs_text(when, int(run.beliefs.unseen[-1]), counts)))
     return Group(*parts)
@@ -114,7 +114,7 @@ def view(run: RunFolder, now: float) -> Group:
 def _status(run: RunFolder, now: float) -> str:
     assert run.written is not None
     series = run.series
-    parts = [] if run.step is None else [f"step {run.step:,}"]
+    parts = [] if run.step is None else [f"{run.step + 1:,} steps"]
     if pace := _pace(series.get(Metric.TRAIN_SECONDS)):
         parts.append(pace)
     if Metric.ROLLOUTS in series:

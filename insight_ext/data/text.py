@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from insight_ext.data.files import Purpose
+from insight_ext.visible_text import reason
 
 BOM = codecs.BOM_UTF8
 # What begins files that are no UTF-8 text, and what they are.
@@ -37,12 +38,12 @@ def opened(path: Path, purpose: Purpose) -> Iterator[pa.NativeFile]:
     try:
         stream = pa.input_stream(str(path), compression="detect")
     except OSError as error:
-        raise purpose.not_found(f"{path}: cannot read it: {_reason(error)}") from error
+        raise purpose.not_found(f"{path}: cannot read it: {reason(error)}") from error
     with stream:
         try:
             yield stream
         except OSError as error:
-            raise purpose.malformed(f"{path}: cannot read it: {_reason(error)}") from error
+            raise purpose.malformed(f"{path}: cannot read it: {reason(error)}") from error
 
 
 def check_is_utf8(path: Path, start: bytes, purpose: Purpose) -> None:
@@ -67,7 +68,3 @@ def not_utf8(byte: int) -> str:
         f"expected UTF-8 text, got the byte 0x{byte:02x}; if the file is Latin-1, convert it: "
         "iconv -f LATIN1 -t UTF-8"
     )
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).partition("\n")[0]

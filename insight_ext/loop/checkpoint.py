@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
@@ -151,11 +152,12 @@ def _loaded(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: expected a checkpoint's file, found none")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # at a damaged file torch's reader raises what it likes
-        reason = str(error).partition("\n")[0].partition(". ")[0]
+    except Exception as error:  # torch's reader raises what it likes
+        got = (
+            "one that is damaged" if is_zipfile(path) else "another kind of file, or a part of one"
+        )
         raise CheckpointError(
-            f"{path}: cannot read this checkpoint: expected a whole file, got: {reason}; take "
-            "another checkpoint"
+            f"{path}: expected a checkpoint, got {got}; take another checkpoint"
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a checkpoint, got a {type(content).__name__}")

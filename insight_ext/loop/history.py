@@ -27,6 +27,8 @@ class History:
 
     Attributes:
         samples: the answers kept of the latest step that ended.
+        answered: an answer of each prompt that was reported in the present step, by the prompt's
+            id; what all processes noted, once they told each other.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class History:
         self.folder = None if folder is None else Path(folder)
         self.answers = answers
         self.samples: list[Sample] = []
-        self._answered: list[Sample] = []  # an answer of each group reported in this step
+        self.answered: dict[str, Sample] = {}
         self._writer: RunWriter | None = None
         self._unseen: int | None = None  # the latest step, while its beliefs are not recorded
 
@@ -57,12 +59,17 @@ class History:
         for text, reward in zip(result.completions, result.rewards, strict=True):
             if not math.isnan(reward):
                 sample = Sample(step, prompt.id, prompt.prompt, text, reward, prompt.answer)
-                return self._answered.append(sample)
+                self.answered.setdefault(prompt.id, sample)
+                return
 
     def choose_samples(self) -> list[Sample]:
         """Keep some of the answers that were noted in the step that ends, and return them."""
-        self.samples, self._answered = spread(self._answered, self.keep_samples), []
+        self.samples = spread(list(self.answered.values()), self.keep_samples)
         return self.samples
+
+    def looks_after(self, step: int) -> bool:
+        """Whether the whole pool is looked at after this step: the first, and every so many."""
+        return step == 0 or (step + 1) % self.every == 0
 
     def add_step(
         self,
@@ -99,8 +106,13 @@ class History:
             if self.answers:
                 self._writer.add_answers(step, ids, groups, threshold)
         self._writer.add_samples(self.samples)
+        for group in groups if self.keep_samples else ():
+            if 2 * group.successes(threshold) < len(group.scored):
+                prompt = pool[group.prompt]
+                unread = Sample(step, prompt.id, prompt.prompt, "", 0.0, prompt.answer)
+                self._writer.add_first_sample(self.answered.get(prompt.id, unread))
         self._unseen = step
-        if step % self.every == 0:
+        if self.looks_after(step):
             self._look(step, selector)
             self._writer.flush()
 

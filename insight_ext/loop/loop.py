@@ -102,8 +102,8 @@ class SelectionLoop(Stateful):
         history_every: steps between two looks at the beliefs of the whole pool and two writes of
             the history, at least 1.
         keep_samples: answers kept of every step whose results have `completions`, of as many
-            groups, from the worst to the best; 0 or more. Of several processes the first keeps its
-            own.
+            prompts, from the worst to the best; 0 or more. Unless it is 0, the history also has
+            the text, the key and an answer of each prompt that was mostly failed.
         answers: whether the history has a row for each answer too, for the curators.
         ranks: this process among those that train together.
 
@@ -137,7 +137,7 @@ class SelectionLoop(Stateful):
     what = "loop"
     settings = ("rollouts", "success_threshold", "partial_credit")
     positions = ("_again",)
-    values = ("step", "_occupancy")
+    values = ("step",)
     parts = ("selector", "filter", "_flights", "_totals")
 
     def __init__(
@@ -177,7 +177,6 @@ class SelectionLoop(Stateful):
         self.told: dict[str, Any] = {}
         self.step = 0
         self._flights = InFlight()
-        self._occupancy: dict[str, float] = {}
         self._again = torch.empty(0, dtype=torch.int64)  # prompts to deal before all others
         self._reported: list[GroupResult] = []
         self._others: list[tuple[int, tuple[float, ...]]] = []  # of prompts that were never dealt
@@ -349,18 +348,24 @@ class SelectionLoop(Stateful):
             work: reports what is left to report; where it fails on one process, it raises on all.
         """
 
-        def own() -> tuple[list[GroupResult], list[tuple[int, tuple[float, ...]]]]:
+        def own() -> tuple[
+            list[GroupResult], list[tuple[int, tuple[float, ...]]], dict[str, Sample]
+        ]:
             if work is not None:
                 work()
-            return self._reported, self._others
+            return self._reported, self._others, self.history.answered
 
         everyone = self.ranks.all_or_none(own)
         if self.ranks.size > 1:
-            self._flights.receive([result for results, _ in everyone for result in results])
-            self._take_in_others([others for _, others in everyone])
+            self._flights.receive([result for results, _, _ in everyone for result in results])
+            self._take_in_others([others for _, others, _ in everyone])
+            for *_, answered in everyone:
+                self.history.answered = answered | self.history.answered
         self._reported = []
 
-    def end_step(self, work: Callable[[], object] | None = None) -> dict[str, float]:
+    def end_step(
+        self, work: Callable[[], object] | None = None, *, look: bool | None = None
+    ) -> dict[str, float]:
         """Take in what came back, and go on to the next step.
 
         Groups that are still incomplete `max_staleness` steps after their own are closed with what
@@ -368,6 +373,8 @@ class SelectionLoop(Stateful):
 
         Args:
             work: see `exchange`.
+            look: whether to say how much of the pool is learnable, which costs a pass over it;
+                None: after the first step and after every `history_every` steps.
 
         Returns:
             What there is to log, by the names of `insight_ext.runs.layout.Metric`.
@@ -391,13 +398,14 @@ class SelectionLoop(Stateful):
             Metric.OBSERVATION_MS.value: observing,
             **totals,
             Metric.VISITS.value: self._totals.groups / len(self.pool),
-            **self._occupied(),
+            **self._occupied(self.history.looks_after(self.step) if look is None else look),
             **lost,
             Metric.IN_FLIGHT.value: float(len(self._flights)),
             Metric.INCOMPLETE.value: float(self._flights.incomplete),
             Metric.DUPLICATE.value: float(self._flights.duplicates),
         }
         self._milliseconds = 0.0
+        self.history.answered = {}
         self.step += 1
         self.filter = self.filter  # hears of the threshold
         return metrics
@@ -576,11 +584,11 @@ class SelectionLoop(Stateful):
             return self.selector.predict(torch.tensor(prompts))
         return torch.full((len(prompts),), torch.nan)
 
-    def _occupied(self) -> dict[str, float]:
-        """The pool's occupancy at the latest look at it."""
-        if isinstance(self.selector, BeliefSelector) and self.step % self.history.every == 0:
-            self._occupancy = occupancy(self.selector.posterior, self.rollouts)
-        return self._occupancy
+    def _occupied(self, look: bool) -> dict[str, float]:
+        """The pool's occupancy, where it is looked at and the strategy keeps beliefs."""
+        if look and isinstance(self.selector, BeliefSelector):
+            return occupancy(self.selector.posterior, self.rollouts)
+        return {}
 
     def _observe(self, groups: Sequence[Group]) -> Tensor:
         """Move the beliefs by these groups; returns what had been predicted of each, or NaN."""

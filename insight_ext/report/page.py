@@ -120,7 +120,7 @@ def _prompts_table(title: str, prompts: Sequence[Visited]) -> str:
         return ""
     heads = ["Prompt", "Visits", "Right answers"]
     if any(prompt.sample for prompt in prompts):
-        heads += ["Text", "Key", "Latest answer"]
+        heads += ["Text", "Key", "An answer"]
     lines = []
     for prompt in prompts:
         cells = [prompt.id, f"{prompt.visits:,}", f"{prompt.successes:,} of {prompt.rollouts:,}"]
@@ -142,4 +142,5 @@ def _sample_cells(sample: Sample) -> list[str]:
     text, answer = sample.prompt, sample.completion
     text = text if len(text) <= LENGTH else text[:LENGTH] + " ..."
     answer = answer if len(answer) <= LENGTH else "... " + answer[-LENGTH:]
-    return [text, sample.answer, f"{answer} (step {sample.step:,}, reward {sample.reward:g})"]
+    told = f"{answer} (step {sample.step:,}, reward {sample.reward:g})" if answer else "not kept"
+    return [text, sample.answer, told]

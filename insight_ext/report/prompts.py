@@ -18,7 +18,7 @@ class Visited(NamedTuple):
     """What a run knows of a prompt.
 
     `first` and `latest` are the shares of right answers at its first and its latest visit;
-    `sample` is its latest answer, if one was kept.
+    `sample` is its latest answer, if one was kept, or its text and key alone.
     """
 
     id: str

@@ -7,9 +7,16 @@ from insight_ext.runs.layout import Metric, logged
 HEAD = """# Metrics
 
 What a run logs about its selection: W&B, TensorBoard and `metrics.csv` have the same names. A
-`SelectionLoop` returns them without the prefix. Shares are in [0, 1]; what is "of the whole run" is
-a sum so far, everything else is of the latest step, or of the latest look at the pool
-(`history_every`). This page is written by `python -m insight_ext.runs.glossary > docs/metrics.md`.
+`SelectionLoop` returns them without the prefix. Shares are in [0, 1]. What is "of the whole run"
+is a sum so far, everything else is of the step under which it stands. `learnable`, `saturated`,
+`hopeless` and `unvisited` are there where the pool was looked at: in Lightning whenever something
+is logged, elsewhere after the first step and after every `history_every` steps.
+
+Steps are numbered from 0, as Lightning does it, in every file and log and by `loop.step`. Where a
+text says "50 steps" it counts: "after 50 steps" is after the step number 49. TRL and verl log by
+counts.
+
+This page is written by `python -m insight_ext.runs.glossary > docs/metrics.md`.
 
 | name | what it is | what is good | what to do |
 | --- | --- | --- | --- |
@@ -18,7 +25,8 @@ TAIL = """
 Two tables are logged beside them, to W&B and TensorBoard, every `history_every` steps:
 `selection/samples`, answers of the latest step from the worst to the best, and `selection/prompts`,
 the prompts never solved, the hardest of the others, and the most improved, with ids and texts.
-`samples.jsonl` in the run's folder has the answers of every step.
+`samples.jsonl` in the run's folder has answers of every step, and of each prompt that was mostly
+failed its text, its key and, where the trainer told texts, an answer.
 
 What only some runs log has the name of who logs it in brackets: a strategy, a filter, all filters.
 

@@ -20,7 +20,10 @@ BELIEF_BINS = 20
 
 
 class Sample(NamedTuple):
-    """One answer; `answer` is the key that the verifier compares with, where it was logged."""
+    """One answer; `answer` is the key that the verifier compares with, where it was logged.
+
+    `completion` is empty where the trainer told no texts.
+    """
 
     step: int
     id: str
@@ -95,7 +98,7 @@ class Metric(StrEnum):
 
     Examples:
         >>> Metric.MIXED == "frac_mixed", Metric.MIXED.meaning
-        (True, 'share of groups with right and wrong answers: only these have a gradient')
+        (True, 'share of groups with right and wrong answers')
         >>> logged(Metric.MIXED)
         'selection/frac_mixed'
     """
@@ -119,8 +122,9 @@ class Metric(StrEnum):
     )
     MIXED = (
         "frac_mixed",
-        "share of groups with right and wrong answers: only these have a gradient",
-        "high, and above that of random sampling",
+        "share of groups with right and wrong answers",
+        "high, and above that of random sampling: where rewards are 0 or 1, only these have a "
+        "gradient",
         "more data of a fitting difficulty; see learnable",
     )
     SOLVED = (
@@ -137,9 +141,9 @@ class Metric(StrEnum):
     )
     FLAT = (
         "frac_reward_zero_std",
-        "share of groups whose rewards are all equal",
+        "share of groups whose rewards are all equal: these have no gradient",
         "low",
-        "as for the two above; with graded rewards also success_threshold",
+        "as for the two above",
     )
     WASTED = (
         "wasted_rollouts",

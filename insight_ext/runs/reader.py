@@ -214,7 +214,7 @@ def _read(name: str, places: Sequence[Path]) -> Run | None:
         metrics,
         groups,
         read_beliefs(*(place / BELIEFS_FILE for place in places)),
-        {id: one for place in places for id, one in _read_samples(place / SAMPLES_FILE).items()},
+        {id: one for place in places for id, one in read_samples(place / SAMPLES_FILE).items()},
         _read_settings(places[-1] / CONFIG_FILE),
         _read_facts(places[0] / FACTS_FILE),
         _written(*places) or 0.0,
@@ -385,7 +385,12 @@ def _integers(table: Any, name: str) -> Integers:
     return np.asarray(table[name].to_numpy(), dtype=np.int64)
 
 
-def _read_samples(path: Path) -> dict[str, Sample]:
+def read_samples(path: Path) -> dict[str, Sample]:
+    """The latest answer to each prompt, by id; none without the file.
+
+    Raises:
+        ArgumentError: not a JSON object with the fields of `Sample` a line.
+    """
     if not path.exists():
         return {}
     samples = {}

@@ -103,10 +103,18 @@ class SampleFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fresh: list[Sample] = []
+        self._held: set[tuple[str, bool]] = set()  # ids, and whether there is an answer's text
 
     def append(self, samples: Iterable[Sample]) -> None:
         """Add samples; they reach the disk with the next flush."""
-        self._fresh += samples
+        for sample in samples:
+            self._fresh.append(sample)
+            self._held.add((sample.id, bool(sample.completion)))
+
+    def append_first(self, sample: Sample) -> None:
+        """Add it if it says more of its prompt than all before it: an answer, or that it failed."""
+        if not {(sample.id, True), (sample.id, bool(sample.completion))} & self._held:
+            self.append([sample])
 
     def flush(self) -> None:
         """Write what is new."""
@@ -117,12 +125,16 @@ class SampleFile:
 
     def rewind(self, step: int) -> None:
         """Drop every sample of this step and later ones, and a line that a kill cut off."""
-        self._fresh = []
+        self._fresh, self._held = [], set()
         if not self.path.exists():
             return
+        kept = ""
         with self.path.open(encoding="utf-8") as file:
-            whole = [line for line in file if line.endswith("\n")]
-        kept = "".join(line for line in whole if json.loads(line)["step"] < step)
+            for line in file:
+                row = json.loads(line) if line.endswith("\n") else {"step": step}
+                if row["step"] < step:
+                    kept += line
+                    self._held.add((str(row["id"]), bool(row["completion"])))
         write_atomically(self.path, lambda beside: beside.write_text(kept, encoding="utf-8"))
 
 
@@ -218,6 +230,10 @@ class RunWriter:
     def add_samples(self, samples: Iterable[Sample]) -> None:
         """Record answers."""
         self._samples.append(samples)
+
+    def add_first_sample(self, sample: Sample) -> None:
+        """Record it unless there is one of its prompt, see `SampleFile.append_first`."""
+        self._samples.append_first(sample)
 
     def flush(self) -> None:
         """Write what was recorded since the last flush."""

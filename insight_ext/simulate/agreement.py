@@ -107,6 +107,7 @@ def agreement(
     """
     if simulations < 1:
         raise ArgumentError(f"simulations: expected at least 1, got {simulations}")
+    length = usual_length(learner)
     experiment = read_experiment(folder)
     names = list(experiment.arms)
     for arm in arms or ():
@@ -127,7 +128,6 @@ def agreement(
         [_measured(run) for arm in arms for run in experiment.arms[arm] if run.seed == seed]
         for seed in finished
     ]
-    length = usual_length(learner)
     sizes = {"steps": length.steps, "prompts": length.prompts, "rollouts": ROLLOUTS}
     simulated: list[list[tuple[float, ...]]] = []
     for seed in range(simulations):

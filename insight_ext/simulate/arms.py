@@ -10,7 +10,7 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.loop.choice import take_over
-from insight_ext.plugins import given_options, parsed_options
+from insight_ext.plugins import given_options, nearest, parsed_options, split_list
 from insight_ext.selectors import SELECTORS, check_selector, make_selector
 from insight_ext.simulate.learner import Learner
 from insight_ext.simulate.trial import Chooser, Oracle
@@ -81,6 +81,7 @@ def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
                 f"unknown strategy {arm!r}: expected one of {', '.join(ARMS)}, a selector with "
                 "options such as 'mopps:decay=1', or an import path such as "
                 f"'package.module:Class'; the selectors are {', '.join(SELECTORS)}"
+                f"{nearest(arm, [*ARMS, *SELECTORS])}"
             )
         attribute, _, text = text.partition(":")
         name = f"{name}:{attribute}"
@@ -92,15 +93,22 @@ def parse_arm(arm: str) -> tuple[str, dict[str, Any]]:
     return name, options
 
 
-def split_arms(text: str) -> list[str]:
-    """The arms of a text, by semicolon, or by comma where no arm has options or a path.
+def named_arms(text: str) -> list[str]:
+    """The arms that a user listed, see `split_list`; all of them are known.
+
+    Raises:
+        ArgumentError: none, or an unknown strategy or option.
 
     Examples:
-        >>> split_arms("insight, mopps"), split_arms("mopps:decay=1,rule=threshold")
-        (['insight', 'mopps'], ['mopps:decay=1,rule=threshold'])
+        >>> named_arms("insight, mopps:decay=1,rule=threshold")
+        ['insight', 'mopps:decay=1,rule=threshold']
     """
-    separator = ";" if ";" in text or ":" in text else ","
-    return [arm.strip() for arm in text.split(separator)]
+    arms = split_list(text)
+    if not arms:
+        raise ArgumentError(f"strategies: expected at least one, got {text!r}")
+    for arm in arms:
+        parse_arm(arm)
+    return arms
 
 
 def needs_other_models(arm: str) -> bool:

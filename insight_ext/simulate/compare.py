@@ -111,13 +111,13 @@ def compare(
     Raises:
         ArgumentError: unknown arm, fewer than 2 seeds, no worker.
     """
+    arms = list(dict.fromkeys((RANDOM, ORACLE, *arms)))
+    for arm in arms:
+        parse_arm(arm)
     if seeds < 2:
         raise ArgumentError(f"seeds: expected at least 2 to say how far they differ, got {seeds}")
     if workers < 1:
         raise ArgumentError(f"workers: expected at least 1, got {workers}")
-    arms = list(dict.fromkeys((RANDOM, ORACLE, *arms)))
-    for arm in arms:
-        parse_arm(arm)
     jobs = [(s, arm, seed) for s in settings for arm in arms for seed in range(seeds)]
     trials: dict[tuple[Setting, str], list[Trial]] = {}
     finished = zip(jobs, _run(jobs, workers), strict=True)

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.simulate.learner import references
+from insight_ext.visible_text import reason
 
 Floats = NDArray[np.float64]
 
@@ -113,7 +114,9 @@ def read_kinds(path: Path) -> KindsSettings:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return KindsSettings(**values)
     except (OSError, ValueError, TypeError) as error:
-        raise ArgumentError(f"{path}: expected calibrated settings, got: {error}") from error
+        raise ArgumentError(
+            f"{path}: expected calibrated settings, got: {reason(error)}"
+        ) from error
 
 
 class KindsLearner:

@@ -17,6 +17,7 @@ from insight_ext.errors import ArgumentError
 from insight_ext.report.experiment import read_experiment
 from insight_ext.runs.layout import Metric
 from insight_ext.runs.reader import Run
+from insight_ext.visible_text import reason
 
 Integers = NDArray[np.int64]
 
@@ -119,7 +120,9 @@ def recorded_settings(folder: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"{path}: expected an experiment's settings, got: {error}") from error
+        raise ArgumentError(
+            f"{path}: expected an experiment's settings, got: {reason(error)}"
+        ) from error
     if not isinstance(settings, dict):
         raise ArgumentError(f"{path}: expected an experiment's settings, got {settings!r:.60}")
     return settings

@@ -28,6 +28,7 @@ from typing import Any
 import yaml
 
 from insight_ext import ArgumentError, InsightError
+from insight_ext.filters import given_filter
 from insight_ext.progress import Progress
 from insight_ext.report import summary_rows, write_report
 from insight_ext.report.summary import SummaryRow
@@ -35,9 +36,10 @@ from insight_ext.runs.layout import METRICS_FILE
 from insight_ext.runs.reader import MetricsReader
 from insight_ext.runs.writer import lock_folder
 from insight_ext.selectors import check_selector
-from insight_ext.simulate import trainable_arms
+from insight_ext.simulate.arms import named_arms, trainable_arms
 from lightning_integration.demo.tasks import make_pools
 from lightning_integration.demo.warm_start import WarmStart, model_folder
+from lightning_integration.grpo.rewards import make_reward
 from lightning_integration.yaml_file import check_yaml
 
 WIDTH = 80
@@ -62,8 +64,8 @@ class Settings:
             `data.steps_per_epoch` says how long a run is.
 
     Raises:
-        ArgumentError: no arm, no seed, no length of a run, or an arm with an unknown strategy or
-            option.
+        ArgumentError: no arm, no seed, no length of a run, an unknown reward or filter, or an arm
+            with an unknown strategy or option.
     """
 
     pool: Mapping[str, int]
@@ -86,6 +88,10 @@ class Settings:
             )
         for arm, options in self.arms.items():
             _check_arm(arm, {**self.fit["data"], **options})
+        model = self.fit.get("model") or {}
+        if isinstance(model.get("reward"), str):
+            make_reward(model["reward"])
+        given_filter(model.get("filter"), model.get("filter_options"))
 
     @property
     def runs(self) -> list[tuple[str, int]]:
@@ -300,7 +306,7 @@ def _done(job: Job) -> int:
         return job.steps
     metrics = MetricsReader(job.folder / METRICS_FILE, keep=1)
     metrics.read()
-    return metrics.step or 0
+    return 0 if metrics.step is None else metrics.step + 1
 
 
 def summary(rows: Sequence[SummaryRow]) -> str:
@@ -325,7 +331,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="default: runs/ and the configuration's name")
     parser.add_argument("--models", type=Path, default=Path("runs/models"), help="warm starts")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once")
-    parser.add_argument("--strategies", help="arms of `insight-ext compare`, by semicolon, instead")
+    parser.add_argument("--strategies", help="arms of `insight-ext compare` instead")
     parser.add_argument("--features", default="ngrams", help="for those that predict (ngrams)")
     parser.add_argument("--seeds", type=int, help="how many, instead of the configuration's")
     asked = parser.parse_args(arguments)
@@ -336,7 +342,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = read_settings(asked.config)
         if asked.strategies:
-            arms = trainable_arms(asked.strategies.split(";"), asked.features)
+            arms = trainable_arms(named_arms(asked.strategies), asked.features)
             settings = replace(settings, arms=arms)
         if asked.seeds is not None:
             settings = replace(settings, seeds=list(range(asked.seeds)))

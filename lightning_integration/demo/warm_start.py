@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
         with asked.metrics.open("w", newline="", buffering=1) as file:
             rows = csv.writer(file)
             rows.writerow(["step", "loss"])
-            steps = iter(range(1, settings.steps + 1))
+            steps = iter(range(settings.steps))
             folder = warm_started_model(
                 settings, asked.seed, asked.models, lambda loss: rows.writerow([next(steps), loss])
             )

@@ -48,6 +48,7 @@ from lightning_integration.rollouts import (
     Sampling,
     VLLMServer,
     check_rollouts,
+    find_engine,
     make_engine,
 )
 from lightning_integration.rollouts.engine import no_rollouts
@@ -227,6 +228,13 @@ class GRPOModule(LightningModule):
                 "gradient_checkpointing: expected share_prompts false, which needs a cache that "
                 "checkpointing does not keep"
             )
+        self.success_threshold = check_threshold(success_threshold)
+        self.rewards = RewardSum(reward, reward_weights, outcome, max_failed)
+        self.filter = given_filter(filter, filter_options)
+        options = engine_options or {}
+        if isinstance(engine, str):
+            find_engine(engine, options)
+        # What is wrong with names and numbers was said by now: from here on it takes time.
         if isinstance(model, (str, Path)):
             model, tokenizer = load_model(model)
         if tokenizer is None:
@@ -238,7 +246,6 @@ class GRPOModule(LightningModule):
         self.automatic_optimization = False
         self.model = model.train()
         self.tokenizer = tokenizer
-        options = engine_options or {}
         if engine in (None, "transformers"):
             engine, options = "transformers", {"share_prompts": share_prompts, **options}
         if isinstance(engine, str):
@@ -249,7 +256,6 @@ class GRPOModule(LightningModule):
         self.old_logprobs = old_logprobs
         self._synced = False
         self._files: dict[str, Tensor] = {}
-        self.rewards = RewardSum(reward, reward_weights, outcome, max_failed)
         self.reward_workers, self.reward_seconds = reward_workers, reward_seconds
         self.rollouts = rollouts
         self.max_new_tokens = max_new_tokens
@@ -268,10 +274,8 @@ class GRPOModule(LightningModule):
         self.standardize = standardize
         self.kl_coefficient = kl_coefficient
         self.gradient_clip = gradient_clip
-        self.success_threshold = check_threshold(success_threshold)
         self.validation_temperature = validation_temperature
         self.seed = seed
-        self.filter = given_filter(filter, filter_options)
         check_filter(self.filter, rollouts, self.engine)
         self.register_buffer("batches_seen", torch.tensor(0))
         self.reference = None

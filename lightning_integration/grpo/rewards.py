@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, SupportsFloat
 
 from insight_ext import ArgumentError, InsightError, ObservationError, Prompt
-from insight_ext.plugins import imported
+from insight_ext.plugins import find
 from lightning_integration.demo.tasks import task_of
 from lightning_integration.grpo.scorer_pool import ScorerPool
 
@@ -158,17 +158,8 @@ def make_reward(name: str) -> Reward:
         >>> make_reward(path) is make_reward("exact_match")
         True
     """
-    if ":" in name:
-        reward: Reward = imported("reward", name)
-        if not callable(reward):
-            raise ArgumentError(f"reward {name!r}: expected a function, got {reward!r}")
-        return reward
-    if name not in REWARDS:
-        raise ArgumentError(
-            f"reward: expected one of {', '.join(REWARDS)}, or an import path such as "
-            f"'package.module:function', got {name!r}"
-        )
-    return REWARDS[name]
+    reward: Reward = find("reward", REWARDS, None, name)
+    return reward
 
 
 def name_of(reward: Reward) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Callable, Iterable
 from inspect import signature
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from insight_ext import ArgumentError
+from insight_ext.plugins import find
 from lightning_integration.rollouts.checks import Asked, check_rollouts
 from lightning_integration.rollouts.engine import RolloutEngine, Rollouts, Sampling
 from lightning_integration.rollouts.prompts import Messages, PromptFormat
@@ -29,6 +29,7 @@ __all__ = [
     "VLLMEngine",
     "VLLMServer",
     "check_rollouts",
+    "find_engine",
     "make_engine",
 ]
 
@@ -59,21 +60,15 @@ def make_engine(
         >>> type(engine).__name__
         'TransformersEngine'
     """
-    module, colon, attribute = name.partition(":")
-    if colon:
-        try:
-            maker = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise ArgumentError(f"engine {name!r}: cannot import it: {error}") from error
-    elif name in ENGINES:
-        maker = ENGINES[name]
-    else:
-        raise ArgumentError(
-            f"engine: expected one of {', '.join(ENGINES)}, or an import path such as "
-            f"'package.module:Engine', got {name!r}"
-        )
+    maker = find_engine(name, options)
     try:
         signature(maker).bind(model, tokenizer, **options)
     except TypeError as error:
         raise ArgumentError(f"engine_options of {name!r}: {error}") from error
     return maker(model, tokenizer, **options)
+
+
+def find_engine(name: str, options: Iterable[str] = ()) -> Callable[..., RolloutEngine]:
+    """What makes the engine, if it takes options of these names; nothing is made, see `find`."""
+    maker: Callable[..., RolloutEngine] = find("engine", ENGINES, None, name, options)
+    return maker

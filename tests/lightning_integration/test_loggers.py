@@ -108,6 +108,6 @@ def test_tensorboard_and_wandb_show_the_prompts_to_look_at(run):
     events.Reload()
     (tag,) = (name for name in events.Tags()["tensors"] if name.startswith("selection/prompts"))
     text = events.Tensors(tag)[-1].tensor_proto.string_val[0].decode()
-    assert text.startswith("| why | id | prompt | visits | solved | first | latest |")
+    assert text.startswith("| why | id | prompt | key | answer | visits | solved | first |")
     (*_, table) = sorted(run.glob("wandb/offline-run-*/files/media/table/selection/prompts*.json"))
     assert json.loads(table.read_text())["columns"][:3] == ["why", "id", "prompt"]

@@ -62,7 +62,10 @@ def test_files_are_bounded(run):
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     parts = {name for name in files if name.startswith("groups.parquet/")}
     beliefs = "beliefs.parquet/part-0000000000.parquet"
-    assert files - parts == {"last.ckpt", "metrics.csv", "run.json", ".lock", beliefs}
+    others = {"last.ckpt", "metrics.csv", "run.json", ".lock", "samples.jsonl"}
+    assert files - parts == {*others, beliefs}
+    samples = (folder / "samples.jsonl").read_text().splitlines()
+    assert len(samples) == len({json.loads(line)["id"] for line in samples})
     rows = pq.read_table(folder / "groups.parquet").num_rows
     assert len(parts) == -(-rows // ROWS_PER_PART)
     assert rows == STEPS * PROMPTS or staleness

@@ -24,15 +24,17 @@ from insight_ext.report.experiment import Experiment
 from insight_ext.runs.layout import BELIEFS_FILE
 from insight_ext.runs.reader import Beliefs
 
+FILLING = 12  # looks, evenly spaced, whose columns touch each other
+
 
 def belief_charts(experiment: Experiment) -> list[Chart | Omission]:
     """One heat map per arm, of its first seed that wrote its beliefs."""
     charts: list[Chart | Omission] = []
     densest = _densest(experiment)
     caption = (
-        "Each column is the pool at one look, each row an expected success rate (posterior mean) "
-        "between 0, hopeless, and 1, solved: the fuller the colour, the more prompts. Above it the "
-        "share never visited."
+        "Each column is the pool at one look, with nothing known between two of them, each row an "
+        "expected success rate (posterior mean) between 0, hopeless, and 1, solved: the fuller the "
+        "colour, the more prompts. Above it the share never visited."
     )
     for arm, runs in experiment.arms.items():
         title = f"Beliefs about the pool: {arm}"
@@ -55,17 +57,20 @@ def _heat_map(title: str, beliefs: Beliefs, densest: float) -> Figure:
     figure = new_figure(title, HEIGHT + 0.5)
     above, axes = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3.2))
     style_axes(above, y="unseen")
-    above.fill_between(steps, unseen, color=BASELINE, alpha=0.25, linewidth=0)
-    above.plot(steps, unseen, color=BASELINE, linewidth=2)
+    # Where looks are far apart, columns are narrow, and there is nothing between them.
+    width = np.minimum(np.diff(steps, prepend=0), steps[-1] / FILLING)
+    above.bar(steps - width, unseen, width, align="edge", color=BASELINE, alpha=0.6)
     above.set_ylim(0, 1.05)
     percent_axis(above)
     style_axes(axes, "training steps", "expected success rate")
     axes.grid(visible=False)
-    # A column reaches from the look before to its own, the first one from the beginning.
+    sides = np.stack([steps - width, steps], axis=1).ravel()
+    columns = np.full((2 * len(steps) - 1, share.shape[1]), np.nan)
+    columns[::2] = share
     image = axes.pcolormesh(
-        np.append(0, steps),
+        sides,
         edges,
-        share.T,
+        columns.T,
         cmap=HEAT,
         norm=PowerNorm(0.5, vmin=0.0, vmax=densest),
         linewidth=0,

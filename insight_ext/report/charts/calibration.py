@@ -6,13 +6,13 @@ from matplotlib.figure import Figure
 
 from insight_ext.report.calibration import Calibration, calibration_of
 from insight_ext.report.charts.style import (
-    COUNTS,
     DOTTED,
     HEIGHT,
     INK,
     Chart,
     Omission,
     colours_of,
+    counts_axis,
     new_figure,
     percent_axis,
     style_axes,
@@ -65,6 +65,6 @@ def _figure(title: str, calibration: Calibration, colour: str) -> Figure:
     percent_axis(axes)
     style_axes(below, "predicted success rate", "groups")
     below.bar(curve.centre, curve.groups, width=0.9 * BIN_WIDTH, color=colour, alpha=0.6)
-    below.yaxis.set_major_formatter(COUNTS)
+    counts_axis(below, most=3, which="y")
     percent_axis(below, which="x")
     return figure

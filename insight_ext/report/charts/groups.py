@@ -16,6 +16,7 @@ from insight_ext.report.measures import first_visits, is_mixed
 from insight_ext.runs.layout import GROUPS_FILE, Metric
 from insight_ext.runs.reader import Groups, Run
 
+ROUNDING = 1e-6
 Pick = Callable[[Groups], NDArray[np.bool_]]
 
 
@@ -27,11 +28,11 @@ OUTCOMES: dict[str, tuple[Metric, Pick, str]] = {
     "mixed": (
         Metric.MIXED,
         _mixed,
-        "Some answers right, some wrong: only these groups have a gradient. Many of them "
-        "need not be learning: repeating a few prompts gives them, too.",
+        "Some answers right, some wrong. Many of them need not be learning: repeating a few "
+        "prompts gives them, too.",
     ),
-    "solved": (Metric.SOLVED, lambda g: g.successes == g.rollouts, "All answers right: no effect."),
-    "failed": (Metric.FAILED, lambda g: g.successes == 0, "All answers wrong: no effect."),
+    "solved": (Metric.SOLVED, lambda g: g.successes == g.rollouts, "All answers right."),
+    "failed": (Metric.FAILED, lambda g: g.successes == 0, "All answers wrong."),
 }
 COUNTED: dict[str, tuple[str, Pick, str]] = {
     "prompts_drawn": (
@@ -40,16 +41,18 @@ COUNTED: dict[str, tuple[str, Pick, str]] = {
         "Prompts that were rolled out at least once: a rule that repeats a few stays low.",
     ),
     "prompts_taught": (
-        "Different prompts with a gradient",
+        "Different prompts with a mixed group",
         _mixed,
-        "Prompts with at least one mixed group: higher is broader training.",
+        "Prompts with right and wrong answers in one step: higher is broader training.",
     ),
 }
 
 
 def outcome_charts(experiment: Experiment) -> list[Chart | Omission]:
-    """One chart per outcome of a group."""
+    """One chart per outcome of a group; of graded rewards one of equal ones, too."""
     charts: list[Chart | Omission] = []
+    graded = any(map(_is_graded, experiment.runs))
+    gradient = "" if graded else " With rewards of 0 and 1 only these groups have a gradient."
     for outcome, (metric, pick, caption) in OUTCOMES.items():
         title = f"Share of {outcome} groups"
         curves = experiment.curves(partial(_share, metric=metric, pick=pick))
@@ -58,7 +61,19 @@ def outcome_charts(experiment: Experiment) -> list[Chart | Omission]:
             continue
         axes = ("training steps", "share of groups")
         figure = line_figure(title, curves, experiment, *axes, points=WINDOWS)
-        charts.append(Chart(f"groups_{outcome}", title, caption, figure))
+        charts.append(Chart(f"groups_{outcome}", title, caption + gradient, figure))
+        gradient = ""
+    if graded:
+        title = "Share of groups with equal rewards"
+        curves = experiment.curves(_flat)
+        caption = (
+            "These have no gradient. Rewards are graded here: mixed, solved and failed go by the "
+            "success threshold, and groups of right answers alone may have a gradient."
+        )
+        figure = line_figure(
+            title, curves, experiment, "training steps", "share of groups", points=WINDOWS
+        )
+        charts.append(Chart("groups_flat", title, caption, figure))
     return charts
 
 
@@ -84,6 +99,24 @@ def _share(run: Run, metric: Metric, pick: Pick) -> Curve | None:
         series = run.metrics[metric]
         return windowed(series.steps.astype(np.float64), series.values)
     return None
+
+
+def _is_graded(run: Run) -> bool:
+    """Whether groups of equal answers had rewards that vary."""
+    if not {Metric.FLAT, Metric.SOLVED, Metric.FAILED} <= run.metrics.keys():
+        return False
+    flat, solved, failed = (
+        run.metrics[name].values.mean() for name in (Metric.FLAT, Metric.SOLVED, Metric.FAILED)
+    )
+    return bool(abs(flat - solved - failed) > ROUNDING)
+
+
+def _flat(run: Run) -> Curve | None:
+    if Metric.FLAT not in run.metrics:
+        return None
+    return windowed(
+        run.metrics[Metric.FLAT].steps.astype(np.float64), run.metrics[Metric.FLAT].values
+    )
 
 
 def _distinct(run: Run, pick: Pick) -> Curve | None:

@@ -8,23 +8,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from insight_ext.report.charts.style import (
-    COUNTS,
     DASHED,
     DOTTED,
     INK,
-    PERCENT,
     POINTS,
     colours_of,
     counts_axis,
     dashed,
     new_figure,
+    percent_axis,
     style_axes,
 )
 from insight_ext.report.curves import Curve, mean_band
 from insight_ext.report.experiment import Experiment
 
 CROWD = 6  # more arms than this are drawn without bands and seeds
-FORMATS = {"shares": PERCENT, "points": POINTS, "counts": COUNTS}
 
 
 def line_figure(
@@ -46,7 +44,7 @@ def line_figure(
         title, x, y: what is written at the top, below and at the left.
         curves: of each arm, one for each seed.
         experiment: the colours are those of its arms.
-        unit: of the vertical axis, a key of `FORMATS`.
+        unit: of the vertical axis: "shares", "points" or "counts".
         from_zero: whether the vertical axis begins there.
         seeds, points: see `draw_arms`.
         level: height of the dotted line.
@@ -56,11 +54,17 @@ def line_figure(
     axes = figure.add_subplot()
     style_axes(axes, x, y)
     draw_arms(axes, curves, colours, seeds=seeds, points=points)
-    if from_zero:
-        top = axes.get_ylim()[1]
-        axes.set_ylim(0, min(top, 1.03) if unit == "shares" else top)
+    low, high = axes.get_ylim()
+    if unit == "shares":  # a flat line has as much room below as above, at 0 and 1 too
+        low, high = max(low, -0.03), min(high, 1.03)
+    axes.set_ylim(0 if from_zero else low, high)
     counts_axis(axes)
-    axes.yaxis.set_major_formatter(FORMATS[unit])
+    if unit == "shares":
+        percent_axis(axes)
+    elif unit == "counts":
+        counts_axis(axes, which="y")
+    else:
+        axes.yaxis.set_major_formatter(POINTS)
     if level is not None:
         axes.axhline(level, color=INK, linewidth=0.9, linestyle=DOTTED)
     return figure

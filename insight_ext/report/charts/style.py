@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import TextPath
-from matplotlib.ticker import FuncFormatter, MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so texts have one width everywhere
 WIDTH, HEIGHT = 4.8, 3.3  # inches
@@ -34,7 +34,7 @@ HEAT = LinearSegmentedColormap.from_list("heat", [to_rgba(ARMS[0], 0.0), to_rgba
 DOTTED = (0, (2, 2))
 DASHED, DASHES = (0, (3, 1.5)), "--"  # a line, and what stands for it before a name
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g}%")
-COUNTS = StrMethodFormatter("{x:,.0f}")
+COUNTS = FuncFormatter(lambda count, _: f"{count:,.10g}")
 POINTS = FuncFormatter(lambda points, _: f"{points:+g}" if points else "0")
 
 
@@ -124,15 +124,19 @@ def style_axes(axes: Axes, x: str = "", y: str = "") -> None:
 
 
 def percent_axis(axes: Axes, *, which: str = "y") -> None:
-    """Show an axis of shares as percentages."""
+    """Show an axis of shares as percentages, none of them below 0 or above 100."""
     axis = axes.yaxis if which == "y" else axes.xaxis
+    low, high = axis.get_view_interval()
+    ticks = axis.get_majorticklocs()
+    axis.set_major_locator(FixedLocator([t for t in ticks if max(low, 0) <= t <= min(high, 1)]))
     axis.set_major_formatter(PERCENT)
 
 
-def counts_axis(axes: Axes, most: int = 5) -> None:
-    """Write large numbers of the horizontal axis with separators, and few of them."""
-    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(COUNTS)
+def counts_axis(axes: Axes, most: int = 5, *, which: str = "x") -> None:
+    """Write large numbers of an axis with separators, and few of them."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(COUNTS)
 
 
 def text_width(text: str, size: float) -> float:

@@ -69,14 +69,14 @@ def test_the_state_of_the_pool_is_told(tmp_path, capsys):
     loop = trained()
     facts, lines = shown(tmp_path / "c.ckpt", content(loop), capsys)
     flying = ", ".join(f"p{dealt.position}" for dealt in loop.in_flight)
-    assert facts["checkpoint"] == "epoch 1, step 3, of Lightning 2.6.6; selection in format 7"
+    assert facts["checkpoint"] == "epoch 1, 3 steps, of Lightning 2.6.6; selection in format 7"
     assert facts["pool"] == f"40 prompts, fingerprint {POOL.fingerprint}"
     assert facts["strategy"].startswith("InSight, seed 0, one prior for all prompts (1, 1), ")
     assert "decay 0.5" in facts["strategy"]
     assert facts["loop"] == "rollouts 8, success_threshold 1.0, partial_credit False"
     assert facts["steps"] == "3"
     assert facts["rollouts"] == "96 generated in 12 seconds of training"
-    assert facts["in flight"].startswith(f"4 groups ({flying}), dealt in steps 3 to 3")
+    assert facts["in flight"].startswith(f"4 groups ({flying}), dealt in steps number 3 to 3")
     assert facts["filter"] == "none"
     visited = int((loop.selector.posterior.visits > 0).sum())
     assert f"beliefs in the checkpoint: {visited} of 40 prompts visited" in lines
@@ -159,7 +159,7 @@ def test_groups_that_are_out_are_told(tmp_path, capsys):
     data = trained(max_staleness=2)
     facts, _ = shown(tmp_path / "c.ckpt", content(data), capsys)
     assert facts["in flight"].endswith(
-        "), dealt in steps 3 to 3; 0 closed incomplete, 0 duplicates"
+        "), dealt in steps number 3 to 3; 0 closed incomplete, 0 duplicates"
     )
 
 
@@ -217,12 +217,18 @@ def refused(path, capsys):
     return error
 
 
+def test_a_file_of_another_kind_is_refused_without_the_words_of_torch(tmp_path, capsys):
+    path = tmp_path / "README.md"
+    path.write_text("# Title")
+    assert refused(path, capsys).endswith("got another kind of file, or a part of one\n")
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_truncated_file_is_refused(tmp_path, capsys, share):
     path = tmp_path / "c.ckpt"
     torch.save(content(trained()), path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    assert "cannot read this checkpoint" in refused(path, capsys)
+    assert "expected a checkpoint, got" in refused(path, capsys)
 
 
 def test_other_files_are_refused(tmp_path, capsys):
@@ -232,7 +238,7 @@ def test_other_files_are_refused(tmp_path, capsys):
     assert "holds no beliefs" in refused(path, capsys)
     torch.save(content(trained()) | {"callbacks": {}}, path)
     assert "holds no beliefs" in refused(path, capsys)
-    assert "cannot read" in refused(Path(__file__), capsys)
+    assert "another kind of file" in refused(Path(__file__), capsys)
 
 
 def test_another_format_is_refused(tmp_path, capsys):

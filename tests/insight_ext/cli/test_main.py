@@ -124,12 +124,55 @@ def test_compare_takes_a_strategy_of_your_own_by_its_import_path(options, capsys
     assert MINE + options in {row["arm"] for row in json.loads(capsys.readouterr().out)}
 
 
-def test_compare_names_the_strategies_beside_an_unknown_one(capsys):
-    assert main(["compare", *TINY, "--strategies", "insigth"]) == 2
-    assert "package.module:Class" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["compare", "--strategies"],
+        ["compare", "--strategies", "random", "--against"],
+        ["reliability", "--strategies"],
+        ["rank", "--log", "no such log", "--strategy"],
+    ],
+    ids=lambda asked: asked[0] + asked[-1],
+)
+def test_a_wrong_name_is_told_before_anything_else(asked, capsys):
+    wrong = ["--seeds", "0"] if asked[0] != "rank" else []
+    assert main([*asked, "insigth", *wrong]) == 2
+    told = capsys.readouterr().err
+    assert "package.module:Class" in told
+    assert "did you mean 'insight'?" in told
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+@pytest.mark.parametrize("separator", [",", ";", " , "])
+def test_strategies_are_listed_by_comma_or_semicolon(separator, capsys):
+    arms = ["random", "mopps:decay=1,prior=[2,3]", "insight (features)"]
+    asked = ["compare", *TINY, "--strategies", separator.join(arms), "--json", "--output", "-"]
+    assert main(asked) == 0
+    assert set(arms) <= {row["arm"] for row in json.loads(capsys.readouterr().out)}
+
+
+def test_a_wrong_option_is_told_under_the_usage_of_its_command(log, capsys):
+    with pytest.raises(SystemExit):
+        main(["rank", "--log", str(log), "--topp", "3"])
+    told = capsys.readouterr().err
+    assert told.startswith("usage: insight-ext rank ")
+    assert "expected no --topp; did you mean '--top'?" in told
+
+
+def test_import_paths_begin_in_the_present_folder(log, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from insight_ext.selectors import Uniform\nclass Mine(Uniform): pass\n"
+    )
+    program = "import sys; sys.path.remove(''); from insight_ext.cli.main import main; "
+    program += "sys.exit(main(['rank', '--log', 'log.csv', '--strategy', sys.argv[1]]))"
+    command = [sys.executable, "-c", program]
+    places = os.pathsep.join([str(Path(insight_ext.__file__).parents[1])])
+    options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": places}, "check": False}
+    assert subprocess.run([*command, "mine:Mine"], capture_output=True, **options).returncode == 0
+    failed = subprocess.run([*command, "nine:Mine"], capture_output=True, text=True, **options)
+    assert f"looked for in the present folder, {tmp_path}, and PYTHONPATH" in failed.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "tcsh"])
 def test_a_shell_gets_its_completion(shell, capsys):
     assert main(["completion", shell]) == 0
     program = capsys.readouterr().out
@@ -157,7 +200,7 @@ def test_ctrl_c_ends_a_command_with_a_line_that_says_what_is_kept(tmp_path, work
         rest = process.stderr.read()
     assert "trials" in first
     assert process.returncode == 130
-    assert rest.splitlines()[-1].startswith("insight-ext compare: stopped; the learners that")
+    assert rest.splitlines()[-1] == "insight-ext compare: stopped; nothing was written"
     assert "Traceback" not in rest
     assert not Path(tmp_path / "out").exists()
 

@@ -55,7 +55,7 @@ def frame(folder):
 def test_a_frame_shows_what_the_run_logged(folder):
     lines = frame(folder)
     assert lines[0].endswith("run")
-    assert lines[1] == "step 59, 4 steps/s, 960 rollouts, 0:01:54 of training, written 0:01:15 ago"
+    assert lines[1] == "60 steps, 4 steps/s, 960 rollouts, 0:01:54 of training, written 0:01:15 ago"
     cells = [re.split(r"\s{2,}", line) for line in lines if "%" in line or "▅" in line]
     assert {label: rest for label, *rest in cells} == {
         "reward": ["0.590", "0.295", "▁▁▁▂▂▂▃▃▃▃▄▄▄▄▅▅▅▅▆▆▆▆▇▇▇▇██"],
@@ -65,7 +65,7 @@ def test_a_frame_shows_what_the_run_logged(folder):
         "selection": ["0.347 ms", "0.347 ms", 28 * "▅"],
         "step": ["1,234 ms", "1,234 ms", 28 * "▅"],
     }
-    assert "beliefs after step 40: 42 of 2,000 prompts visited" in lines
+    assert "beliefs after 41 steps: 42 of 2,000 prompts visited" in lines
 
 
 def test_a_frame_fits_a_small_terminal(folder):
@@ -105,15 +105,15 @@ def test_it_follows_the_run_until_it_is_interrupted(folder):
         command, stdout=theirs, stderr=theirs, env=environment, preexec_fn=hear_interrupts
     )
     os.close(theirs)
-    seen = read_until(ours, b"step 59")
+    seen = read_until(ours, b"60 steps")
     metrics = MetricsFile(folder)
     metrics.log_metrics({"reward_mean": 1.0}, 60)
-    seen += read_until(ours, b"step 60")
+    seen += read_until(ours, b"61 steps")
     process.send_signal(signal.SIGINT)
     rest = read_until(ours, None)
     assert process.wait() == 0
     assert b"Traceback" not in seen + rest
-    assert b"step 60" in rest  # the last view stays
+    assert b"61 steps" in rest  # the last view stays
     os.close(ours)
 
 

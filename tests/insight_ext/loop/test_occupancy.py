@@ -96,8 +96,21 @@ def test_a_resumed_loop_tells_the_same():
     resumed = SelectionLoop(POOL, rollouts=2, history_every=100)
     resumed.load_state_dict(other.state_dict())
     names = ("learnable", "unvisited", "wasted_rollouts", "visits_per_prompt")
-    ends = [loop.end_step() for loop in (one, resumed)]
+    ends = [loop.end_step(look=True) for loop in (one, resumed)]
     assert [ends[0][name] for name in names] == [ends[1][name] for name in names]
+
+
+def test_occupancy_is_told_where_the_pool_is_looked_at_and_never_of_an_earlier_step():
+    loop = SelectionLoop(POOL, rollouts=2, history_every=4)
+    told = {}
+    for step in range(10):
+        for group, *_ in loop.deal(1):
+            loop.report(group, [1.0, 0.0])
+        metrics = loop.end_step(look=True if step == 5 else None)
+        if "learnable" in metrics:
+            told[step] = metrics["unvisited"]
+            assert told[step] == float((loop.selector.posterior.visits == 0).sum()) / len(POOL)
+    assert list(told) == [0, 3, 5, 7]
 
 
 def test_a_run_too_short_for_beliefs_is_warned_of():

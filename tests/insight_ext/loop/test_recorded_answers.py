@@ -13,6 +13,7 @@ from insight_ext.curators import point_biserial
 from insight_ext.filters import UncertaintyConsistency
 from insight_ext.filters.uncertainty_consistency import consistency
 from insight_ext.offline.logs import read_answers, read_log
+from insight_ext.runs.reader import read_samples
 
 POOL = PromptPool(Prompt(f"p{i}", f"{i}?", "x") for i in range(6))
 
@@ -112,3 +113,48 @@ def test_a_filter_judges_by_the_uncertainty_that_it_names(needed):
     group = Group(0, (1.0, 0.0, math.nan), perplexity=(1.5, 2.0, 1.0), entropy=(0.5, 0.25, 0.1))
     expected = consistency((1.0, 0.0), getattr(group, needed)[:2])
     assert UncertaintyConsistency(uncertainty=needed).value(group) == expected
+
+
+def answer(trained: SelectionLoop, steps: int, texts: bool = True) -> None:
+    """Prompts from position 3 on are never solved."""
+    for _ in range(steps):
+        for group, position, _ in trained.deal(3):
+            rewards = [0.0, 1.0, 1.0, 1.0] if position < 3 else [0.0] * 4
+            words = [f"answer {n}" for n in range(4)] if texts else None
+            trained.report(group, rewards, completions=words)
+        trained.end_step()
+
+
+@pytest.mark.parametrize("texts", [True, False], ids=["with texts", "without"])
+def test_each_prompt_that_fails_has_its_key_and_once_an_answer(tmp_path, texts):
+    trained = loop(tmp_path, keep_samples=1)
+    answer(trained, 4, texts)
+    trained.close()
+    samples = read_samples(tmp_path / "samples.jsonl")
+    assert {"p3", "p4", "p5"} <= samples.keys()
+    assert all(sample.answer == "x" for sample in samples.values())
+    assert {bool(samples[name].completion) for name in ("p3", "p4", "p5")} == {texts}
+    rows = (tmp_path / "samples.jsonl").read_text().splitlines()
+    assert len(rows) <= 4 * texts + 3  # one of each step, and the first of each that fails
+
+
+def test_a_resumed_run_keeps_no_second_first_answer(tmp_path):
+    one, whole = loop(tmp_path / "one", keep_samples=1), loop(tmp_path / "whole", keep_samples=1)
+    answer(one, 4)
+    answer(whole, 6)
+    other = loop(tmp_path / "one", keep_samples=1)
+    saved = one.state_dict()
+    one.close()
+    other.load_state_dict(saved)
+    answer(other, 2)
+    for each in (other, whole):
+        each.close()
+    rows = [(tmp_path / name / "samples.jsonl").read_text() for name in ("one", "whole")]
+    assert rows[0] == rows[1]
+
+
+def test_none_is_kept_where_none_is_asked_for(tmp_path):
+    trained = loop(tmp_path, keep_samples=0)
+    answer(trained, 2)
+    trained.close()
+    assert not (tmp_path / "samples.jsonl").exists()

@@ -17,11 +17,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from insight_ext.report.charts import SECTIONS
+from insight_ext.report.charts.beliefs import belief_charts
+from insight_ext.report.charts.groups import outcome_charts
 from insight_ext.report.charts.lines import line_figure
 from insight_ext.report.charts.style import ARMS, BASELINE, INK, Chart, new_figure, png
 from insight_ext.report.curves import Curve
 from insight_ext.report.experiment import Experiment, read_experiment
-from insight_ext.runs.reader import Run
+from insight_ext.runs.layout import Metric
+from insight_ext.runs.reader import Beliefs, Run, Series
 
 FIGURES = Path(__file__).parents[3] / "docs/figures"
 GROUNDS = ("#ffffff", "#15181c", "#0d1117")  # of the report light and dark, of GitHub dark
@@ -124,6 +127,47 @@ def test_beliefs_are_drawn_up_to_the_last_step(experiment_folder: Callable[..., 
     (chart,) = (chart for chart in charts(run) if chart.name == "beliefs_insight")
     for axes in chart.figure.axes[:2]:
         assert axes.get_xlim() == (0, 56)  # the last look is that after step 56
+
+
+def test_between_looks_that_are_far_apart_nothing_is_drawn() -> None:
+    means = np.full((3, 20), 5)
+    beliefs = Beliefs(np.array([0, 49, 99]), np.array([60, 40, 20]), means)
+    figure = belief_charts(Experiment({"a": (Run("a", beliefs=beliefs),)}))[0].figure
+    shares = figure.axes[1].collections[0].get_array()
+    assert [bool(np.ma.getmaskarray(column).all()) for column in shares.T] == [0, 1, 0, 1, 0]
+    assert all(bar.get_width() <= 100 / 12 for bar in figure.axes[0].patches)
+
+
+@pytest.mark.parametrize("top", [0.4, 1.0, 1.04])
+def test_shares_are_written_from_0_to_100_percent(top: float) -> None:
+    curves = {"a": [Curve(np.array([0.0, 1.0]), np.array([0.9, top]))]}
+    figure = line_figure("t", curves, Experiment({"a": (Run("a"),)}), "x", "y", from_zero=False)
+    assert max(figure.axes[0].get_yticks()) <= 1.0
+
+
+@pytest.mark.parametrize("most", [0.5, 1.0, 3.0, 2e6])
+def test_counts_are_written_so_that_they_differ(most: float) -> None:
+    curves = {"a": [Curve(np.array([0.0, most]), np.array([0.0, most]))]}
+    experiment = Experiment({"a": (Run("a"),)})
+    figure = line_figure("t", curves, experiment, "x", "y", unit="counts")
+    for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
+        written = axis.get_major_formatter().format_ticks(axis.get_majorticklocs())
+        assert len(set(written)) == len(written) > 1
+
+
+def test_graded_rewards_have_a_chart_of_equal_ones_and_no_word_of_the_only_gradient() -> None:
+    def told(flat: float) -> dict[str, str]:
+        logged = {Metric.FLAT: flat, Metric.SOLVED: 0.25, Metric.FAILED: 0.25, Metric.MIXED: 0.5}
+        steps = np.arange(3)
+        metrics = {name: Series(steps, np.full(3, share)) for name, share in logged.items()}
+        found = outcome_charts(Experiment({"a": (Run("a", metrics),)}))
+        return {chart.name: chart.caption for chart in found if isinstance(chart, Chart)}
+
+    binary, graded = told(0.5), told(0.125)
+    assert "rewards of 0 and 1 only these groups have a gradient" in binary["groups_mixed"]
+    assert "groups_flat" not in binary
+    assert "only" not in graded["groups_mixed"]
+    assert "Rewards are graded here" in graded["groups_flat"]
 
 
 def test_every_line_of_many_arms_can_be_told_from_the_others() -> None:

@@ -119,10 +119,10 @@ def test_prompts_never_solved_are_shown_with_an_answer_and_their_key(
     sample = json.dumps({**answer, "completion": "2<b>", "reward": 0.0})
     (run / "samples.jsonl").write_text(sample + "\n")
     page = write_report(run).read_text(encoding="utf-8")
-    assert re.findall(r"<td data-head=\"(Text|Key|Latest answer)\">(.*?)</td>", page) == [
+    assert re.findall(r"<td data-head=\"(Text|Key|An answer)\">(.*?)</td>", page) == [
         ("Text", "1 + 1 ="),
         ("Key", "3"),
-        ("Latest answer", "2&lt;b&gt; (step 3, reward 0)"),
+        ("An answer", "2&lt;b&gt; (step 3, reward 0)"),
     ]
 
 
