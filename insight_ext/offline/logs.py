@@ -145,7 +145,7 @@ def read_log(
             numbers, no id or one that is not in the pool. File and row are named.
         InsightError: pyarrow is missing.
 
-    Cost: files are read in parts, and up to 28 bytes for each group are kept in a temporary file,
+    Cost: files are read in parts, and up to 36 bytes for each group are kept in a temporary file,
         whatever else its row holds, twice as many while it is read: memory is needed for the
         prompts and steps alone (`python -m benchmarks.bench_reading`).
 
