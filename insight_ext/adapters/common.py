@@ -248,7 +248,7 @@ def report_answers(
     rewards: Sequence[Any],
     *,
     of: int | None = None,
-    **uncertainties: Sequence[Any],
+    **known: Sequence[Any],
 ) -> None:
     """Report for a trainer that has answers one by one, those of a group beside each other.
 
@@ -259,10 +259,11 @@ def report_answers(
         rewards: of each.
         of: answers of a whole group, of which more may come; None: there are no others, whatever
             the numbers are.
-        uncertainties: `perplexity` and `entropy` of each, as far as they are known.
+        known: `perplexity`, `entropy` and `completions` of each, see `GroupResult`; of a completion
+            that is a list of messages what the last one says is kept.
 
     Raises:
-        ObservationError: not an uncertainty for each, and see `SelectionLoop.report_all`; nothing
+        ObservationError: not as many of those, and see `SelectionLoop.report_all`; nothing
             was taken in.
 
     Examples:
@@ -275,21 +276,27 @@ def report_answers(
         >>> loop.end_step()["frac_mixed"]
         0.5
     """
-    for name, values in uncertainties.items():
+    for name, values in known.items():
         if len(values) != len(rewards):
             raise ObservationError(
-                f"{name}: expected a number for each of {len(rewards)} answers, got {len(values)}; "
+                f"{name}: expected one for each of {len(rewards)} answers, got {len(values)}; "
                 "nothing was taken in"
             )
+    if "completions" in known:
+        known["completions"] = list(map(_text, known["completions"]))
     results = []
-    rows = zip(answers, rewards, *uncertainties.values(), strict=False)
+    rows = zip(answers, rewards, *known.values(), strict=False)
     for group, part in groupby(rows, key=lambda row: row[0] // loop.rollouts):
-        numbers, own, *known = zip(*part, strict=True)
+        numbers, own, *theirs = zip(*part, strict=True)
         first = 0 if of is None else numbers[0] % loop.rollouts
-        results.append(
-            GroupResult(group, own, first, of, **dict(zip(uncertainties, known, strict=True)))
-        )
+        results.append(GroupResult(group, own, first, of, **dict(zip(known, theirs, strict=True))))
     loop.report_all(results)
+
+
+def _text(completion: Any) -> str:
+    """A completion as people read it."""
+    messages = isinstance(completion, list) and completion
+    return str(completion[-1].get("content", "") if messages else completion)
 
 
 def outcome_of(reward: Any, name: str | None, setting: str) -> Any:

@@ -191,7 +191,8 @@ def _watched(function: Callable[..., Any], loop: SelectionLoop) -> Callable[...,
 
     def tell(columns: dict[str, Any], rewards: list[Any]) -> list[Any]:
         # Rows of an evaluation were not dealt. That the counts differ is TRL's to say.
-        report_answers(loop, columns.get(COLUMN, ()), rewards, of=loop.rollouts, **noted)
+        known = noted | {"completions": columns["completions"]}
+        report_answers(loop, columns.get(COLUMN, ()), rewards, of=loop.rollouts, **known)
         return rewards
 
     async def later(*args: Any, **columns: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import math
 
 import pytest
@@ -239,6 +240,31 @@ def test_every_group_is_recorded_in_the_output_folder(tmp_path):
         assert chance == 0.5 or row["successes"] == 8 * chance
 
 
+@pytest.mark.parametrize("chat", [False, True])
+def test_answers_are_kept_for_people_to_look_at(chat, tmp_path):
+    seen = set()
+
+    def looked_at(completions, completion_ids, chance, **_):
+        seen.update(each[-1]["content"] if chat else each for each in completions)
+        return correct(completion_ids, chance)
+
+    dataset = tiny_dataset()
+    if chat:
+        said = [[{"role": "user", "content": text}] for text in dataset["prompt"]]
+        dataset = dataset.remove_columns("prompt").add_column("prompt", said)
+    trainer = make_trainer(tmp_path, dataset=dataset, reward_funcs=looked_at)
+    trainer.processing_class.chat_template = (
+        "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    )
+    loop = select_prompts(trainer)
+    trainer.train()
+    samples = (tmp_path / "samples.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in samples]
+    assert len(rows) >= 4 * 4
+    assert {row["completion"] for row in rows} <= seen
+    assert all(row["prompt"] == loop.pool[loop.pool.position(row["id"])].prompt for row in rows)
+
+
 def correct_and_uncertain(completion_ids, chance, log_extra, **_):
     log_extra("perplexity", [1.0 + sum(ids) / 100 for ids in completion_ids])
     log_extra("words", [str(ids) for ids in completion_ids])
@@ -272,7 +298,7 @@ def test_an_uncertainty_that_is_not_there_for_each_answer_is_refused(tmp_path):
 
     trainer = make_trainer(tmp_path, reward_funcs=uncertain)
     select_prompts(trainer)
-    with pytest.raises(ObservationError, match="entropy: expected a number for each of 64 answ"):
+    with pytest.raises(ObservationError, match="entropy: expected one for each of 64 answ"):
         trainer.train()
 
 

@@ -40,7 +40,7 @@ def test_answers_that_were_not_dealt_are_left_out():
 
 def test_an_uncertainty_that_is_not_there_for_each_answer_changes_nothing():
     loop, answers = dealt()
-    with pytest.raises(ObservationError, match="entropy: expected a number for each of 12 answers"):
+    with pytest.raises(ObservationError, match="entropy: expected one for each of 12 answers"):
         report_answers(loop, answers, [1.0] * 12, of=4, entropy=[0.5])
     assert loop.end_step()["rollouts_generated"] == 0
 
