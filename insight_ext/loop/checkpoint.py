@@ -14,7 +14,7 @@ from insight_ext.atomic_file import write_atomically
 from insight_ext.distributed.ranks import digest
 from insight_ext.errors import CheckpointError
 
-FORMAT = 7
+FORMAT = 8
 """Of `SelectionLoop.state_dict`: `Stateful`'s sections, and format, pool, told and digest."""
 NAMES = {"format", "pool", "parts"}
 
