@@ -69,7 +69,7 @@ def test_the_state_of_the_pool_is_told(tmp_path, capsys):
     loop = trained()
     facts, lines = shown(tmp_path / "c.ckpt", content(loop), capsys)
     flying = ", ".join(f"p{dealt.position}" for dealt in loop.in_flight)
-    assert facts["checkpoint"] == "epoch 1, 3 steps, of Lightning 2.6.6; selection in format 7"
+    assert facts["checkpoint"] == "epoch 1, 3 steps, of Lightning 2.6.6; selection in format 8"
     assert facts["pool"] == f"40 prompts, fingerprint {POOL.fingerprint}"
     assert facts["strategy"].startswith("InSight, seed 0, one prior for all prompts (1, 1), ")
     assert "decay 0.5" in facts["strategy"]
@@ -85,7 +85,7 @@ def test_the_state_of_the_pool_is_told(tmp_path, capsys):
 def test_a_loops_own_file_is_told_as_well(tmp_path, capsys):
     loop = trained()
     facts, _ = shown(tmp_path / "loop.pt", loop.state_dict(), capsys)
-    assert facts["checkpoint"] == "of a SelectionLoop, in format 7"
+    assert facts["checkpoint"] == "of a SelectionLoop, in format 8"
     assert facts["rollouts"] == "96 generated"
 
 
