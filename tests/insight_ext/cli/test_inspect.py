@@ -220,7 +220,7 @@ def refused(path, capsys):
 def test_a_file_of_another_kind_is_refused_without_the_words_of_torch(tmp_path, capsys):
     path = tmp_path / "README.md"
     path.write_text("# Title")
-    assert refused(path, capsys).endswith("got another kind of file, or a part of one\n")
+    assert refused(path, capsys).endswith("or a part of one; take another checkpoint\n")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
@@ -245,7 +245,7 @@ def test_another_format_is_refused(tmp_path, capsys):
     saved = content(trained())
     saved["callbacks"]["Selection"]["loop"]["format"] = 1
     torch.save(saved, tmp_path / "c.ckpt")
-    assert "have format 1: expected 7" in refused(tmp_path / "c.ckpt", capsys)
+    assert "have format 1: expected 8" in refused(tmp_path / "c.ckpt", capsys)
 
 
 def test_a_flipped_bit_is_noticed(tmp_path, capsys):
