@@ -476,7 +476,7 @@ def test_another_format_is_refused(run, tiny, tmp_path):
     content = torch.load(checkpoint(run[0], 20), weights_only=True)
     content["callbacks"]["PromptSelectionCallback"]["loop"]["format"] = 99
     torch.save(content, tmp_path / "future.ckpt")
-    with pytest.raises(CheckpointError, match="format 99: expected 7"):
+    with pytest.raises(CheckpointError, match="format 99: expected 8"):
         tiny.train(tmp_path, tmp_path / "future.ckpt")
 
 
