@@ -77,6 +77,7 @@ class VLLMServer:
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
+        *,
         url: str,
         folder: str | Path | None = None,
         route: str = "path",

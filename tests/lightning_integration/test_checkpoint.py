@@ -104,10 +104,12 @@ def test_a_checkpoint_tells_what_is_known_about_the_pool(folder, capsys):
 
 
 def test_ctrl_c_says_what_is_kept(tmp_path, capsys):
-    trainer = SimpleNamespace(is_global_zero=True, global_step=7)
+    steps = SimpleNamespace(total=SimpleNamespace(completed=7))
+    fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=steps))
+    trainer = SimpleNamespace(is_global_zero=True, fit_loop=fit_loop)
     saving = LastCheckpoint(tmp_path / "last.ckpt")
     saving.on_exception(trainer, None, KeyboardInterrupt())
-    assert "stopped in step 7; no checkpoint was written yet" in capsys.readouterr().err
+    assert "stopped after 7 steps; no checkpoint was written yet" in capsys.readouterr().err
     saving.path.touch()
     saving.on_exception(trainer, None, KeyboardInterrupt())
     assert "is kept; resume with --ckpt_path last" in capsys.readouterr().err

@@ -100,7 +100,7 @@ def test_the_models_differ_and_the_seed_counts(models, drawn, tmp_path):
         ({"answers": 0}, "answers: expected at least 1, got 0"),
         ({"answers": 7}, "expected answers 6, as what it holds was made with, got 7"),
         ({"temperature": 0.5}, "expected temperature 1.0, as what"),
-        ({"reward": "magic"}, "reward: expected one of"),
+        ({"reward": "magic"}, "unknown reward 'magic': expected one of"),
     ],
 )
 def test_other_settings_than_those_of_the_output_are_refused(models, drawn, changed, message):

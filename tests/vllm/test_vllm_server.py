@@ -60,7 +60,7 @@ def served(policies, tmp_path_factory):
 
 def test_the_server_answers_as_transformers_before_and_after_an_update(served):
     model, tokenizer, url, folder = served
-    engine = VLLMServer(model, tokenizer, url, folder)
+    engine = VLLMServer(model, tokenizer, url=url, folder=folder)
     after = deepcopy(model)
     with torch.no_grad():
         for weight in after.parameters():
@@ -84,7 +84,7 @@ def test_the_server_answers_as_transformers_before_and_after_an_update(served):
 
 def test_a_server_with_other_weights_is_found_out(served, tmp_path):
     model, tokenizer, url, _ = served
-    engine = VLLMServer(model, tokenizer, url, tmp_path)
+    engine = VLLMServer(model, tokenizer, url=url, folder=tmp_path)
     engine.sync(model)
     after = deepcopy(model)
     with torch.no_grad():

@@ -94,7 +94,7 @@ def test_a_result_without_a_size_is_the_last_of_its_group():
         (GroupResult(-1, [1.0]), r"group: expected a whole number in \[0, .*\], got -1"),
         (GroupResult(0, [1.0], first=K, of=K), r"rollouts among 0 to 3, got 1 from 4 on"),
         (GroupResult(0, [1.0], first=-1, of=K), r"first: expected a whole number in .* got -1"),
-        (GroupResult(0, []), r"group 0: expected rollouts among"),
+        (GroupResult(0, []), r"group 0: expected at least one reward"),
         (GroupResult(1, [1.0], of=9), r"group 1: expected a group of 4 rollouts as before"),
         (GroupResult(0, [0.0, math.inf], of=K), r"group 0, rollout 1: expected a finite"),
         (GroupResult(0, [0.0], of=K, perplexity=[0.0]), r"perplexity of group 0: expected a numb"),

@@ -106,7 +106,7 @@ def test_a_failed_run_shows_the_end_of_its_log(tmp_path, capsys):
     config.write_text(yaml.safe_dump({**SETTINGS, "fit": fit}))
     arguments = ["--folder", str(tmp_path / "run"), "--models", str(tmp_path / "models")]
     assert main(["--config", str(config), *arguments]) == 2
-    assert "got 'nonsense'" in capsys.readouterr().err
+    assert "unknown reward 'nonsense'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

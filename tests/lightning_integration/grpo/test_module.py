@@ -180,7 +180,7 @@ def test_validation_logs_every_kind(tmp_path):
         ({"clip_low": 1.5}, "clip_low: expected at most 1, got 1.5"),
         ({"clip_high": math.nan}, "clip_high: expected more than 0"),
         ({"kl_coefficient": -0.1}, "kl_coefficient: expected at least 0"),
-        ({"reward": "vibes"}, "reward: expected one of"),
+        ({"reward": "vibes"}, "unknown reward 'vibes': expected one of"),
     ],
 )
 def test_bad_settings_are_named(options, message):

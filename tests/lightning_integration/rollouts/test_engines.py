@@ -156,11 +156,11 @@ def test_an_engine_by_name_or_import_path():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "steam"}, "engine: expected one of transformers, vllm, vllm_server"),
+        ({"engine": "steam"}, "engine 'steam': expected one of transformers, vllm, vllm_server"),
         ({"engine": "nowhere:Engine"}, "engine 'nowhere:Engine': cannot import it"),
         (
             {"engine": "transformers", "engine_options": {"cylinders": 8}},
-            "engine_options of 'transformers': got an unexpected keyword argument 'cylinders'",
+            "engine 'transformers': expected options among .*, got 'cylinders'",
         ),
         ({"engine": "vllm_server"}, "engine_options of 'vllm_server': missing.*'url'"),
         ({"old_logprobs": "guessed"}, "old_logprobs: expected engine or recomputed"),

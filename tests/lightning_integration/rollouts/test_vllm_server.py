@@ -73,7 +73,7 @@ def served(serving, policy, tmp_path):
     """An engine in sync with its server, and the server."""
     server = Server(policy[0])
     with serving(server) as (url, _):
-        engine = VLLMServer(*policy, url, tmp_path, seconds=60, retries=0)
+        engine = VLLMServer(*policy, url=url, folder=tmp_path, seconds=60, retries=0)
         engine.sync(policy[0])
         yield engine, server
 
@@ -141,7 +141,7 @@ def test_a_server_that_cannot_take_weights_is_named(
     server = Server(policy[0])
     server.answers[path] = answer
     with serving(server) as (url, _):
-        engine = VLLMServer(*policy, url, tmp_path, seconds=60, retries=0)
+        engine = VLLMServer(*policy, url=url, folder=tmp_path, seconds=60, retries=0)
         with pytest.raises(EngineError, match=message):
             engine.sync(policy[0])
 
@@ -150,7 +150,7 @@ def test_a_probe_is_held_against_what_was_asked_too(serving, policy, tmp_path):
     server = Server(policy[0])
     server.spoil = of_first(token_ids=[3], logprobs={"token_logprobs": [-1.0]})
     with serving(server) as (url, _):
-        engine = VLLMServer(*policy, url, tmp_path, seconds=60, retries=0)
+        engine = VLLMServer(*policy, url=url, folder=tmp_path, seconds=60, retries=0)
         with pytest.raises(EngineError, match="8 tokens before the stop reason length, got only 1"):
             engine.sync(policy[0])
 
@@ -172,7 +172,7 @@ def test_a_server_gets_the_tokens_of_the_template(serving, tmp_path):
 
 
 def test_a_server_that_does_not_run_is_named(policy, tmp_path):
-    engine = VLLMServer(*policy, "http://127.0.0.1:9", tmp_path, retries=0)
+    engine = VLLMServer(*policy, url="http://127.0.0.1:9", folder=tmp_path, retries=0)
     with pytest.raises(EngineError, match="127.0.0.1:9.*expected a running `vllm serve`"):
         engine.sync(policy[0])
     with pytest.raises(EngineError, match="call sync"):
@@ -181,8 +181,8 @@ def test_a_server_that_does_not_run_is_named(policy, tmp_path):
 
 def test_arguments_are_checked(policy):
     with pytest.raises(ArgumentError, match="route: expected one of path, nccl, ipc, got 'mail'"):
-        VLLMServer(*policy, "http://127.0.0.1", "x", route="mail")
+        VLLMServer(*policy, url="http://127.0.0.1", folder="x", route="mail")
     with pytest.raises(ArgumentError, match="folder: expected the folder"):
-        VLLMServer(*policy, "http://127.0.0.1")
+        VLLMServer(*policy, url="http://127.0.0.1")
     with pytest.raises(ArgumentError, match="dtype: expected a name"):
-        VLLMServer(*policy, "http://127.0.0.1", "x", dtype="float31")
+        VLLMServer(*policy, url="http://127.0.0.1", folder="x", dtype="float31")
