@@ -85,9 +85,9 @@ def digest(state: Any) -> str:
                 add(each)
         elif isinstance(part, Tensor):
             hashed.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            hashed.update(
-                part.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
-            )
+            # A copy: a single number may have any stride and count as contiguous.
+            flat = part.detach().cpu().reshape(-1).clone(memory_format=torch.contiguous_format)
+            hashed.update(flat.view(torch.uint8).numpy().tobytes())
         else:
             hashed.update(repr(part).encode())
 

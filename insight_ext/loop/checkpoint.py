@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from insight_ext.errors import CheckpointError
 
 FORMAT = 8
 """Of `SelectionLoop.state_dict`: `Stateful`'s sections, and format, pool, told and digest."""
+ARCHIVE = b"PK\x03\x04"  # what a file of torch begins with
 NAMES = {"format", "pool", "parts"}
 
 
@@ -150,12 +150,13 @@ def _loaded(path: str | Path) -> dict[str, Any]:
         )
     if not Path(path).exists():
         raise CheckpointError(f"{path}: expected a checkpoint's file, found none")
+    is_archive = False
     try:
+        with Path(path).open("rb") as file:
+            is_archive = file.read(len(ARCHIVE)) == ARCHIVE
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch's reader raises what it likes
-        got = (
-            "one that is damaged" if is_zipfile(path) else "another kind of file, or a part of one"
-        )
+        got = "one that is damaged" if is_archive else "another kind of file"
         raise CheckpointError(
             f"{path}: expected a checkpoint, got {got}; take another checkpoint"
         ) from error

@@ -220,7 +220,7 @@ def refused(path, capsys):
 def test_a_file_of_another_kind_is_refused_without_the_words_of_torch(tmp_path, capsys):
     path = tmp_path / "README.md"
     path.write_text("# Title")
-    assert refused(path, capsys).endswith("or a part of one; take another checkpoint\n")
+    assert refused(path, capsys).endswith("got another kind of file; take another checkpoint\n")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
