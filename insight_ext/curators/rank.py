@@ -145,9 +145,10 @@ def rank(
             "others; pass the pool to read_log too"
         )
     options = given_options("options", options, ["seed", "pool"])
+    visits, successes, rollouts = log.totals()
     settings = {**_whole_pool(strategy), **options}
     if not {"prior", "features"} & settings.keys():
-        settings |= _known_mean(strategy, log)
+        settings |= _known_mean(strategy, visits, successes, rollouts)
     selector = make_selector(strategy, n, seed=seed, pool=pool, **settings)
     if selector.rollouts is None:
         selector.rollouts = _most_frequent(log)
@@ -170,12 +171,11 @@ def rank(
         del explained["visits"]  # which the log tells
         why = {name: column.numpy() for name, column in explained.items()}
     at = chosen.numpy()
-    visits, successes, rollouts = (counts[at] for counts in log.totals())
     return Ranking(
         ids=[log.ids[position] for position in at],
-        visits=visits,
-        successes=successes,
-        rollouts=rollouts,
+        visits=visits[at],
+        successes=successes[at],
+        rollouts=rollouts[at],
         predicted=predicted,
         why=why,
     )
@@ -188,9 +188,10 @@ def _whole_pool(strategy: str) -> dict[str, Any]:
     return {"candidate_ratio": None} if takes else {}
 
 
-def _known_mean(strategy: str, log: GroupLog) -> dict[str, Any]:
+def _known_mean(
+    strategy: str, visits: Integers, successes: Integers, rollouts: Integers
+) -> dict[str, Any]:
     """A prior of the log's mean for the prompts that it does not have."""
-    visits, successes, rollouts = log.totals()
     seen = visits > 0
     if strategy not in SELECTORS or seen.all():
         return {}

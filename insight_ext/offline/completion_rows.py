@@ -189,7 +189,7 @@ def read_completions(
             visits.append({name: values[part][new] for name, values in rows.items()})
     if not len(visits):
         return {"prompt": np.empty(0, dtype=np.int64)}
-    found = by_time(visits.columns(), visits.columns()["step"])
+    found = by_time(visits.columns(), "step")
     if not uncertainties:
         found = _groups(found)
     one_each.warn(found)

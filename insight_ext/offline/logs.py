@@ -99,7 +99,7 @@ class GroupLog:
         """The log in the order of its epochs, those of one epoch in the order that they had."""
         assert self.epoch is not None, "a log of steps alone has no epochs"
         visits = {name: values for name in TYPES if (values := getattr(self, name)) is not None}
-        ordered: dict[str, Any] = by_time(visits, self.epoch)
+        ordered: dict[str, Any] = by_time(visits, "epoch")
         return replace(self, **ordered)
 
     def totals(self) -> tuple[Integers, Integers, Integers]:
@@ -269,7 +269,7 @@ def _read_groups(
         return {"prompt": np.empty(0, dtype=np.int64)}
     if not {"step", "epoch"} & columns.keys():
         raise ObservationError("expected the log's files to share a column step or epoch")
-    return by_time(columns, columns["step"] if "step" in columns else columns["epoch"])
+    return by_time(columns, "step" if "step" in columns else "epoch")
 
 
 def _log(visits: Columns, names: tuple[str, ...], pool: PromptPool | None) -> GroupLog:

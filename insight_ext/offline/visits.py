@@ -128,8 +128,9 @@ def moments_of(time: Integers, *columns: Integers) -> Iterator[slice]:
         yield slice(start, len(time))
 
 
-def by_time(visits: Columns, time: Integers) -> Columns:
-    """The visits in the order of time, those of one time in the order that they had."""
+def by_time(visits: Columns, name: str) -> Columns:
+    """The visits in the order of this column, equal ones in the order that they had."""
+    time = visits[name]
 
     def parts(*others: Integers) -> Iterator[slice]:
         return parts_of(len(time), *visits.values(), *others)
