@@ -61,6 +61,7 @@ def find(
     base: type | None,
     name: str,
     options: Iterable[str] = (),
+    by_place: int | None = None,
 ) -> Any:
     """The class or function of this name, if it takes options of these names; nothing is called.
 
@@ -70,6 +71,7 @@ def find(
         base: of which it has to be a subclass; None: anything that can be called.
         name: in the table, or an import path `package.module:Class`.
         options: their names.
+        by_place: see `check_options`.
 
     Raises:
         ArgumentError: an unknown name (the known ones listed, the nearest suggested), a path that
@@ -87,7 +89,7 @@ def find(
         expected = f"a subclass of {base.__name__}"
     if not fits:
         raise ArgumentError(f"{kind} {name!r}: expected {expected}, got {found!r}")
-    check_options(f"{kind} {name!r}", found, options)
+    check_options(f"{kind} {name!r}", found, options, by_place)
     return found
 
 
@@ -235,7 +237,9 @@ given beside them
     return dict(given)
 
 
-def check_options(what: str, takes: Callable[..., Any], given: Iterable[str]) -> None:
+def check_options(
+    what: str, takes: Callable[..., Any], given: Iterable[str], by_place: int | None = None
+) -> None:
     """See that a class or function has options of these names.
 
     Args:
@@ -243,6 +247,8 @@ def check_options(what: str, takes: Callable[..., Any], given: Iterable[str]) ->
         takes: its options are the parameters with a default and those by keyword only. A class
             that hands further keywords on (`**common`) has those of its base class too.
         given: the names that the user wrote.
+        by_place: how many parameters it is given by their place: those after them are options too,
+            with a default or without. None: all those without.
 
     Raises:
         ArgumentError: an option that it does not take; the nearest and all of them are named.
@@ -256,7 +262,7 @@ def check_options(what: str, takes: Callable[..., Any], given: Iterable[str]) ->
 got 'novlety'; did you mean 'novelty'?
     """
     given = list(given)
-    known = _options(takes) if given else None
+    known = _options(takes, by_place) if given else None
     for name in given:
         if known is None or name in known:
             continue
@@ -311,20 +317,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _options(takes: Callable[..., Any]) -> Sequence[str] | None:
+def _options(takes: Callable[..., Any], by_place: int | None = None) -> Sequence[str] | None:
     """The names of its options; None if it takes any."""
     steps: list[Any] = [takes]
     if isinstance(takes, type):
         own = [vars(kind)["__init__"] for kind in takes.__mro__ if "__init__" in vars(kind)]
         steps = [init for init in own if init is not object.__init__]
+        by_place = None if by_place is None else by_place + 1  # and itself
     names: dict[str, None] = {}
     for step in steps:
         parameters = signature(step).parameters.values()
-        names |= dict.fromkeys(
-            p.name
-            for p in parameters
-            if p.default is not Parameter.empty or p.kind is Parameter.KEYWORD_ONLY
-        )
+        for place, p in enumerate(parameters):
+            later = by_place is not None and place >= by_place
+            named = p.kind is Parameter.POSITIONAL_OR_KEYWORD and later
+            if named or p.default is not Parameter.empty or p.kind is Parameter.KEYWORD_ONLY:
+                names[p.name] = None
         if not any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
             return list(names)
     return None if steps else []

@@ -70,5 +70,12 @@ def make_engine(
 
 def find_engine(name: str, options: Iterable[str] = ()) -> Callable[..., RolloutEngine]:
     """What makes the engine, if it takes options of these names; nothing is made, see `find`."""
-    maker: Callable[..., RolloutEngine] = find("engine", ENGINES, None, name, options)
+    maker: Callable[..., RolloutEngine] = find(
+        "engine",
+        ENGINES,
+        None,
+        name,
+        options,
+        by_place=2,  # model and tokenizer
+    )
     return maker

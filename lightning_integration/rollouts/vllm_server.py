@@ -77,7 +77,6 @@ class VLLMServer:
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        *,
         url: str,
         folder: str | Path | None = None,
         route: str = "path",

@@ -13,6 +13,7 @@ from lightning_integration import PromptDataModule, PromptSelectionCallback
 from lightning_integration.demo.model import make_model, make_tokenizer
 from lightning_integration.grpo.module import GRPOModule
 from lightning_integration.rollouts import (
+    ENGINES,
     TransformersEngine,
     VLLMEngine,
     make_engine,
@@ -234,3 +235,15 @@ class Several:
     def __init__(self, world_size):
         self.world_size = world_size
         self.strategy = SimpleNamespace()
+
+
+def test_an_engine_may_need_an_option():
+    class Served(TransformersEngine):
+        def __init__(self, model, tokenizer, host):
+            super().__init__(model, tokenizer)
+            self.host = host
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ENGINES, "served", Served)
+        model = make_model(TOKENIZER, layers=1)
+        assert make_engine("served", model, TOKENIZER, host="here").host == "here"
