@@ -2,6 +2,6 @@
 
 import os
 
-# Read when torch loads its OpenMP: its threads go to sleep after an operation. Otherwise they go on
-# waiting at full speed for milliseconds, on the cores where the next measurement starts its threads.
+# Read when torch loads its OpenMP: its threads sleep after an operation. Otherwise they go on
+# waiting at full speed for milliseconds, on the cores where the next measurement starts its own.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
