@@ -162,6 +162,30 @@ def whole(name: str, value: Any, least: int, most: float = math.inf) -> int:
     return number
 
 
+def check_at_least(least: float, **settings: float) -> None:
+    """See that numbers are in their domain.
+
+    Raises:
+        ArgumentError: one of them is smaller than `least`.
+
+    Examples:
+        >>> check_at_least(1, workers=0)
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: workers: expected at least 1, got 0
+    """
+    for name, value in settings.items():
+        if not value >= least:
+            raise ArgumentError(f"{name}: expected at least {least}, got {value}")
+
+
+def check_above_0(**settings: float) -> None:
+    """ArgumentError where one of these numbers is not more than 0; see `check_at_least`."""
+    for name, value in settings.items():
+        if not value > 0:
+            raise ArgumentError(f"{name}: expected more than 0, got {value}")
+
+
 def imported(kind: str, path: str) -> Any:
     """The object at an import path `package.module:attribute`.
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,42 +15,23 @@ from torch.nn import Parameter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
 from insight_ext import ArgumentError, ObservationError
-from insight_ext.beliefs.group import Threshold, check_threshold
-from insight_ext.filters import Filter, given_filter
+from insight_ext.plugins import check_above_0, check_at_least
 from insight_ext.runs.layout import Metric, logged
-from lightning_integration.demo.model import load_model
 from lightning_integration.export import MODEL_FILES, model_files
-from lightning_integration.grpo.filtering import (
-    check_filter,
-    collect,
-    length_metrics,
-    uncertainties,
-)
 from lightning_integration.grpo.loss import (
     clipped_policy_loss,
     completion_logprobs,
     group_advantages,
     kl_to_reference,
 )
-from lightning_integration.grpo.reward_sum import RewardSum
-from lightning_integration.grpo.rewards import Reward
-from lightning_integration.grpo.rollout_module import RolloutModule, with_adapters
-from lightning_integration.loaders import PromptBatch, prompt_loader
-from lightning_integration.rollouts import (
-    RolloutEngine,
-    Rollouts,
-    find_engine,
-    make_engine,
-)
-from lightning_integration.trainer import (
-    is_rehearsal,
-    ranks_of,
-    will_log,
-)
+from lightning_integration.grpo.rollout_module import RolloutModule
+from lightning_integration.loaders import PromptBatch
+from lightning_integration.rollouts import RolloutEngine, Rollouts
+from lightning_integration.trainer import DDPStrategy, ranks_of, will_log
 
 
 class GRPOModule(RolloutModule):
-    """A reference trainer: GRPO in one file, to read, to test against and to start from.
+    """A reference trainer: GRPO, to read, to test against and to start from.
 
     It is not made for models whose weights need more than one GPU, for the last per cent of speed,
     for tools and several turns, or for every variant of the algorithm: for those take TRL, verl or
@@ -67,33 +46,17 @@ class GRPOModule(RolloutModule):
     out of the backward pass; the loss still counts their tokens in its mean.
 
     Args:
-        model: a Hugging Face model folder, or a model (then give its tokenizer).
-        tokenizer: of a model given as an object.
-        engine: draws the rollouts: a name in `rollouts.ENGINES` ("vllm", "vllm_server"), an import
-            path, or an engine; the model itself, by transformers, if None.
-        engine_options: the engine's settings, where `engine` is a name.
-        old_logprobs: importance ratios compare the updated policy with the log-probabilities that
-            the "engine" reported, or with those "recomputed" by the model before the first update,
-            which costs a forward pass and leaves the engine's rounding out of the ratios.
-        reward: a name in `rewards.REWARDS`, an import path (`package.module:function`), or a
-            function of prompt and completion; or several of these, whose sum is trained on.
-        reward_weights: of each reward in the sum; 1 if None.
-        outcome: the reward that says whether an answer is correct, and so what beliefs, filters and
-            validation count: as it stands in `reward`, or its function's name. Needed where there
-            are several.
-        rollouts: completions of each prompt, at least 2.
-        max_new_tokens, temperature: of the rollouts; at least 1, and more than 0.
+        model, tokenizer, engine: see `RolloutModule`.
         learning_rate, betas, weight_decay: of AdamW.
         schedule: of the learning rate after `warmup` gradient steps in which it rises: "constant",
             "linear" or "cosine" down to 0 at the end of the run.
-        lora: train adapters only, by the settings of `peft.LoraConfig`, such as `{"r": 16}`; extra
-            `lora`. An export has them merged.
         gradient_checkpointing: compute activations again in the backward pass, which saves memory;
             needs `share_prompts` off.
         updates_per_batch: gradient steps on each batch of rollouts.
         groups_per_pass: prompts whose rollouts share one forward and backward pass; bounds memory.
-        share_prompts: read each prompt once for all its rollouts, in drawing and in the update;
-            turn it off for models whose cache cannot be repeated, or under gradient checkpointing.
+        old_logprobs: importance ratios compare the updated policy with the log-probabilities that
+            the "engine" reported, or with those "recomputed" by the model before the first update,
+            which costs a forward pass and leaves the engine's rounding out of the ratios.
         clip_low, clip_high: the probability ratio counts from 1 - clip_low, in (0, 1], to
             1 + clip_high, more than 0.
         standardize: divide advantages by the group's standard deviation.
@@ -107,21 +70,10 @@ class GRPOModule(RolloutModule):
             old_logprobs "recomputed".
         kl_coefficient: weight of the KL divergence to the initial policy; 0 keeps no copy of it.
         gradient_clip: largest gradient norm, more than 0; `.inf` (in YAML) for any.
-        success_threshold: smallest reward that counts as solved in validation; "auto" takes that
-            of the training so far.
-        validation_temperature: 0 is greedy.
-        seed: of the rollouts; that of step i depends on seed and i alone, so that a resumed run
-            draws what the uninterrupted one would have.
-        filter: chooses among the finished groups those to train on: a name in
-            `insight_ext.filters.FILTERS`, a `Filter`, or None for all of them. The callback keeps
-            its state in checkpoints. A step whose groups are all filtered out has gradient zero.
-        filter_options: the filter's settings, where `filter` is a name.
-        reward_workers, reward_seconds: see `rewards.score_completions`.
-        max_failed: share of the latest 1,000 completions on which the reward may fail.
+        rolling: of the rollouts, their rewards and the validation, see `RolloutModule`.
 
-    Logs `loss`, `gradient_norm`, `clip_fraction`, `completion_length`, `frac_truncated`, of several
-    rewards the mean of each as `reward/NAME`, and in
-    validation `val_accuracy` over all held-out prompts and `val_accuracy/KIND` by `meta["kind"]`.
+    Logs `loss`, `gradient_norm`, `clip_fraction`, `completion_length`, `frac_truncated`, and of
+    several rewards the mean of each as `reward/NAME`.
     `sync_ms`, `check_ms` and `logprob_difference` are what the engine says of taking over the
     weights, `rollout_logprob_difference` (nats, a mean over tokens) how far the engine's
     log-probabilities are from the recomputed ones.
@@ -143,61 +95,29 @@ class GRPOModule(RolloutModule):
         model: str | Path | PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase | None = None,
         engine: RolloutEngine | str | None = None,
-        reward: list[str | Reward] | str | Reward = "exact_match",
-        rollouts: int = 8,
-        max_new_tokens: int = 256,
-        temperature: float = 1.0,
+        *,
         learning_rate: float = 1e-6,
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.0,
+        schedule: Literal["constant", "linear", "cosine"] = "constant",
+        warmup: int = 0,
+        gradient_checkpointing: bool = False,
         updates_per_batch: int = 1,
         groups_per_pass: int = 8,
-        share_prompts: bool = True,
+        old_logprobs: Literal["engine", "recomputed"] = "engine",
         clip_low: float = 0.2,
         clip_high: float = 0.28,
         standardize: bool = True,
-        kl_coefficient: float = 0.0,
-        gradient_clip: float = 1.0,
-        success_threshold: Threshold = 1.0,
-        validation_temperature: float = 0.0,
-        seed: int = 0,
-        filter: Filter | str | None = None,
-        filter_options: dict[str, Any] | None = None,
-        engine_options: dict[str, Any] | None = None,
-        old_logprobs: Literal["engine", "recomputed"] = "engine",
-        reward_workers: int = 1,
-        reward_seconds: float = 60.0,
-        max_failed: float = 0.1,
-        schedule: Literal["constant", "linear", "cosine"] = "constant",
-        warmup: int = 0,
-        lora: dict[str, Any] | None = None,
-        gradient_checkpointing: bool = False,
         loss_mean: Literal["tokens", "longest"] = "tokens",
         mask_truncated: bool = False,
         importance_cap: float | None = None,
-        reward_weights: list[float] | None = None,
-        outcome: str | Reward | None = None,
+        kl_coefficient: float = 0.0,
+        gradient_clip: float = 1.0,
+        **rolling: Any,
     ) -> None:
-        super().__init__()
-        for name, value, least in (
-            ("rollouts", rollouts, 2),
-            ("updates_per_batch", updates_per_batch, 1),
-            ("groups_per_pass", groups_per_pass, 1),
-            ("max_new_tokens", max_new_tokens, 1),
-            ("kl_coefficient", kl_coefficient, 0),
-            ("validation_temperature", validation_temperature, 0),
-            ("warmup", warmup, 0),
-        ):
-            if not value >= least:
-                raise ArgumentError(f"{name}: expected at least {least}, got {value}")
-        for name, value in (
-            ("temperature", temperature),
-            ("gradient_clip", gradient_clip),
-            ("clip_low", clip_low),
-            ("clip_high", clip_high),
-        ):
-            if not value > 0:
-                raise ArgumentError(f"{name}: expected more than 0 in training, got {value}")
+        check_at_least(1, updates_per_batch=updates_per_batch, groups_per_pass=groups_per_pass)
+        check_at_least(0, kl_coefficient=kl_coefficient, warmup=warmup)
+        check_above_0(gradient_clip=gradient_clip, clip_low=clip_low, clip_high=clip_high)
         if clip_low > 1:
             # A ratio of probabilities is never negative.
             raise ArgumentError(f"clip_low: expected at most 1, got {clip_low}")
@@ -213,65 +133,43 @@ class GRPOModule(RolloutModule):
                 "importance_cap: expected more than 0 and old_logprobs recomputed, got "
                 f"{importance_cap} and {old_logprobs}"
             )
-        if gradient_checkpointing and share_prompts:
+        if gradient_checkpointing and rolling.get("share_prompts", True):
             raise ArgumentError(
                 "gradient_checkpointing: expected share_prompts false, which needs a cache that "
                 "checkpointing does not keep"
             )
-        self.success_threshold = check_threshold(success_threshold)
-        self.rewards = RewardSum(reward, reward_weights, outcome, max_failed)
-        self.filter = given_filter(filter, filter_options)
-        options = engine_options or {}
-        if isinstance(engine, str):
-            find_engine(engine, options)
-        # What is wrong with names and numbers was said by now: from here on it takes time.
-        if isinstance(model, (str, Path)):
-            model, tokenizer = load_model(model)
-        if tokenizer is None:
-            raise ArgumentError("tokenizer: expected one beside a model that is not a folder")
-        if lora is not None:
-            model = with_adapters(model, lora, engine)
+        super().__init__(model, tokenizer, engine, **rolling)
         if gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self.automatic_optimization = False
-        self.model = model.train()
-        self.tokenizer = tokenizer
-        if engine in (None, "transformers"):
-            engine, options = "transformers", {"share_prompts": share_prompts, **options}
-        if isinstance(engine, str):
-            engine = make_engine(engine, model, tokenizer, **options)
-        elif options:
-            raise ArgumentError("engine_options: expected none beside an engine that is an object")
-        self.engine = engine
-        self.old_logprobs = old_logprobs
-        self._synced = False
-        self._files: dict[str, Tensor] = {}
-        self.reward_workers, self.reward_seconds = reward_workers, reward_seconds
-        self.rollouts = rollouts
-        self.max_new_tokens = max_new_tokens
-        self.temperature = temperature
-        self.learning_rate = learning_rate
-        self.betas = betas
-        self.weight_decay = weight_decay
-        self.updates_per_batch = updates_per_batch
-        self.groups_per_pass = groups_per_pass
-        self.share_prompts = share_prompts
+        self.learning_rate, self.betas, self.weight_decay = learning_rate, betas, weight_decay
         self.schedule, self.warmup = schedule, warmup
-        self.loss_mean, self.mask_truncated = loss_mean, mask_truncated
-        self.importance_cap = importance_cap
-        self.clip_low = clip_low
-        self.clip_high = clip_high
+        self.updates_per_batch, self.groups_per_pass = updates_per_batch, groups_per_pass
+        self.old_logprobs, self.importance_cap = old_logprobs, importance_cap
+        self.clip_low, self.clip_high = clip_low, clip_high
         self.standardize = standardize
+        self.loss_mean, self.mask_truncated = loss_mean, mask_truncated
         self.kl_coefficient = kl_coefficient
         self.gradient_clip = gradient_clip
-        self.validation_temperature = validation_temperature
-        self.seed = seed
-        check_filter(self.filter, rollouts, self.engine)
-        self.register_buffer("batches_seen", torch.tensor(0))
         self.reference = None
         if kl_coefficient:
-            self.reference = deepcopy(model).requires_grad_(False).eval()
-        self._solved: dict[str, list[bool]] = defaultdict(list)
+            self.reference = deepcopy(self.model).requires_grad_(False).eval()
+        self._files: dict[str, Tensor] = {}
+
+    def setup(self, stage: str) -> None:
+        """Refuse a strategy that splits the model.
+
+        Raises:
+            ArgumentError: several processes without DDP.
+        """
+        super().setup(stage)
+        strategy = self.trainer.strategy
+        if self.trainer.world_size > 1 and not isinstance(strategy, DDPStrategy):
+            raise ArgumentError(
+                "GRPOModule: expected one process or strategy=ddp, got "
+                f"{type(strategy).__name__}; docs/production.md tells how to train a model that "
+                "does not fit into one GPU"
+            )
 
     def configure_optimizers(self) -> Any:
         """AdamW over the policy's trainable parameters, and the schedule of its learning rate."""
@@ -312,30 +210,7 @@ class GRPOModule(RolloutModule):
             a filter `results` instead, see `collect`. A reward is NaN where an answer could not be
             scored: it is in no gradient.
         """
-        roll_out = partial(self._roll_out, int(self.batches_seen))
-        self.batches_seen += 1
-        outputs: dict[str, Any]
-        if self.filter is None:
-            rollouts, scores = roll_out(batch["prompts"], self.rollouts)
-            answers = iter(rollouts.texts)
-            texts = [[next(answers) for _ in range(self.rollouts)] for _ in batch["prompts"]]
-            outputs = {"rewards": scores[..., 0], "completions": texts}
-            metrics = length_metrics([rollouts])
-            outputs["perplexity"], outputs["entropy"] = uncertainties(rollouts, scores[..., 0])
-        else:
-            loader = prompt_loader(self.trainer.train_dataloader)
-            if loader is None:
-                raise ArgumentError(
-                    "filter: expected the trainer's data loader to be PromptDataModule's own, "
-                    "which deals further prompts, found none; train without a "
-                    "filter, or with datamodule=PromptDataModule(...)"
-                )
-            # A rehearsal must leave nothing behind, in the filter neither.
-            chosen = deepcopy(self.filter) if is_rehearsal(self.trainer) else self.filter
-            collected = collect(chosen, roll_out, batch, loader.loop, self.rollouts)
-            rollouts, scores = collected.rollouts, collected.scores
-            outputs, metrics = {"results": collected.results}, collected.metrics
-        metrics |= self._means(scores)
+        rollouts, scores, outputs, metrics = self.roll_out(batch)
         rewards = self.rewards.total(scores)
         advantages = group_advantages(rewards, self.standardize)
         metrics[logged(Metric.WASTED_TOKENS)] = wasted_tokens(rollouts, advantages)
@@ -346,7 +221,7 @@ class GRPOModule(RolloutModule):
             advantages = advantages * kept.view_as(advantages)
             scored &= kept.to(scored.device)
         rollouts = replace(rollouts, completion_mask=rollouts.completion_mask & scored[:, None])
-        self._rest()
+        self.rest()
         weights = torch.ones_like(rollouts.logprobs)
         if self.old_logprobs == "recomputed":
             of_engine = rollouts.logprobs
@@ -358,7 +233,7 @@ class GRPOModule(RolloutModule):
             loss, of_update = self._update(rollouts, advantages, weights)
             if self.trainer.lr_scheduler_configs:
                 self.lr_schedulers().step()
-        metrics |= self._sync()
+        metrics |= self.sync()
         if will_log(self.trainer):
             values = {"loss": loss, **of_update, **metrics}
             several = self.trainer.world_size > 1
