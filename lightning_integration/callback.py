@@ -5,21 +5,21 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any, Literal
 
-from insight_ext import ArgumentError, SelectionLoop
+from insight_ext import SelectionLoop
 from insight_ext.beliefs.group import Threshold
 from insight_ext.filters import Filter
+from insight_ext.plugins import whole
 from insight_ext.runs.layout import Metric, logged
 from lightning_integration.checkpoint import check_before_loading, forget_check
 from lightning_integration.datamodule import data_of
-from lightning_integration.loaders import PromptBatch, prompt_loader, with_prompts
-from lightning_integration.metrics_file import MetricsFile
+from lightning_integration.loaders import PromptBatch, loop_at_work, with_prompts
+from lightning_integration.metrics_file import start_files
 from lightning_integration.outputs import report
 from lightning_integration.tables import log_tables
 from lightning_integration.trainer import (
     Callback,
     LightningModule,
     Trainer,
-    check_one_copy_each,
     check_trainer,
     is_rehearsal,
     ranks_of,
@@ -90,23 +90,18 @@ class PromptSelectionCallback(Callback):
         keep_samples: int = 4,
     ) -> None:
         super().__init__()
-        if history_every < 0:
-            raise ArgumentError(f"history_every: expected 0 or more, got {history_every}")
-        self.success_threshold = success_threshold
-        self.partial_credit = partial_credit
-        self.history_every, self.answers = history_every, answers
-        self.keep_samples = keep_samples
+        self.success_threshold, self.partial_credit = success_threshold, partial_credit
+        self.history_every = whole("history_every", history_every, 0)
+        self.answers, self.keep_samples = answers, keep_samples
         self.in_flight: Literal["again", "wait"] = in_flight
         self._loop: SelectionLoop | None = None
-        self._seconds = 0.0
-        self._step_started = 0.0
+        self._seconds, self._step_started = 0.0, 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the loop; see to it that a wrong checkpoint is refused before it is used."""
         if stage != "fit":
             return
         check_trainer(trainer)
-        check_one_copy_each(trainer)
         chosen = getattr(pl_module, "filter", None)
         self._loop = data_of(trainer).begin(
             rollouts=getattr(pl_module, "rollouts", None),
@@ -138,9 +133,7 @@ class PromptSelectionCallback(Callback):
                 answers=self.answers,
                 keep_samples=self.keep_samples,
             )
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsFile):
-                logger.start_training(resumed=self._fitted.step > 0)
+        start_files(trainer.loggers, resumed=self._fitted.step > 0)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: PromptBatch, batch_idx: int
@@ -157,11 +150,9 @@ class PromptSelectionCallback(Callback):
         batch_idx: int,
     ) -> None:
         """Report, end the step and, if it is time, log it."""
-        loop, batch = self._fitted, with_prompts(batch)
+        loop, batch = loop_at_work(trainer) or self._fitted, with_prompts(batch)
         if is_rehearsal(trainer):
-            loader = prompt_loader(trainer.train_dataloader)
-            assert loader is not None, "this batch came from it"
-            report(outputs, batch, loader.loop)
+            report(outputs, batch, loop)
             return
         logs = will_log(trainer)
         metrics = loop.end_step(lambda: report(outputs, batch, loop), look=logs)
@@ -174,15 +165,7 @@ class PromptSelectionCallback(Callback):
                 bar, n = name in SHOWN, len(batch["prompts"])
                 pl_module.log(logged(name), value, prog_bar=bar, batch_size=n)
         if self.history_every and loop.step % self.history_every == 0:
-            loop.flush()
             log_tables(trainer.loggers, loop)
-
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """See that the processes agree, or the checkpoint is not written."""
-        if self._loop is not None:
-            self._loop.agree()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the beliefs once more, and write the rest of the history."""
@@ -197,9 +180,10 @@ class PromptSelectionCallback(Callback):
             self._loop.close(finished=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """The loop's state, and the seconds trained."""
+        """The loop's state, if all processes agree on it, and the seconds trained."""
         if self._loop is None:
             return {}
+        self._loop.agree()
         return {"loop": self._loop.state_dict(), "train_seconds": self._seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

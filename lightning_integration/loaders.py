@@ -40,10 +40,10 @@ def with_prompts(batch: Any) -> Any:
     return _first(batch, lambda part: isinstance(part, Mapping) and part.keys() >= PARTS) or batch
 
 
-def prompt_loader(loaders: Any) -> PromptLoader | None:
-    """The loader of prompts among a trainer's training loaders."""
-    found: PromptLoader | None = _first(loaders, lambda part: isinstance(part, PromptLoader))
-    return found
+def loop_at_work(trainer: Any) -> SelectionLoop | None:
+    """The loop that deals a trainer's batches; in a rehearsal it is a copy."""
+    loader = _first(trainer.train_dataloader, lambda part: isinstance(part, PromptLoader))
+    return None if loader is None else loader.loop
 
 
 def _first(parts: Any, fits: Callable[[Any], bool]) -> Any:

@@ -13,6 +13,13 @@ from insight_ext.runs.layout import METRICS_FILE
 from lightning_integration.trainer import loggers, rank_zero_only
 
 
+def start_files(among: Iterable[Any], *, resumed: bool) -> None:
+    """Start each `MetricsFile` among the loggers, see `MetricsFile.start_training`."""
+    for logger in among:
+        if isinstance(logger, MetricsFile):
+            logger.start_training(resumed=resumed)
+
+
 class MetricsFile(loggers.Logger):
     """Logs to `metrics.csv`, in the format of Lightning's CSVLogger, and survives a resume.
 

@@ -124,16 +124,17 @@ def is_rehearsal(trainer: Any) -> bool:
 
 
 def check_trainer(trainer: Any) -> None:
-    """See that a trainer is of the chosen package.
+    """See that a trainer is of the chosen package, and each of its processes has its own batch.
 
     Raises:
-        ArgumentError: it is the other package's.
+        ArgumentError: it is the other package's, or see `check_one_copy_each`.
     """
     if not isinstance(trainer, Trainer):
         raise ArgumentError(
             f"PromptSelectionCallback: expected the Trainer of {PACKAGE}, which was imported when "
             f"lightning_integration was, got that of {type(trainer).__module__}; {IMPORT_ORDER}"
         )
+    check_one_copy_each(trainer)
 
 
 def check_one_copy_each(trainer: Any) -> None:

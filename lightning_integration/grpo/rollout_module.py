@@ -28,7 +28,7 @@ from lightning_integration.grpo.filtering import (
 )
 from lightning_integration.grpo.reward_sum import RewardSum
 from lightning_integration.grpo.rewards import Reward
-from lightning_integration.loaders import PromptBatch, prompt_loader
+from lightning_integration.loaders import PromptBatch, loop_at_work
 from lightning_integration.rollouts import (
     Asked,
     RolloutEngine,
@@ -187,8 +187,8 @@ class RolloutModule(LightningModule):
             outputs["perplexity"], outputs["entropy"] = uncertainties(rollouts, scores[..., 0])
             metrics = length_metrics([rollouts])
         else:
-            loader = prompt_loader(self.trainer.train_dataloader)
-            if loader is None:
+            loop = loop_at_work(self.trainer)
+            if loop is None:
                 raise ArgumentError(
                     "filter: expected the trainer's data loader to be PromptDataModule's own, "
                     "which deals further prompts, found none; train without a "
@@ -196,7 +196,7 @@ class RolloutModule(LightningModule):
                 )
             # A rehearsal must leave nothing behind, in the filter neither.
             chosen = deepcopy(self.filter) if is_rehearsal(self.trainer) else self.filter
-            collected = collect(chosen, draw, batch, loader.loop, self.rollouts)
+            collected = collect(chosen, draw, batch, loop, self.rollouts)
             rollouts, scores = collected.rollouts, collected.scores
             outputs, metrics = {"results": collected.results}, collected.metrics
         return Drawn(rollouts, scores, outputs, metrics | self._means(scores))
