@@ -93,7 +93,7 @@ def test_a_threshold_that_is_found_in_training_is_that_of_validation(here, capsy
     ids=lambda given: given[-1] if isinstance(given, list) else "",
 )
 def test_a_wrong_name_is_told_before_a_model_is_loaded(here, monkeypatch, capsys, options, told):
-    monkeypatch.setattr("lightning_integration.grpo.module.load_model", None)
+    monkeypatch.setattr("lightning_integration.grpo.rollout_module.load_model", None)
     assert fit(*options) == 2
     assert told in capsys.readouterr().err
 
