@@ -19,32 +19,30 @@ from insight_ext.state import Stateful
 
 @dataclass(slots=True)
 class Flight:
-    """A group in flight: where it belongs, and what has come back of it, by rollout number."""
+    """A group in flight: where it belongs, and what has come back of it, by rollout number.
+
+    An answer is its reward, perplexity and entropy, NaN for what nobody told.
+    """
 
     group: int
     prompt: int
     step: int
     version: int
     of: int | None = None
-    rewards: dict[int, float] = field(default_factory=dict)
-    perplexity: dict[int, float] = field(default_factory=dict)
-    entropy: dict[int, float] = field(default_factory=dict)
+    answers: dict[int, tuple[float, float, float]] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:
         """Whether all of its rollouts are back."""
-        return self.of is not None and len(self.rewards) == self.of
+        return self.of is not None and len(self.answers) == self.of
 
     def finished(self) -> Group:
         """What came back, in the order of the rollouts."""
-        numbers = sorted(self.rewards)
-        rewards, perplexity, entropy = (
-            tuple(known[number] for number in numbers)
-            if known.keys() >= self.rewards.keys()
-            else None
-            for known in (self.rewards, self.perplexity, self.entropy)
+        answers = (self.answers[number] for number in sorted(self.answers))
+        rewards, *uncertainties = zip(*answers, strict=True)
+        perplexity, entropy = (
+            None if any(map(math.isnan, each)) else each for each in uncertainties
         )
-        assert rewards is not None
         return Group(self.prompt, rewards, self.group, perplexity, self.version, entropy)
 
 
@@ -169,16 +167,13 @@ class InFlight(Stateful):
                 self.duplicates += len(rewards)
                 continue
             flight.of = of
-            for at, reward in enumerate(rewards):
-                number = first + at
-                if number in flight.rewards:  # what came first counts
+            unknown = (math.nan,) * len(rewards)
+            answers = zip(rewards, perplexity or unknown, entropy or unknown, strict=True)
+            for number, answer in enumerate(answers, first):
+                if number in flight.answers:  # what came first counts
                     self.duplicates += 1
-                    continue
-                flight.rewards[number] = reward
-                if perplexity is not None:
-                    flight.perplexity[number] = perplexity[at]
-                if entropy is not None:
-                    flight.entropy[number] = entropy[at]
+                else:
+                    flight.answers[number] = answer
         return plain
 
     def take(self, before: int) -> list[Group]:
@@ -192,7 +187,7 @@ class InFlight(Stateful):
         self.incomplete += len(self.lost)
         for flight in closed:
             self.remove(flight)
-        finished = [flight.finished() for flight in closed if flight.rewards]
+        finished = [flight.finished() for flight in closed if flight.answers]
         return sorted(finished, key=lambda group: group.id)
 
     def remove(self, flight: Flight) -> None:
@@ -285,20 +280,11 @@ class InFlight(Stateful):
     @property
     def received(self) -> list[list[float]]:
         """What came back, a row each: group, number, reward; perplexity and entropy, or NaN."""
-        nan = math.nan
-        return [
-            [f.group, number, reward, f.perplexity.get(number, nan), f.entropy.get(number, nan)]
-            for f in self
-            for number, reward in f.rewards.items()
-        ]
+        return [[f.group, at, *answer] for f in self for at, answer in f.answers.items()]
 
     @received.setter
     def received(self, saved: list[list[float]]) -> None:
         for group, number, reward, perplexity, entropy in saved:
             flight = self._flights.get(int(group))
             if flight is not None:  # else the pool has lost its prompt
-                flight.rewards[int(number)] = reward
-                if perplexity == perplexity:
-                    flight.perplexity[int(number)] = perplexity
-                if entropy == entropy:
-                    flight.entropy[int(number)] = entropy
+                flight.answers[int(number)] = (reward, perplexity, entropy)
