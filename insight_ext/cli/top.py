@@ -21,37 +21,26 @@ from insight_ext.visible_text import visible_text
 SPARK = 28  # characters
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}"
-
-
 def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
 
 
 def _milliseconds(value: float) -> str:
     return f"{value:.3g} ms" if value < 1000 else f"{value:,.0f} ms"
 
 
-def _steps(value: float) -> str:
-    return f"{value:.1f} steps"
-
-
+NUMBER, STEPS, COUNT = "{:.3f}".format, "{:.1f} steps".format, "{:,.0f}".format
 ROWS: dict[Metric, tuple[str, Callable[[float], str]]] = {
-    Metric.REWARD: ("reward", _number),
+    Metric.REWARD: ("reward", NUMBER),
     Metric.MIXED: ("mixed groups", _percent),
     Metric.SOLVED: ("all solved", _percent),
     Metric.FAILED: ("all failed", _percent),
     Metric.UNSEEN: ("prompts never seen", _percent),
     Metric.ACCURACY: ("held-out accuracy", _percent),
-    Metric.CALIBRATION: ("error of predictions", _number),
-    Metric.STALENESS_MEAN: ("staleness, mean", _steps),
-    Metric.STALENESS_MAX: ("staleness, most", _steps),
-    Metric.IN_FLIGHT: ("groups in flight", _count),
+    Metric.CALIBRATION: ("error of predictions", NUMBER),
+    Metric.STALENESS_MEAN: ("staleness, mean", STEPS),
+    Metric.STALENESS_MAX: ("staleness, most", STEPS),
+    Metric.IN_FLIGHT: ("groups in flight", COUNT),
     Metric.SELECTION_MS: ("selection", _milliseconds),
     Metric.OBSERVATION_MS: ("observation", _milliseconds),
     Metric.STEP_MS: ("step", _milliseconds),

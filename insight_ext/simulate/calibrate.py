@@ -37,10 +37,19 @@ Floats = NDArray[np.float64]
 # Difficulties are integrated on a grid, in standard deviations.
 GRID = torch.linspace(-4.0, 4.0, 33, dtype=torch.float64)
 LOG_WEIGHTS = (-0.5 * GRID**2).log_softmax(0)
-# Standard deviations of the penalties: of starts, and of the logs of what is positive.
-START_SD, LOG_SPREAD_SD, LOG_LEARNS_SD, LOG_TEACHES_SD, LOG_WEAR_SD = 5.0, 0.5, 0.5, 0.7, 1.0
-POWER, POWER_SD = 0.5, 0.25
-USUAL_SPREAD, USUAL_RATE, USUAL_WEAR, LITTLE_FADING = 1.5, 0.03, 10.0, 1e-3
+# Standard deviations of the penalties, of each parameter around its first guess.
+DEVIATIONS = {
+    "start": 5.0,
+    "log_spread": 0.5,
+    "log_rate": 1.0,
+    "shared": 1.5,
+    "log_learns": 0.5,
+    "log_teaches": 0.7,
+    "log_fading": 1.5,
+    "log_wear": 1.0,
+    "power": 0.25,
+}
+USUAL_SPREAD, USUAL_RATE, USUAL_WEAR, LITTLE_FADING, POWER = 1.5, 0.03, 10.0, 1e-3, 0.5
 ITERATIONS = 250
 # Tried for a prompt's own course, in logits and per step.
 OWN = np.geomspace(0.05, 1.6, 6)
@@ -217,20 +226,11 @@ def _log_likelihood(data: _Data, p: Parameters) -> Tensor:
 
 
 def _penalty(p: Parameters, first: Parameters) -> Tensor:
-    def off(name: str, deviation: float) -> Tensor:
-        return 0.5 * (((p[name] - first[name]) / deviation) ** 2).sum()
-
-    return (
-        off("start", START_SD)
-        + off("log_spread", LOG_SPREAD_SD)
-        + off("log_rate", 1.0)
-        + off("shared", 1.5)
-        + off("log_learns", LOG_LEARNS_SD)
-        + off("log_teaches", LOG_TEACHES_SD)
-        + off("log_fading", 1.5)
-        + off("log_wear", LOG_WEAR_SD)
-        + off("power", POWER_SD)
-    )
+    squares = [
+        0.5 * (((p[name] - first[name]) / deviation) ** 2).sum()
+        for name, deviation in DEVIATIONS.items()
+    ]
+    return sum(squares, torch.zeros((), dtype=torch.float64))
 
 
 def _fit(data: _Data, begin: Parameters, first: Parameters) -> tuple[Parameters, float]:
