@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from insight_ext import ArgumentError, CheckpointError
+from insight_ext import CheckpointError
 from insight_ext.atomic_file import unfinished, write_atomically
+from insight_ext.plugins import check_at_least
 from lightning_integration.trainer import LightningModule, Trainer, callbacks
 
 
@@ -49,8 +50,7 @@ class LastCheckpoint(callbacks.Checkpoint):
 
     def __init__(self, path: str | Path, every: int = 100) -> None:
         super().__init__()
-        if every < 1:
-            raise ArgumentError(f"every: expected at least 1, got {every}")
+        check_at_least(1, every=every)
         self.path = Path(path)
         self.every = every
 

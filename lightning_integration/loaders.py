@@ -9,9 +9,9 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
-from insight_ext import ArgumentError, Prompt, PromptPool, SelectionLoop
+from insight_ext import Prompt, PromptPool, SelectionLoop
 from insight_ext.distributed.ranks import Ranks
-from insight_ext.plugins import whole
+from insight_ext.plugins import check_at_least, whole
 
 PARTS = {"indices", "groups", "prompts", "step"}
 
@@ -131,8 +131,7 @@ class PromptBatches:
     """
 
     def __init__(self, pool: PromptPool, size: int) -> None:
-        if size < 1:
-            raise ArgumentError(f"validation_batch_size: expected at least 1, got {size}")
+        check_at_least(1, validation_batch_size=size)
         self.pool = pool
         self.size = size
         self.ranks = Ranks()

@@ -23,7 +23,7 @@ from insight_ext.atomic_file import write_atomically
 from insight_ext.beliefs.group import is_success
 from insight_ext.filters import perplexity
 from insight_ext.offline.tables import write_columns
-from insight_ext.plugins import parsed_options
+from insight_ext.plugins import check_at_least, parsed_options
 from insight_ext.progress import Progress
 from lightning_integration.demo.model import load_model
 from lightning_integration.grpo.rewards import Reward, make_reward, score_completions
@@ -88,9 +88,7 @@ def sample(
     Determinism: the answers of a part depend on its prompts, the model, the settings and the seed.
     """
     output = Path(output)
-    for name, value in (("answers", answers), ("prompts_per_call", prompts_per_call)):
-        if value < 1:
-            raise ArgumentError(f"{name}: expected at least 1, got {value}")
+    check_at_least(1, answers=answers, prompts_per_call=prompts_per_call)
     if output.suffix not in ENDINGS:
         raise ArgumentError(f"{output}: expected a name that ends in {' or '.join(ENDINGS)}")
     Sampling(max_new_tokens, temperature)

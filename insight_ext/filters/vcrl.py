@@ -8,6 +8,7 @@ from torch import Tensor
 from insight_ext.beliefs.group import Group, Threshold
 from insight_ext.errors import ArgumentError
 from insight_ext.filters.filter import Filter, RolledOut, Verdict
+from insight_ext.plugins import check_at_least
 from insight_ext.state import Names
 
 
@@ -54,8 +55,8 @@ class VCRL(Filter):
                 raise ArgumentError(f"{name}: expected a number in [0, 1], got {value}")
         if warmup < 0:
             raise ArgumentError(f"warmup: expected 0 or more steps, got {warmup}")
-        if max_replays is not None and max_replays < 1:
-            raise ArgumentError(f"max_replays: expected at least 1, got {max_replays}")
+        if max_replays is not None:
+            check_at_least(1, max_replays=max_replays)
         self.early, self.late, self.warmup = early, late, warmup
         self.momentum, self.max_replays = momentum, max_replays
         self._prompts = torch.empty(0, dtype=torch.int64)

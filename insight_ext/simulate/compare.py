@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from insight_ext.errors import ArgumentError
+from insight_ext.plugins import check_at_least
 from insight_ext.simulate.arms import ORACLE, RANDOM, parse_arm, selector_of
 from insight_ext.simulate.learner import Learner
 from insight_ext.simulate.learners import learner_settings, make_learner
@@ -38,9 +39,7 @@ class Setting:
 
     def __post_init__(self) -> None:
         learner_settings(self.learner)
-        for name in ("pool", "steps", "rollouts"):
-            if getattr(self, name) < 1:
-                raise ArgumentError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        check_at_least(1, pool=self.pool, steps=self.steps, rollouts=self.rollouts)
         if not 1 <= self.prompts <= self.pool:
             raise ArgumentError(
                 f"prompts: expected an integer in [1, {self.pool}] for a pool of {self.pool}, "
@@ -116,8 +115,7 @@ def compare(
         parse_arm(arm)
     if seeds < 2:
         raise ArgumentError(f"seeds: expected at least 2 to say how far they differ, got {seeds}")
-    if workers < 1:
-        raise ArgumentError(f"workers: expected at least 1, got {workers}")
+    check_at_least(1, workers=workers)
     jobs = [(s, arm, seed) for s in settings for arm in arms for seed in range(seeds)]
     trials: dict[tuple[Setting, str], list[Trial]] = {}
     finished = zip(jobs, _run(jobs, workers), strict=True)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
+from insight_ext.plugins import check_at_least
 from insight_ext.simulate.learner import references
 
 Difficulties = Literal["normal", "deepscaler"]
@@ -83,8 +84,7 @@ class SkillSettings:
                 f"difficulties: expected one of {', '.join(get_args(Difficulties))}, "
                 f"got {self.difficulties!r}"
             )
-        if self.learnability < 0.0:
-            raise ArgumentError(f"learnability: expected at least 0, got {self.learnability}")
+        check_at_least(0, learnability=self.learnability)
         if not -1.0 <= self.correlation <= 1.0:
             raise ArgumentError(f"correlation: expected in [-1, 1], got {self.correlation}")
         shares = ("novelty", "transfer", "forgetting", "false_positive", "false_negative", "broken")

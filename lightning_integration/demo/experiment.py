@@ -29,6 +29,7 @@ import yaml
 
 from insight_ext import ArgumentError, InsightError
 from insight_ext.filters import given_filter
+from insight_ext.plugins import check_at_least
 from insight_ext.progress import Progress
 from insight_ext.report import summary_rows, write_report
 from insight_ext.report.summary import SummaryRow
@@ -153,8 +154,7 @@ def run(settings: Settings, folder: Path, models: Path, workers: int) -> Path:
             that another process runs.
         InsightError: a run failed (its log named).
     """
-    if workers < 1:
-        raise ArgumentError(f"workers: expected at least 1, got {workers}")
+    check_at_least(1, workers=workers)
     with lock_folder(folder):
         return _run_all(settings, folder, models, workers)
 

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, SupportsFloat
 
 from insight_ext import ArgumentError, InsightError, ObservationError, Prompt
-from insight_ext.plugins import find
+from insight_ext.plugins import check_above_0, check_at_least, find
 from lightning_integration.demo.tasks import task_of
 from lightning_integration.grpo.scorer_pool import ScorerPool
 
@@ -251,11 +251,8 @@ def score_completions(
         raise ArgumentError(
             f"completions: expected one for each of {len(prompts)} prompts, got {len(completions)}"
         )
-    if workers < 1:
-        raise ArgumentError(f"workers: expected at least 1, got {workers}")
-    for name, value in (("seconds", seconds), ("step_seconds", step_seconds)):
-        if not value > 0:
-            raise ArgumentError(f"{name}: expected more than 0, got {value}")
+    check_at_least(1, workers=workers)
+    check_above_0(seconds=seconds, step_seconds=step_seconds)
     if hasattr(reward, "score_batch"):
         outcomes = _in_one_batch(reward, prompts, completions, step_seconds)
     else:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from insight_ext import ArgumentError
+from insight_ext.plugins import check_at_least
 from lightning_integration.rollouts.prompts import Messages
 
 StopReason = Literal["stop", "length"]
@@ -38,8 +39,7 @@ class Sampling:
     entropy: bool = False
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ArgumentError(f"max_new_tokens: expected at least 1, got {self.max_new_tokens}")
+        check_at_least(1, max_new_tokens=self.max_new_tokens)
         if not self.temperature >= 0:
             raise ArgumentError(f"temperature: expected 0 or more, got {self.temperature}")
         if self.top_k < 0:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from insight_ext import ArgumentError, EngineError
+from insight_ext.plugins import check_above_0, check_at_least
 
 # A server that is busy, starts or restarts; whatever else it says will not change by itself.
 WORTH_ANOTHER_TRY = {429, 500, 502, 503, 504}
@@ -43,11 +44,9 @@ class HttpClient:
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise ArgumentError(f"url: expected one like http://127.0.0.1:8000, got {url!r:.80}")
-        for name, value, least in (("retries", retries, 0), ("connections", connections, 1)):
-            if value < least:
-                raise ArgumentError(f"{name}: expected at least {least}, got {value}")
-        if not seconds > 0:
-            raise ArgumentError(f"seconds: expected more than 0, got {seconds}")
+        check_at_least(0, retries=retries)
+        check_at_least(1, connections=connections)
+        check_above_0(seconds=seconds)
         self.url = url.rstrip("/")
         self.seconds = seconds
         self.retries = retries

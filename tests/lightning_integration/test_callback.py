@@ -283,7 +283,9 @@ def test_another_data_module_is_refused(tiny, tmp_path):
 
 
 def test_a_negative_interval_is_refused():
-    with pytest.raises(ArgumentError, match="history_every: expected a whole number of at least 0, got -1"):
+    with pytest.raises(
+        ArgumentError, match="history_every: expected a whole number of at least 0, got -1"
+    ):
         PromptSelectionCallback(history_every=-1)
 
 
