@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from insight_ext.errors import ArgumentError
 
@@ -42,16 +42,24 @@ def check_stream(seed: int, draw: int) -> None:
 
 
 class Score:
-    """Base of all scores: what they hand to the kernel."""
+    """Base of all scores: what they hand to the kernel.
+
+    Attributes:
+        formula: which one (csrc/score/any.h).
+        numbers: the attributes that are the formula's numbers, in the kernel's order.
+    """
+
+    formula: ClassVar[int]
+    numbers: ClassVar[tuple[str, ...]] = ()
 
     @property
     def kind(self) -> int:
-        """Which formula (csrc/score/any.h)."""
-        raise NotImplementedError
+        """Which formula, as the settings have it."""
+        return self.formula
 
     def parameters(self) -> list[float]:
-        """The formula's numbers, in the kernel's order."""
-        raise NotImplementedError
+        """The formula's numbers."""
+        return [float(getattr(self, name)) for name in self.numbers]
 
     def stream(self) -> tuple[int, int]:
         """Seed and draw of the scores that are random, (0, 0) of the others."""
@@ -94,6 +102,8 @@ class WeightedInformation(Score):
         0.3
     """
 
+    numbers = ("rollouts", "eta", "mu")
+
     rollouts: int = 8
     eta: float = 3.0
     mu: float = 0.3
@@ -125,9 +135,6 @@ class WeightedInformation(Score):
         }
         return kinds[self.weight]
 
-    def parameters(self) -> list[float]:
-        return [float(self.rollouts), float(self.eta), float(self.mu)]
-
     def stream(self) -> tuple[int, int]:
         return (self.seed, self.draw)
 
@@ -152,6 +159,8 @@ class Thompson(Score):
         0.5
     """
 
+    formula, numbers = THOMPSON, ("target",)
+
     target: float = 0.5
     seed: int = 0
     draw: int = 0
@@ -159,13 +168,6 @@ class Thompson(Score):
     def __post_init__(self) -> None:
         check_between("target", self.target, 0.0, 1.0)
         check_stream(self.seed, self.draw)
-
-    @property
-    def kind(self) -> int:
-        return THOMPSON
-
-    def parameters(self) -> list[float]:
-        return [float(self.target)]
 
     def stream(self) -> tuple[int, int]:
         return (self.seed, self.draw)
@@ -191,17 +193,12 @@ class ExpectedDifficulty(Score):
         tensor([1])
     """
 
+    formula, numbers = EXPECTED_DIFFICULTY, ("target",)
+
     target: float = 0.5
 
     def __post_init__(self) -> None:
         check_between("target", self.target, 0.0, 1.0)
-
-    @property
-    def kind(self) -> int:
-        return EXPECTED_DIFFICULTY
-
-    def parameters(self) -> list[float]:
-        return [float(self.target)]
 
 
 @dataclass(frozen=True)
@@ -218,12 +215,7 @@ class InverseEvidence(Score):
         tensor([1])
     """
 
-    @property
-    def kind(self) -> int:
-        return INVERSE_EVIDENCE
-
-    def parameters(self) -> list[float]:
-        return []
+    formula = INVERSE_EVIDENCE
 
 
 @dataclass(frozen=True)
@@ -247,14 +239,9 @@ class MixedGroup(Score):
         tensor([0.3333, 0.1636])
     """
 
+    formula, numbers = MIXED_GROUP, ("rollouts",)
+
     rollouts: int = 8
 
     def __post_init__(self) -> None:
         check_rollouts(self.rollouts)
-
-    @property
-    def kind(self) -> int:
-        return MIXED_GROUP
-
-    def parameters(self) -> list[float]:
-        return [float(self.rollouts)]
