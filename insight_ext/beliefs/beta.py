@@ -258,15 +258,7 @@ class BetaPosteriors(Stateful):
         """
         super().check_state(state)
         for name in ("alpha", "beta"):
-            saved = state["per_prompt"][name]
-            bad = ~(torch.isfinite(saved) & (saved > 0))
-            if bad.any():
-                at = int(bad.nonzero()[0])
-                raise BeliefError(
-                    f"{name}[{at}]: expected finite and positive, got {float(saved[at])} "
-                    "in the checkpoint",
-                    index=at,
-                )
+            _check_positive(name, state["per_prompt"][name], " in the checkpoint")
 
 
 def checked_results(
@@ -351,14 +343,19 @@ def _checked_prior(prior: Any, n: int, device: torch.device | str) -> tuple[Any,
             got = tuple(side.shape) if isinstance(side, Tensor) else type(side).__name__
             raise ArgumentError(f"prior: expected {name} as a tensor of shape ({n},), got {got}")
         side = side.to(device=device, dtype=torch.float32)
-        bad = ~(torch.isfinite(side) & (side > 0))
-        if bad.any():
-            at = int(bad.nonzero()[0])
-            raise BeliefError(
-                f"prior {name}[{at}]: expected finite and positive, got {float(side[at])}", index=at
-            )
+        _check_positive(f"prior {name}", side)
         sides.append(side.clone())
     return sides[0], sides[1]
+
+
+def _check_positive(name: str, values: Tensor, where: str = "") -> None:
+    """BeliefError, with the first place, where values are not finite or not positive."""
+    bad = ~(torch.isfinite(values) & (values > 0))
+    if bad.any():
+        at = int(bad.nonzero()[0])
+        raise BeliefError(
+            f"{name}[{at}]: expected finite and positive, got {float(values[at])}{where}", index=at
+        )
 
 
 def _check_on_top(prior: tuple[Any, Any]) -> None:

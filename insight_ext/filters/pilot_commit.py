@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import isnan
-
 import torch
 
 from insight_ext.beliefs.group import Group, Threshold
@@ -80,7 +78,7 @@ class PilotCommit(Speed):
 
     def remember(self, rolled: RolledOut) -> None:
         """Deferred prompts; those that were rolled out again are no longer."""
-        hard = [g.prompt for g in rolled.abandoned if self._is_hard(g)]
+        hard = [g.prompt for g in rolled.abandoned if self.pass_rate(g) < self.defer]
         seen = torch.tensor(list(rolled.prompts), dtype=torch.int64)
         waiting = ~torch.isin(self._deferred, seen)
         new = torch.tensor(list(dict.fromkeys(hard)), dtype=torch.int64)
@@ -90,7 +88,3 @@ class PilotCommit(Speed):
     def metrics(self) -> dict[str, float]:
         """Those of every filter, and the number of deferred prompts."""
         return {**super().metrics(), "deferred_prompts": float(len(self._deferred))}
-
-    def _is_hard(self, group: Group) -> bool:
-        rate = self.pass_rate(group)
-        return not isnan(rate) and rate < self.defer
