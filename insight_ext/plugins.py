@@ -22,6 +22,7 @@ Entry = TypeVar("Entry")
 PACKAGES = {
     "sentence_transformers": "sentence-transformers",
     "peft": "'insight-ext[lora]'",
+    "reasoning_gym": "'insight-ext[reasoning-gym]'",
     "shtab": "'insight-ext[completion]'",
     "wordllama": "'insight-ext[wordllama]'",
 }

@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any
 
 from insight_ext import ArgumentError, Prompt, PromptPool
+from insight_ext.plugins import need
 
 
 @dataclass(frozen=True)
@@ -237,8 +238,8 @@ def make_pools(
         task, the kind, and reasoning-gym's generator and entry for its scorer.
 
     Raises:
-        ArgumentError: an unknown task or kind, more problems asked for than the kind has, or no
-            reasoning-gym.
+        ArgumentError: an unknown task or kind, or more problems asked for than the kind has.
+        InsightError: reasoning-gym is missing.
 
     Determinism: a function of the arguments.
 
@@ -264,13 +265,8 @@ def make_pools(
 
 
 def _distinct(task_name: str, task: Task, kind: str, count: int, seed: int) -> list[Prompt]:
-    try:
-        import reasoning_gym
-    except ImportError as error:
-        raise ArgumentError(
-            "make_pools: expected the package reasoning_gym, found none; "
-            "pip install 'insight-ext[reasoning-gym]'"
-        ) from error
+    need("make_pools", "reasoning_gym")
+    import reasoning_gym
 
     generator, options = task.kinds[kind].generator, task.kinds[kind].options
     # reasoning-gym draws problem i from seed + i: nearby seeds would share problems.

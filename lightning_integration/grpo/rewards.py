@@ -11,13 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
-from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, SupportsFloat
 
 from insight_ext import ArgumentError, InsightError, ObservationError, Prompt
-from insight_ext.plugins import check_above_0, check_at_least, find
+from insight_ext.plugins import check_above_0, check_at_least, find, need
 from lightning_integration.demo.tasks import task_of
 from lightning_integration.grpo.scorer_pool import ScorerPool
 
@@ -38,7 +37,6 @@ class ScorerReward(ABC):
     """
 
     scorer: str  # the package's name too
-    extra: str  # of insight-ext, which installs it
 
     def __init__(
         self, seconds: float = 2.0, step_seconds: float = 60.0, processes: int | None = None
@@ -59,11 +57,12 @@ class ScorerReward(ABC):
         """The reward of each completion, side by side; an exception where there can be none.
 
         Raises:
-            ArgumentError: the scorer's package is missing, or a prompt that it cannot have.
+            ArgumentError: a prompt that it cannot have.
             EngineError: a scoring process cannot start.
+            InsightError: the scorer's package is missing.
         """
         requests = [self._request(*pair) for pair in zip(prompts, completions, strict=True)]
-        pool = _pool(self.scorer, self.extra, self.processes)
+        pool = _pool(self.scorer, self.processes)
         answers = pool.score(requests, self.seconds, self.step_seconds)
         return [ValueError(each) if isinstance(each, str) else each for each in answers]
 
@@ -73,12 +72,8 @@ class ScorerReward(ABC):
 
 
 @cache
-def _pool(scorer: str, extra: str, processes: int | None) -> ScorerPool:
-    if not find_spec(scorer):
-        raise ArgumentError(
-            f"reward {scorer}: expected the package {scorer}, found none; "
-            f"pip install 'insight-ext[{extra}]'"
-        )
+def _pool(scorer: str, processes: int | None) -> ScorerPool:
+    need(f"reward {scorer}", scorer)
     return ScorerPool(scorer, processes)
 
 
@@ -98,7 +93,6 @@ class ReasoningGym(ScorerReward):
     """
 
     scorer = "reasoning_gym"
-    extra = "reasoning-gym"
 
     def _request(self, prompt: Prompt, completion: str) -> Sequence[Any]:
         answer = task_of(prompt).parse(completion)
@@ -120,7 +114,6 @@ class MathVerify(ScorerReward):
     """
 
     scorer = "math_verify"
-    extra = "lightning"
 
     def _request(self, prompt: Prompt, completion: str) -> Sequence[Any]:
         return prompt.answers, completion
