@@ -60,7 +60,7 @@ def sample(
 ) -> None:
     """Draw answers to every prompt from every model, score them, and write a row for each.
 
-    Columns are `id`, `step` (0 for the first model), `number` (of the answer), `completion`,
+    Columns are `id`, `epoch` (0 for the first model), `number` (of the answer), `completion`,
     `reward` and `success` (null where it could not be scored), `perplexity`, and `entropy` where
     the engine tells it. `read_answers` and `read_log` read them; to `lim` each model is an epoch.
 
@@ -195,7 +195,7 @@ class _SavedModels:
 def _rows(
     rollouts: Rollouts,
     prompts: Sequence[Prompt],
-    step: int,
+    epoch: int,
     reward: Reward,
     success_threshold: float,
     workers: int,
@@ -207,7 +207,7 @@ def _rows(
     rewards = [None if each is None or math.isnan(each) else each for each in worth]
     columns: dict[str, list[Any]] = {
         "id": [prompt.id for prompt in of],
-        "step": [step] * len(of),
+        "epoch": [epoch] * len(of),
         "number": list(range(n)) * len(prompts),
         "completion": rollouts.texts,
         "reward": rewards,

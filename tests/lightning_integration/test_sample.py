@@ -49,7 +49,7 @@ def test_every_prompt_has_its_answers_of_every_model(drawn):
     log = read_answers(drawn, pool=POOL)
     counts = torch.bincount(torch.from_numpy(log.prompt), minlength=10).tolist()
     assert counts == [12, 12, 12, 0, 12, 12, 12, 12, 12, 12]
-    assert sorted(set(log.step.tolist())) == [0, 1]
+    assert sorted(set(log.epoch.tolist())) == [0, 1]
     assert log.uncertainty.min() >= 1.0
     entropies = read_answers(drawn, uncertainty="entropy").uncertainty
     assert 0 < entropies.min() < entropies.max() < 3
