@@ -10,9 +10,10 @@ from decimal import Decimal
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
-from inspect import Parameter, signature
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from insight_ext.errors import ArgumentError, InsightError
 
@@ -27,6 +28,15 @@ PACKAGES = {
     "wordllama": "'insight-ext[wordllama]'",
 }
 EXTRA = "'insight-ext[lightning]'"
+# What options are declared as, in words.
+UNIONS = (Union, UnionType)
+KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    NoneType: "none",
+}
 
 
 def named(kind: str, table: Mapping[str, Entry], name: str, *, otherwise: str = "") -> Entry:
@@ -119,6 +129,7 @@ def make(
     """
     found = find(kind, table, base, name, options)
     options = plain(options)
+    check_types(f"{kind} {name!r}", found, options)
     try:
         return found(*arguments, **options)
     except TypeError as error:
@@ -295,6 +306,61 @@ got 'novlety'; did you mean 'novelty'?
         raise ArgumentError(f"{what}: expected {expected}, got {name!r}{nearest(name, known)}")
 
 
+def check_types(what: str, takes: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """See that options have the types that a class or function declares for them.
+
+    Numbers, texts, truth values, none, sequences of these and classes are looked at; what is
+    declared as anything else is left to the class or function.
+
+    Args:
+        what, takes: see `check_options`, which has seen that the options are known.
+        given: by name.
+
+    Raises:
+        ArgumentError: an option of another type.
+
+    Examples:
+        >>> def rule(n, *, novelty: float = 1.0, shares: Sequence[float] | None = None): ...
+        >>> check_types("rule", rule, {"novelty": 1, "shares": None})
+        >>> check_types("rule", rule, {"shares": 0.5})
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: rule: expected shares to be a list of numbers or none, \
+got 0.5
+    """
+    declared = _options(takes) or {}
+    for name, value in given.items():
+        annotation = declared.get(name, Any)
+        kinds = get_args(annotation) if get_origin(annotation) in UNIONS else (annotation,)
+        if not any(_is_a(value, kind) for kind in kinds):
+            expected = " or ".join(map(_told, kinds))
+            raise ArgumentError(f"{what}: expected {name} to be {expected}, got {value!r:.80}")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value is of a kind; yes where the kind cannot be looked at."""
+    if get_origin(kind) is Sequence:
+        each = get_args(kind)[0]
+        return isinstance(value, list | tuple) and all(_is_a(item, each) for item in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, Mapping)
+    if isinstance(value, bool) and kind in KINDS:
+        return kind is bool
+    try:
+        return isinstance(value, (int, float) if kind is float else kind)
+    except TypeError:  # no class
+        return True
+
+
+def _told(kind: Any) -> str:
+    """A kind in words."""
+    if get_origin(kind) is Sequence:
+        return f"a list of {_told(get_args(kind)[0]).partition(' ')[2]}s"
+    if get_origin(kind) is dict:
+        return "settings by name"
+    return KINDS.get(kind) or f"a {kind.__name__}"
+
+
 def takes(called: Callable[..., Any], name: str) -> bool:
     """Whether it names an option so itself; see `check_options`.
 
@@ -342,24 +408,31 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _options(takes: Callable[..., Any], by_place: int | None = None) -> Sequence[str] | None:
-    """The names of its options; None if it takes any."""
+def _options(takes: Callable[..., Any], by_place: int | None = None) -> dict[str, Any] | None:
+    """The names of its options, and what each is declared as; None if it takes any."""
     steps: list[Any] = [takes]
     if isinstance(takes, type):
         own = [vars(kind)["__init__"] for kind in takes.__mro__ if "__init__" in vars(kind)]
         steps = [init for init in own if init is not object.__init__]
         by_place = None if by_place is None else by_place + 1  # and itself
-    names: dict[str, None] = {}
+    names: dict[str, Any] = {}
     for step in steps:
-        parameters = signature(step).parameters.values()
+        parameters = _signature(step).parameters.values()
         for place, p in enumerate(parameters):
             later = by_place is not None and place >= by_place
             named = p.kind is Parameter.POSITIONAL_OR_KEYWORD and later
             if named or p.default is not Parameter.empty or p.kind is Parameter.KEYWORD_ONLY:
-                names[p.name] = None
+                names.setdefault(p.name, Any if p.annotation is p.empty else p.annotation)
         if not any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
-            return list(names)
-    return None if steps else []
+            return names
+    return None if steps else {}
+
+
+def _signature(called: Callable[..., Any]) -> Signature:
+    try:
+        return signature(called, eval_str=True)
+    except NameError:  # an annotation that only a type checker can read, which says nothing here
+        return signature(called)
 
 
 def split_list(text: str) -> list[str]:

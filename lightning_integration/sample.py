@@ -19,7 +19,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from insight_ext import ArgumentError, Prompt, PromptPool
-from insight_ext.atomic_file import write_atomically
+from insight_ext.atomic_file import unfinished, write_atomically
 from insight_ext.beliefs.group import is_success
 from insight_ext.filters import perplexity
 from insight_ext.offline.tables import write_columns
@@ -60,7 +60,7 @@ def sample(
 ) -> None:
     """Draw answers to every prompt from every model, score them, and write a row for each.
 
-    Columns are `id`, `step` (0 for the first model), `number` (of the answer), `completion`,
+    Columns are `id`, `epoch` (0 for the first model), `number` (of the answer), `completion`,
     `reward` and `success` (null where it could not be scored), `perplexity`, and `entropy` where
     the engine tells it. `read_answers` and `read_log` read them; to `lim` each model is an epoch.
 
@@ -130,9 +130,9 @@ def sample(
 
 
 def _begin(output: Path, settings: Mapping[str, Any]) -> None:
-    """Make the folder, or see that what it holds was made with these settings."""
+    """Make the folder, or see that the parts that it holds were made with these settings."""
     file = output / SETTINGS_FILE
-    if file.exists():
+    if file.exists() and any(output.glob("part-*")):
         before = json.loads(file.read_text(encoding="utf-8"))
         for name, value in json.loads(json.dumps(settings)).items():
             if before.get(name) != value:
@@ -142,7 +142,7 @@ def _begin(output: Path, settings: Mapping[str, Any]) -> None:
                 )
         return
     output.mkdir(parents=True, exist_ok=True)
-    if any(output.iterdir()):
+    if not file.exists() and any(each != unfinished(file) for each in output.iterdir()):
         raise ArgumentError(f"{output}: expected a new folder, or one that this command began")
     text = json.dumps(settings, indent=1)
     write_atomically(file, lambda beside: beside.write_text(text, encoding="utf-8"))
@@ -193,7 +193,7 @@ class _SavedModels:
 def _rows(
     rollouts: Rollouts,
     prompts: Sequence[Prompt],
-    step: int,
+    epoch: int,
     reward: Reward,
     success_threshold: float,
     workers: int,
@@ -205,7 +205,7 @@ def _rows(
     rewards = [None if each is None or math.isnan(each) else each for each in worth]
     columns: dict[str, list[Any]] = {
         "id": [prompt.id for prompt in of],
-        "step": [step] * len(of),
+        "epoch": [epoch] * len(of),
         "number": list(range(n)) * len(prompts),
         "completion": rollouts.texts,
         "reward": rewards,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from insight_ext.offline.tables import prompt_columns, write_columns
 from insight_ext.plugins import given_options, need
 from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
 from insight_ext.selectors.base import NONE
+from insight_ext.selectors.ranked import RankedSelector
 from insight_ext.visible_text import visible_text
 
 
@@ -184,8 +184,7 @@ def rank(
 def _whole_pool(strategy: str) -> dict[str, Any]:
     if strategy not in SELECTORS:
         return {}
-    takes = "candidate_ratio" in signature(SELECTORS[strategy]).parameters
-    return {"candidate_ratio": None} if takes else {}
+    return {"candidate_ratio": None} if issubclass(SELECTORS[strategy], RankedSelector) else {}
 
 
 def _known_mean(

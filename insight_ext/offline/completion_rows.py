@@ -41,7 +41,7 @@ from insight_ext.data.values import (
     text_column,
     whole_numbers,
 )
-from insight_ext.errors import ArgumentError
+from insight_ext.errors import ArgumentError, ObservationError
 from insight_ext.offline.group_rows import UNCERTAINTIES, uncertainty_column
 from insight_ext.offline.prompt_ids import PromptIds
 from insight_ext.offline.visits import (
@@ -79,7 +79,8 @@ class CompletionColumns:
     Attributes:
         reward: its reward, or the rewards of all of a row's completions.
         id: None where prompts are known by their texts.
-        prompt, step: None where there are none; without a step all is one moment.
+        prompt, time: None where there are none; time is a step, or an epoch where there is no step,
+            and without either all is one moment.
         completion: None where it does not matter: only TRL logs a generation again.
         filter: of lm-eval's answers, if the file has several: the one whose rows count.
         uncertainty: of each completion; None where it is not asked for.
@@ -89,7 +90,7 @@ class CompletionColumns:
     id: str | None
     prompt: str | None
     completion: str | None
-    step: str | None
+    time: str | None
     filter: str | None
     uncertainty: str | None = None
 
@@ -101,7 +102,7 @@ class CompletionColumns:
     @property
     def needed(self) -> list[str]:
         """Those that are read."""
-        names = (self.id, self.prompt, self.step, self.completion, self.uncertainty)
+        names = (self.id, self.prompt, self.time, self.completion, self.uncertainty)
         return [*self.of_reward, *(name for name in names if name is not None)]
 
 
@@ -122,6 +123,7 @@ def read_completions(
 ) -> Columns:
     """Count completions into one visit per prompt and step: prompt, step, successes, rollouts.
 
+    Where a log has epochs and no steps, an epoch takes the step's place, also in what is returned.
     With `uncertainties` each completion stays a row of its own, with its uncertainty.
 
     A prompt is known by the log's column `id`. Without one, by its text, of a conversation see
@@ -145,7 +147,7 @@ def read_completions(
         ArgumentError: no column of the reward, or several (they are listed); a text that prompts of
             the pool share though their answers differ.
         ObservationError: a missing column, a reward that is not a number, or a prompt that is not
-            in the pool (file and row named).
+            in the pool (file and row named); steps in some files and epochs in others.
 
     Warns:
         UserWarning: every group has one rollout although texts repeat; the threshold tells no
@@ -163,10 +165,12 @@ def read_completions(
     visits = Visits()
     generations = Generations()
     one_each = OneEach()
+    times = set()
     for file in files:
         if not file.names:
             continue
         columns = completion_columns(file, prompts, reward)
+        times.add("epoch" if columns.time == "epoch" else "step")
         if uncertainties:
             columns = replace(columns, uncertainty=uncertainty_column(file, uncertainties))
         of_file = Visits()
@@ -175,8 +179,8 @@ def read_completions(
             of = prompts.of_texts if columns.id is None else prompts.of_ids
             prompt = of(table, names, name_of_row)
             step = np.zeros(len(table), dtype=np.int64)
-            if columns.step is not None:
-                step = whole_numbers(table, columns.step)
+            if columns.time is not None:
+                step = whole_numbers(table, columns.time)
             rewards = _rewards(table, columns)
             seen.see(rewards.values)
             of_file.append(_counted(table, columns, step, prompt, rewards, lowest))
@@ -194,7 +198,9 @@ def read_completions(
         found = _groups(found)
     one_each.warn(found)
     seen.warn(found, threshold)
-    return found
+    if len(times) > 1:
+        raise ObservationError("expected the log's files to share a column step or epoch")
+    return {times.pop() if name == "step" else name: values for name, values in found.items()}
 
 
 def completion_columns(file: DataFile, prompts: PromptIds, reward: str | None) -> CompletionColumns:
@@ -218,7 +224,7 @@ def completion_columns(file: DataFile, prompts: PromptIds, reward: str | None) -
         id=name,
         prompt=prompt,
         completion="completion" if all(map(file.has, OF_TRL)) else None,
-        step=fields.find(file, fields.STEP),
+        time=fields.find(file, (*fields.STEP, "epoch")),
         filter=filter_name,
     )
 

@@ -227,14 +227,16 @@ class BeliefSelector(Selector):
         self.quota = quota
         if isinstance(prior, Tensor):
             prior = prior_around(prior, STRENGTH if prior_strength is None else prior_strength)
-        elif prior_strength is not None and not isinstance(prior[0], Tensor):
+        self.posterior = BetaPosteriors(
+            pool_size, prior, decay, half_life=half_life, kinds=self.kinds
+        )
+        if prior_strength is not None and not isinstance(self.posterior.prior[0], Tensor):
             raise ArgumentError(
                 f"prior_strength: expected success rates as prior, which it is the weight of, got "
                 f"the prior {prior!r:.80}; leave prior_strength out"
             )
-        self.posterior = BetaPosteriors(
-            pool_size, prior, decay, half_life=half_life, kinds=self.kinds
-        )
+        # A prior is fitted to whole counts.
+        self.takes_parts = self.takes_parts and not self.posterior.is_empirical
         self.exploration = exploration
         self._step = 0  # the latest step that asked,
         self._dealt = 0  # how many prompts it was given,

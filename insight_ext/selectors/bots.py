@@ -24,7 +24,8 @@ class Bots(Mopps):
 
     Args:
         pool_size, seed, candidate_ratio, target, common: see `Mopps`.
-        decay: share of a belief that each step keeps, in [0, 1]; 1 less the paper's lambda.
+        decay: share of a belief that each step keeps, in [0, 1]; 1 less the paper's lambda. There
+            is no half-life beside it: one of h steps is a decay of 2 ** (-1 / h).
         sharing: weight of the predicted results, in [0, 1]; the paper's rho.
         references: success rates of a weaker and a stronger model, shape (pool_size, 2), in [0, 1];
             `make_selector` takes `"meta:WEAKER,STRONGER"`. q is then interpolated between the two,
@@ -67,6 +68,11 @@ class Bots(Mopps):
         **common: Any,
     ) -> None:
         super().__init__(pool_size, seed=seed, decay=decay, **common)
+        if self.posterior.half_life is not None:
+            raise ArgumentError(
+                f"half_life: expected none, since decay acts at every step, got "
+                f"{self.posterior.half_life}; give decay={2 ** (-1 / self.posterior.half_life):.3g}"
+            )
         if not 0.0 <= sharing <= 1.0:
             raise ArgumentError(f"sharing: expected in [0, 1], got {sharing}")
         if not 0.0 <= memory < 1.0:

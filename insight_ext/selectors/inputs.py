@@ -42,7 +42,8 @@ def worked_out(
     found = dict(options)
     for name, value in options.items():
         work = WORK.get(name)
-        if work is None or not isinstance(value, (str, Mapping)) or value == EMPIRICAL:
+        named = (str, Mapping) if name == "quota" else str
+        if work is None or not isinstance(value, named) or value == EMPIRICAL:
             continue
         if pool is None:
             raise ArgumentError(
@@ -135,7 +136,11 @@ def _references(pool: PromptPool, source: str, options: Mapping[str, Any]) -> Te
 
 def _quota(pool: PromptPool, given: Mapping[str, Any], options: Mapping[str, Any]) -> Quota:
     shares = given.get("shares") if isinstance(given, Mapping) else None
-    if not isinstance(shares, Mapping) or given.keys() != {"meta", "shares"}:
+    if (
+        not isinstance(shares, Mapping)
+        or given.keys() != {"meta", "shares"}
+        or not isinstance(given["meta"], str)
+    ):
         raise ArgumentError(
             "quota: expected {meta: FIELD, shares: {VALUE: SHARE, ...}}, got " + f"{given!r:.120}"
         )

@@ -2,11 +2,21 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 
 from insight_ext import ArgumentError, InsightError
-from insight_ext.plugins import check_options, find, imported, make, need, parsed_options
+from insight_ext.plugins import (
+    check_options,
+    check_types,
+    find,
+    imported,
+    make,
+    need,
+    parsed_options,
+)
 
 
 class Base:
@@ -107,6 +117,37 @@ def test_options_are_checked_by_name_before_anything_is_made():
     with pytest.raises(ArgumentError, match="thing 'hands': expected options among seed, .*'sed'"):
         make("thing", TABLE, Base, "hands", 3, sed=1)
     assert make("thing", TABLE, Base, "hands", 3, decay=0.5).decay == 0.5
+
+
+def declares(
+    n,
+    *,
+    whole: int = 1,
+    number: float | None = None,
+    text: str = "",
+    pair: Sequence[float] = (0, 1),
+    way: Literal["up", "down"] = "up",
+    anything=None,
+): ...
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "refused", "expected"),
+    [
+        ("whole", [3, -1], [True, 2.0, "3", None], "a whole number"),
+        ("number", [3, 0.5, None], [False, "0.5", [1.0]], "a number or none"),
+        ("text", [""], [3, None], "a text"),
+        ("pair", [(0.2, 1), []], [0.5, "ab", ["a", 1], None], "a list of numbers"),
+        ("way", ["up", 3], [], ""),
+        ("anything", [3, "x", object()], [], ""),
+    ],
+)
+def test_options_have_the_types_that_are_declared(name, taken, refused, expected):
+    for value in taken:
+        check_types("it", declares, {name: value})
+    for value in refused:
+        with pytest.raises(ArgumentError, match=f"it: expected {name} to be {expected}, got"):
+            check_types("it", declares, {name: value})
 
 
 def test_an_option_that_is_missing_is_named():

@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from insight_ext import ArgumentError, Prompt, PromptPool
+from insight_ext.atomic_file import unfinished
 from insight_ext.cli.main import main as insight_ext
 from insight_ext.curators import lim, point_biserial
 from insight_ext.offline.logs import read_answers, read_log
 from insight_ext.offline.tables import write_columns
 from lightning_integration.cli import main
 from lightning_integration.demo.model import make_model, make_tokenizer
-from lightning_integration.sample import sample
+from lightning_integration.sample import SETTINGS_FILE, sample
 
 POOL = PromptPool(Prompt(f"q{i}", f"{i}+1=", str(i % 4)) for i in range(10))
 SETTINGS = {"answers": 6, "max_new_tokens": 3, "prompts_per_call": 4, "reward": f"{__name__}:ends"}
@@ -49,7 +50,7 @@ def test_every_prompt_has_its_answers_of_every_model(drawn):
     log = read_answers(drawn, pool=POOL)
     counts = torch.bincount(torch.from_numpy(log.prompt), minlength=10).tolist()
     assert counts == [12, 12, 12, 0, 12, 12, 12, 12, 12, 12]
-    assert sorted(set(log.step.tolist())) == [0, 1]
+    assert sorted(set(log.epoch.tolist())) == [0, 1]
     assert log.uncertainty.min() >= 1.0
     entropies = read_answers(drawn, uncertainty="entropy").uncertainty
     assert 0 < entropies.min() < entropies.max() < 3
@@ -108,6 +109,16 @@ def test_other_settings_than_those_of_the_output_are_refused(models, drawn, chan
     with pytest.raises(ArgumentError, match=message):
         sample(models, POOL, drawn, **SETTINGS | changed)
     assert sorted(drawn.iterdir()) == before
+
+
+def test_a_command_that_was_refused_or_killed_before_its_first_part_binds_nobody(models, tmp_path):
+    output = tmp_path / "answers.jsonl"
+    output.mkdir()
+    unfinished(output / SETTINGS_FILE).write_text("{")  # as a kill leaves it
+    with pytest.raises(ArgumentError, match="expected a Hugging Face model folder"):
+        sample([tmp_path], POOL, output, **SETTINGS)
+    sample(models[:1], POOL, output, **SETTINGS)
+    assert len(list(output.glob("part-*"))) == 3
 
 
 def test_an_output_of_another_kind_is_refused(models, tmp_path):

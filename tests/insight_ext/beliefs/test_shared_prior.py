@@ -257,3 +257,15 @@ def test_a_run_with_another_prior_does_not_go_on():
     for prior in (torch.full((6,), 0.5), (0.5, 0.5), "empirical"):
         with pytest.raises(CheckpointError, match="expected"):
             InSight(6, features=FEATURES, prior=prior).load_state_dict(saved)
+
+
+def test_the_gain_is_the_adjusted_share_of_the_variance_between_kinds():
+    random = np.random.default_rng(0)
+    kinds = np.arange(1024) % 60
+    successes = np.minimum(kinds // 10 + random.integers(0, 5, 1024), 8)
+    prior = SharedPrior(torch.from_numpy(kinds))
+    prior.observe(torch.arange(1024), torch.from_numpy(successes), torch.full((1024,), 8))
+    success_rates = successes / 8
+    parts = [success_rates[kinds == kind] for kind in range(60)]
+    within = sum(len(part) * np.var(part) for part in parts) / (1024 - 60)
+    assert prior.gain == pytest.approx(1 - within / np.var(success_rates, ddof=1), abs=1e-6)

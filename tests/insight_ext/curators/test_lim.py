@@ -167,3 +167,8 @@ def test_an_epoch_of_the_log_that_ended_early_is_left_out(last):
     assert f"the last {last} visits, less than an epoch, are not used" in lim(log(*visits)).notes
     missing = [visit for visit in visits[:80] if visit[:2] != ("p3", 1)]
     assert epochs(log(*missing))[1] == [slice(0, 40), slice(40, 79)]
+
+
+def test_an_epoch_ended_early_only_if_each_before_has_more_visits():
+    visits = [(f"p{i}", at, i % 8) for at, size in enumerate((40, 38, 37)) for i in range(size)]
+    assert len(epochs(log(*visits))[1]) == 3

@@ -54,13 +54,15 @@ def test_prompts_of_the_pool_that_were_never_visited_are_ranked_too(log):
     assert ranking.visits.tolist() == [0, 2]
 
 
-def test_every_prompt_is_a_candidate(tmp_path):
+@pytest.mark.parametrize(("name", "options"), [("insight", {}), ("bots", {"draw": False})])
+def test_every_prompt_is_a_candidate(tmp_path, name, options):
     successes = [8] * 500
     successes[77] = 3
     columns = {"id": [str(i) for i in range(500)], "step": [0] * 500, "successes": successes}
     write_columns(tmp_path / "log.csv", {**columns, "rollouts": [8] * 500})
     log = read_log(tmp_path / "log.csv")
-    assert [rank(log, "insight", top=1, seed=seed).ids for seed in range(5)] == [["77"]] * 5
+    for seed in range(5):
+        assert rank(log, name, top=1, seed=seed, options=options).ids == ["77"]
 
 
 @pytest.mark.parametrize("name", SELECTORS)

@@ -11,6 +11,7 @@ import pytest
 
 from insight_ext import ArgumentError, ObservationError
 from insight_ext.cli.main import main
+from insight_ext.curators.lim import epochs, learning_curves
 from insight_ext.offline.logs import read_answers, read_log
 from insight_ext.offline.tables import write_columns
 
@@ -43,6 +44,24 @@ def test_counted_answers_need_no_step_either(tmp_path):
     write_columns(tmp_path / "log.csv", counted)
     assert read_answers(tmp_path / "log.csv").uncertainty.tolist() == [2.0, 1.0]
     assert read_log(tmp_path / "log.csv").step.tolist() == [0, 0]
+
+
+def test_answers_of_epochs_are_curves_also_where_some_could_not_be_scored(tmp_path):
+    rewards = [1.0, 0.0, None, None, 0.0, 1.0, 1.0, 1.0]  # nothing is known of b in the first epoch
+    columns = {"id": list("aabb") * 2, "epoch": [0] * 4 + [1] * 4, "reward": rewards}
+    write_columns(tmp_path / "log.jsonl", {**columns, "perplexity": [2.0] * 8})
+    log = read_log(tmp_path / "log.jsonl")
+    assert log.step is None
+    curves = learning_curves(*epochs(log))
+    np.testing.assert_array_equal(curves, [[0.5, 0.5], [np.nan, 1.0]])
+    assert read_answers(tmp_path / "log.jsonl").epoch.tolist() == [0, 0, 1, 1, 1, 1]
+
+
+def test_steps_in_some_files_and_epochs_in_others_are_refused(tmp_path):
+    for name in ("step", "epoch"):
+        write_columns(tmp_path / f"{name}.csv", {"id": ["a"], name: [0], "reward": [1.0]})
+    with pytest.raises(ObservationError, match="files to share a column step or epoch"):
+        read_log(tmp_path)
 
 
 def test_a_list_of_answers_in_a_row_is_read_one_by_one(tmp_path):

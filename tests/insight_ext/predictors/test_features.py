@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 from importlib.machinery import ModuleSpec
@@ -121,3 +122,13 @@ def test_columns_of_ngrams_that_no_text_falls_into_tell_insight_nothing():
     assert torch.equal(kinds_of(rows), kinds_of(used))
     with pytest.raises(ArgumentError, match="column 0 is 0 for every prompt"):
         kinds_of(torch.zeros(3, 2))
+
+
+def test_hashed_ngrams_are_signed_counts_of_trigrams_of_unit_length():
+    expected = np.zeros(16)
+    for gram in (" ba", "ban", "ana", "nan", "ana", "na "):
+        digest = hashlib.blake2b(gram.encode(), digest_size=8).digest()
+        half, odd = divmod(int.from_bytes(digest, "little"), 2)
+        expected[half % 16] += 1 if odd else -1
+    row = hashed_ngrams(["banana"], 16)[0].numpy()
+    np.testing.assert_allclose(row, expected / np.linalg.norm(expected), atol=1e-6)

@@ -6,6 +6,7 @@ What is computed here shares no code with the package: mpmath, NumPy and SciPy, 
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import mpmath
 import numpy as np
@@ -24,6 +25,7 @@ from insight_ext.selectors import (
     Mopps,
     Prioritized,
 )
+from insight_ext.selectors.difficulty_pools import EASY, HARD, NORMAL
 from insight_ext.selectors.greso import keep_probability
 
 GROUPS = pytest.mark.parametrize("rollouts", [2, 3, 5, 8, 16, 64])
@@ -158,6 +160,18 @@ def test_kimi_draws_in_proportion_to_the_share_of_wrong_answers():
         return selector
 
     assert share_of_first(make, [2 / 8, 4 / 8, 8 / 8]) > 1e-3
+
+
+@GROUPS
+def test_kimis_weight_is_the_share_of_wrong_answers_in_groups_of_any_size(rollouts):
+    selector = Prioritized(12, prior=(1e-6, 1e-6))
+    right, tried = np.zeros(12), np.zeros(12)
+    for chosen, successes in observed(selector, rollouts):
+        right[chosen] += successes
+        tried[chosen] += rollouts
+    seen = np.flatnonzero(tried)
+    weights = selector.explain(seen)["weight"].double().numpy()
+    np.testing.assert_allclose(weights, 1 - right[seen] / tried[seen], atol=2e-6)
 
 
 @GROUPS
@@ -347,6 +361,16 @@ def test_prime_rl_of_2026_draws_by_the_weights_of_its_pools(easy, hard):
         return selector
 
     assert share_of_first(make, weights) > 1e-3
+
+
+@GROUPS
+def test_prime_rl_of_2026_sorts_groups_of_any_size_into_its_pools(rollouts):
+    selector = DifficultyPools(rollouts + 1, easy=0.75, hard=0.25, weights=(0.2, 0.2))
+    selector.observe(range(rollouts + 1), range(rollouts + 1), rollouts, step=0)
+    shares = [Fraction(right, rollouts) for right in range(rollouts + 1)]
+    easy, hard = Fraction(3, 4), Fraction(1, 4)
+    expected = [EASY if p > easy else HARD if p <= hard else NORMAL for p in shares]
+    assert selector.explain(range(rollouts + 1))["pool"].tolist() == expected
 
 
 @GROUPS

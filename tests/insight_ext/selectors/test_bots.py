@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.special import expit, logit
 
+from insight_ext import ArgumentError
 from insight_ext.selectors import Bots
 
 
@@ -53,3 +54,8 @@ def test_beliefs_stay_positive_when_everything_is_right_or_wrong():
     for step, successes in enumerate((8, 0) * 50):
         selector.observe(torch.arange(5), torch.full((5,), successes), 8, step=step)
     assert bool((selector.posterior.alpha > 0).all() and (selector.posterior.beta > 0).all())
+
+
+def test_a_half_life_is_refused_with_the_decay_that_is_the_same():
+    with pytest.raises(ArgumentError, match=r"half_life: expected none, .* give decay=0\.794"):
+        Bots(3, half_life=3.0)

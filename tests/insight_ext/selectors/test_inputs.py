@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from hypothesis import given
@@ -220,6 +222,29 @@ def test_bots_takes_its_references_from_two_fields():
 def test_a_wrong_input_is_refused_by_name_and_row(name, options, message):
     with pytest.raises(ArgumentError, match=message):
         make_selector(name, len(POOL), pool=POOL, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "expected"),
+    [
+        ("mopps", 'prior={"meta": "rate"}', "prior: expected two numbers"),
+        ("mopps", "prior_strength=x", "expected prior_strength to be a number or none, got 'x'"),
+        ("mopps", "prior_strength=[1, 2]", "expected prior_strength to be a number or none"),
+        ("mopps", "prior_strength=true", "expected prior_strength to be a number or none, got Tru"),
+        ("mopps", "interval=0.3", "expected interval to be a list of numbers, got 0.3"),
+        ("mopps", "candidate_ratio=2.5", "expected candidate_ratio to be a whole number or none"),
+        ("mopps", 'quota={"meta": ["domain"], "shares": {}}', "quota: expected {meta: FIELD, sha"),
+        ("adarft", 'difficulty={"meta": "hard"}', "expected difficulty to be a Tensor or none"),
+        ("bots", "references=[1, 2]", "expected references to be a Tensor or none"),
+        ("insight", 'features=["meta:domain"]', "expected features to be a Tensor or none"),
+        ("dps", "shared=maybe", "expected shared to be true or false, got 'maybe'"),
+        ("gps", "model=7", "expected model to be settings by name or none, got 7"),
+    ],
+)
+def test_an_option_of_another_type_is_refused_by_its_name(name, option, expected):
+    strength = ["prior=meta:rate"] if option.startswith("prior_strength") else []
+    with pytest.raises(ArgumentError, match=re.escape(expected)):
+        made(name, option, *strength)
 
 
 def test_a_log_about_other_prompts_is_refused_by_name_and_row(tmp_path):

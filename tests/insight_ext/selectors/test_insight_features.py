@@ -55,3 +55,15 @@ def test_a_quarter_of_the_visited_prompts_are_candidates_whatever_is_drawn():
         often[selector.candidates] += 1
     assert not often[exclude].any()
     assert often[known[40:]].count_nonzero() == 160
+
+
+def test_a_kind_over_its_bound_comes_behind_all_others_however_much_better_it_is():
+    kinds = (torch.arange(240) >= 10).long()
+    selector = InSight(240, features=torch.eye(2)[kinds], candidate_ratio=None)
+    others = torch.arange(10, 240)
+    for step in range(3):
+        selector.observe(range(240), torch.where(kinds == 1, 0, 4), 8, step=step)
+    scores = selector.explain(range(240))["score"]
+    assert scores[:10].min() > 5 * scores[others].max()
+    chosen = selector.select(24, step=3)
+    assert int((chosen < 10).sum()) == 6  # six times a share of 10 in 240, of 24

@@ -17,6 +17,7 @@ from insight_ext.selectors import SELECTORS, BeliefSelector, Selector, make_sele
 from insight_ext.selectors.base import NONE, next_of, without
 
 NAMES = pytest.mark.parametrize("name", SELECTORS)
+FADING = pytest.mark.parametrize("name", [name for name in SELECTORS if name != "bots"])
 PREDICTIVE = ("gps",)
 
 
@@ -293,7 +294,7 @@ def test_a_state_of_other_settings_is_refused_and_changes_nothing(name, change):
     assert run(selector, 3, steps=4) == run(untouched, 3, steps=4)
 
 
-@NAMES
+@FADING
 def test_a_refill_does_not_age_the_beliefs(name):
     selector = make(name, 40, half_life=3.0)
     run(selector, 8, steps=2)
@@ -356,10 +357,20 @@ def test_a_choice_is_explained_by_one_number_per_prompt(name):
         assert column[0] == column[2]
 
 
-@NAMES
-def test_a_half_life_is_taken(name):
-    selector = make(name, 20, half_life=5.0)
-    run(selector, 6, steps=5)
+@FADING
+def test_evidence_that_has_faded_does_not_come_back_with_the_next_visit(name):
+    selector = make(name, 20, half_life=0.1, decay=1.0)
+    selector.observe([0], [8], 8, step=0)
+    selector.observe([0], [0], 8, step=20)
+    alpha, beta = (side[0] for side in selector.posterior.current())
+    assert (float(alpha), float(beta)) == (1.0, 9.0)
+
+
+def test_parts_of_successes_are_refused_where_a_prior_is_fitted_to_counts():
+    selector = make("insight", 80, prior="empirical")
+    with pytest.raises(ObservationError, match="successes: expected integers"):
+        selector.observe(range(80), torch.full((80,), 0.5), 8, step=0)
+    assert int(selector.posterior.visits.sum()) == 0
 
 
 @pytest.mark.parametrize(

@@ -42,3 +42,12 @@ def test_prompts_in_flight_are_no_part_of_an_epoch_and_come_when_they_are_back(n
 def test_epochs_differ():
     selector = Uniform(100)
     assert selector.select(100, step=0).tolist() != selector.select(100, step=1).tolist()
+
+
+def test_prompts_in_flight_when_an_epoch_begins_come_at_its_end():
+    selector = Uniform(10)
+    selector.select(10, step=0)
+    first = selector.select(5, step=1, exclude=torch.tensor([3, 4]))
+    second = selector.select(5, step=2)
+    assert sorted(torch.cat((first, second)).tolist()) == list(range(10))
+    assert set(second[-2:].tolist()) == {3, 4}
