@@ -16,6 +16,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from insight_ext.cli.main import main as insight_ext
 from lightning_integration.cli import main
 
 pytestmark = [
@@ -96,6 +97,21 @@ def test_a_wrong_name_is_told_before_a_model_is_loaded(here, monkeypatch, capsys
     monkeypatch.setattr("lightning_integration.grpo.module.load_model", None)
     assert fit(*options) == 2
     assert told in capsys.readouterr().err
+
+
+def test_fields_of_other_names_are_named_in_a_configuration_and_in_a_command(here, capsys):
+    for name in ("prompts", "held_out"):
+        rows = [json.loads(row) for row in (here / f"{name}.jsonl").read_text().splitlines()]
+        renamed = [{"id": row["id"], "task": row["prompt"], "key": row["answer"]} for row in rows]
+        (here / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in renamed))
+    assert fit() == 2
+    assert "in a command --field prompt=FIELD, under `data:`" in capsys.readouterr().err
+    assert fit("--data.fields", "{prompt: task, answer: key}", "--trainer.max_epochs", "1") == 0
+    capsys.readouterr()
+    asked = ["rank", "--log", "runs/own", "--pool", "prompts.jsonl", "--output", "-"]
+    assert insight_ext(asked) == 2
+    assert insight_ext([*asked, "--field", "prompt=task", "--field", "answer=key"]) == 0
+    assert "1+1=" in capsys.readouterr().out
 
 
 def test_a_wrong_command_is_told_with_all_there_are(capsys):
@@ -318,7 +334,10 @@ def no_tokenizer(folder):
         (no_tokenizer, (), "tokenizer"),
         (None, ("--model.model", "nowhere"), "nowhere"),
         (None, ("--data.selector", "nobody"), "insight"),
-        (None, ("--data.prompts_per_step", "31"), "[1, 30]"),
+        (None, ("--data.prompts_per_step", "31"), "the pool has 30 prompts"),
+        (None, ("--model.model", "Owner/Model"), "hf download Owner/Model --local-dir Model"),
+        (None, ("--model.reward", "tokenize:open"), "a function of a prompt and a completion"),
+        (None, ("--model.reward", "reward.py"), "did you mean 'reward:NAME'?"),
         (None, ("--data.selector_options", "{mu: 3.0}"), "mu"),
         (None, ("--model.rollouts", "1"), "rollouts"),
         (None, ("--model.filter", "magic"), "dynamic_sampling, learnability"),
