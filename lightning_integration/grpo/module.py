@@ -23,6 +23,7 @@ from insight_ext.beliefs.group import Threshold, check_threshold, is_success
 from insight_ext.filters import Filter, given_filter
 from insight_ext.plugins import need
 from insight_ext.runs.layout import Metric, logged
+from lightning_integration.checkpoint import check_weights
 from lightning_integration.demo.model import load_model
 from lightning_integration.export import MODEL_FILES, model_files
 from lightning_integration.grpo.filtering import (
@@ -328,6 +329,10 @@ class GRPOModule(LightningModule):
         if not self._files:
             self._files = model_files(self.model, self.tokenizer)
         checkpoint[MODEL_FILES] = self._files
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """CheckpointError where it holds another model, such as one with adapters."""
+        check_weights(self, checkpoint)
 
     def _trainable(self) -> list[Parameter]:
         """Frozen parameters take no part in a step: not even weight decay may move them."""

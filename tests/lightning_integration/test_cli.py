@@ -462,6 +462,19 @@ def test_adapters_are_merged_into_what_is_exported(here):
     torch.testing.assert_close(exported.state_dict()[f"{layer}.weight"], expected)
 
 
+def test_a_run_with_adapters_goes_on_with_them_alone(here, capsys):
+    assert fit("--model.lora", '{"r": 2}', "--trainer.max_epochs", "1") == 0
+    assert fit("--ckpt_path", "last") == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("lightning_integration: model: expected the weights of the checkpoint")
+    assert told.endswith(
+        "lora and kl_coefficient of the run that wrote it, which its config.yaml has"
+    )
+    assert len(steps()) == 6 * 4
+    assert fit("--ckpt_path", "last", "--model.lora", '{"r": 2}') == 0
+    assert len(steps()) == 12 * 4
+
+
 # The rules as published, see docs/strategies.md, and of each input one that is named by a field.
 PUBLISHED = {
     "insight": {"decay": 1, "candidate_ratio": 4},
