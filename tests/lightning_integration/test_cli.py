@@ -146,6 +146,19 @@ def test_ctrl_c_ends_a_training_with_130_and_a_line_that_says_what_is_kept(here,
     assert re.search(r"stopped after \d+ steps; .*last.ckpt is kept; resume with --ckpt_path", told)
 
 
+def test_without_a_terminal_plain_lines_say_how_far_a_training_is(here, capsys):
+    config = Path("own.yaml")
+    config.write_text(config.read_text().replace("  enable_progress_bar: false\n", ""))
+    assert fit("--trainer.max_epochs", "1") == 0
+    told = capsys.readouterr().err
+    assert "training: 1 of 6 steps" in told
+    assert re.search(r"training: held-out accuracy \d+\.\d%, 6 of 6 steps", told)
+    assert fit("--ckpt_path", "last") == 0
+    told = capsys.readouterr().err
+    assert re.search(r"training: .*7 of 12 steps", told)
+    assert "12 of 12 steps" in told
+
+
 def steps():
     return pq.read_table("runs/own/groups.parquet")["step"].to_pylist()
 
