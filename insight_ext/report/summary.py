@@ -133,10 +133,10 @@ def result_sentence(experiment: Experiment) -> str:
         curves = [curve for run in experiment.runs if (curve := accuracy_curve(run)) is not None]
         first, last = (int(max(curve.x[at] for curve in curves)) for at in (0, -1))
         after = f"after {first:,} step{'s' * (first != 1)}"
+        begin, end = (float(np.mean([curve.y[at] for curve in curves])) for at in (0, -1))
         if first == last:
-            return f"Held-out accuracy was {final:.1%} {after}."
-        begin = float(np.mean([curve.y[0] for curve in curves]))
-        return f"Held-out accuracy went from {begin:.1%} {after} to {final:.1%} after {last:,}."
+            return f"Held-out accuracy was {end:.1%} {after}."
+        return f"Held-out accuracy went from {begin:.1%} {after} to {end:.1%} after {last:,}."
     sentence = f"After {steps:,} steps {best} has the highest held-out accuracy, {final:.1%}"
     if best in experiment.others:
         gain = accuracy_gain(experiment, best)
