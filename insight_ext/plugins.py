@@ -92,6 +92,9 @@ def find(
         found = imported(kind, name)
     else:
         path = ", or an import path such as 'package.module:Class'"
+        if name.endswith(".py"):
+            module = ".".join(Path(name).with_suffix("").parts)
+            path += f" from the present folder; did you mean '{module}:NAME'?"
         found = named(kind, table, name, otherwise=path)
     if base is None:
         fits, expected = callable(found), "something that can be called"

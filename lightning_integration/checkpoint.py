@@ -33,6 +33,26 @@ def forget_check(module: LightningModule) -> None:
     vars(module).pop("on_load_checkpoint", None)
 
 
+def check_weights(module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    """See that a module has the weights that a checkpoint holds, before any is restored.
+
+    Raises:
+        CheckpointError: it has others, or of another shape.
+    """
+    saved, own = (
+        {name: tuple(weight.shape) for name, weight in weights.items()}
+        for weights in (checkpoint["state_dict"], module.state_dict())
+    )
+    other = [name for name in {**saved, **own} if saved.get(name) != own.get(name)]
+    if other:
+        in_checkpoint, got = (shapes.get(other[0], "none") for shapes in (saved, own))
+        raise CheckpointError(
+            f"model: expected the weights of the checkpoint, got others: {other[0]} has the shape "
+            f"{in_checkpoint} there, {got} here; resume with model, lora and kl_coefficient of "
+            "the run that wrote it, which its config.yaml has"
+        )
+
+
 class LastCheckpoint(callbacks.Checkpoint):
     """Keeps one checkpoint of the latest state, replaced every few steps and after each epoch.
 

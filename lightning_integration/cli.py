@@ -21,7 +21,8 @@ from lightning_integration.callback import PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.datamodule import PromptDataModule
 from lightning_integration.metrics_file import MetricsFile
-from lightning_integration.trainer import PACKAGE, LightningModule, Trainer, loggers
+from lightning_integration.progress_lines import ProgressLines
+from lightning_integration.trainer import PACKAGE, LightningModule, Trainer, callbacks, loggers
 from lightning_integration.yaml_file import check_yaml
 
 cli = import_module(f"{PACKAGE}.cli")
@@ -59,7 +60,7 @@ class SelectionCLI(cli.LightningCLI):
     file. It receives the resolved `config.yaml`, `metrics.csv`, TensorBoard events, the history of
     `PromptSelectionCallback`, and `checkpoints/last.ckpt`, unless `trainer.logger` or
     `trainer.enable_checkpointing` is false. Loggers and callbacks of the configuration are added to
-    these.
+    these. Where there is no terminal, plain lines say how far it is, instead of a bar.
     """
 
     def add_core_arguments_to_parser(self, parser: Any) -> None:
@@ -122,6 +123,10 @@ class SelectionCLI(cli.LightningCLI):
             ]
         watching = asked.callbacks or []
         watching = list(watching) if isinstance(watching, list) else [watching]
+        barred = any(isinstance(each, callbacks.ProgressBar) for each in watching)
+        if keeps and not barred and asked.enable_progress_bar is None and not sys.stdout.isatty():
+            watching.append(ProgressLines())
+            options["enable_progress_bar"] = False
         if keeps and asked.enable_checkpointing is not False:
             watching.append(LastCheckpoint(self.last, settings.checkpoint_every))
         return super().instantiate_trainer(logger=written, callbacks=watching, **options)

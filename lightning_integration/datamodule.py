@@ -28,8 +28,7 @@ class PromptDataModule(LightningDataModule):
     """The pool of prompts, the strategy that chooses from it, and the held-out prompts.
 
     Args:
-        pool: a `PromptPool`, or the path of a `.jsonl` or `.parquet` file with `id`, `prompt` and
-            `answer`.
+        pool: a `PromptPool`, or the path of its file, folder or pattern (docs/data.md).
         selector: the name of a strategy in `insight_ext.selectors.SELECTORS`, the import path of
             your own (`package.module:Class`), or a `Selector`.
         selector_options: the strategy's settings, where `selector` is a name or a path.
@@ -38,6 +37,8 @@ class PromptDataModule(LightningDataModule):
         validation: held-out prompts, like `pool`.
         validation_batch_size: held-out prompts in a validation step of each process.
         seed: of the strategy's draws, where `selector` is a name or a path.
+        fields: the fields of both files that hold the `id`, the `prompt` and the `answer`, where
+            they have other names than those known: `{"prompt": "task.text"}`.
         max_staleness: steps after its own in which a group's results may still come; above 0,
             `training_step` may return `results` (`PromptSelectionCallback`).
 
@@ -67,9 +68,10 @@ class PromptDataModule(LightningDataModule):
         validation_batch_size: int = 64,
         seed: int = 0,
         max_staleness: int = 0,
+        fields: dict[str, str | None] | None = None,
     ) -> None:
         super().__init__()
-        self.pool = _pool(pool)
+        self.pool = _pool(pool, fields)
         check_epoch(len(self.pool), prompts_per_step, steps_per_epoch)
         if steps_per_epoch is None:
             steps_per_epoch = -(-len(self.pool) // prompts_per_step)
@@ -82,7 +84,7 @@ class PromptDataModule(LightningDataModule):
             # Lightning then knows that there is nothing to validate; an empty loader makes it warn.
             self.val_dataloader = super().val_dataloader
         else:
-            held_out = _pool(validation)
+            held_out = _pool(validation, fields)
             _warn_of_shared(self.pool, held_out)
             self.validation = PromptBatches(held_out, validation_batch_size)
 
@@ -185,8 +187,8 @@ def data_of(trainer: Any) -> PromptDataModule:
     return data
 
 
-def _pool(pool: PromptPool | str | Path) -> PromptPool:
-    return pool if isinstance(pool, PromptPool) else PromptPool.from_file(pool)
+def _pool(pool: PromptPool | str | Path, fields: dict[str, str | None] | None) -> PromptPool:
+    return pool if isinstance(pool, PromptPool) else PromptPool.from_file(pool, fields=fields)
 
 
 def _warn_of_shared(pool: PromptPool, held_out: PromptPool) -> None:

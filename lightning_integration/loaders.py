@@ -118,7 +118,8 @@ class PromptLoader:
 
 def check_epoch(pool_size: int, prompts_per_step: int, steps: int | None) -> None:
     """ArgumentError unless an epoch has a step and a step a batch; None leaves the steps open."""
-    whole("prompts_per_step", prompts_per_step, 1, pool_size)
+    name = f"prompts_per_step (the pool has {pool_size:,} prompts)"
+    whole(name, prompts_per_step, 1, pool_size)
     if steps is not None:
         whole("steps_per_epoch", steps, 1)
 

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from insight_ext import ArgumentError, Prompt, PromptPool
 from insight_ext.atomic_file import unfinished, write_atomically
 from insight_ext.beliefs.group import is_success
+from insight_ext.cli.logs import read_pool
 from insight_ext.filters import perplexity
 from insight_ext.offline.tables import write_columns
 from insight_ext.plugins import check_at_least, parsed_options
@@ -220,7 +221,7 @@ def _rows(
 def run(arguments: list[str]) -> None:
     """The command."""
     options = vars(_parser().parse_args(arguments))
-    pool = PromptPool.from_file(options.pop("prompts"))
+    pool = read_pool(options.pop("prompts"), options.pop("field"))
     engine_options = parsed_options(options.pop("engine_option"))
     models, output = options.pop("model"), options.pop("output")
     progress = Progress("answers", len(models) * len(pool), "prompts")
@@ -242,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", nargs="+", required=True, metavar="FOLDER", help="several: checkpoints of a run")
     add("--prompts", type=Path, required=True, help="a file, a folder or a pattern")
+    add("--field", action="append", default=[], metavar="PART=FIELD", help="id, prompt or answer")
     add("--output", type=Path, required=True, help="a folder named .jsonl or .parquet")
     add("--answers", type=int, default=64, help="to each prompt (64)")
     add("--reward", default="exact_match", help="a name, or module:function (exact_match)")

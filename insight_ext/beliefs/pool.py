@@ -101,7 +101,7 @@ class PromptPool(Sequence[Prompt]):
         fields: Mapping[str, str | None] | None = None,
         check_answers: bool = False,
     ) -> PromptPool:
-        """Read prompts as they lie: JSONL, Parquet, CSV or Arrow, also compressed (`.gz`, `.zst`).
+        """Read prompts from files: JSONL, Parquet, CSV or Arrow, also compressed (`.gz`, `.zst`).
 
         Names that others use are known, among them verl's (`reward_model.ground_truth`,
         `extra_info.index`), and listed in `insight_ext.data.fields`. A prompt is a text, or a list

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from insight_ext.beliefs.pool import PromptPool
+from insight_ext.cli.logs import read_pool
 from insight_ext.cli.tables import check_output, hand_over
 from insight_ext.errors import ArgumentError
 from insight_ext.loop.checkpoint import read_selection
@@ -27,7 +28,8 @@ SHOWN = 20  # prompts
 def run(options: argparse.Namespace) -> None:
     """Read both sets of prompts, deal the answers, and hand the table over."""
     check_output(options)
-    pool, prompts = (PromptPool.from_file(path) for path in (options.pool, options.prompts))
+    paths = options.pool, options.prompts
+    pool, prompts = (read_pool(path, options.field) for path in paths)
     columns = allocate(options.checkpoint, pool, prompts, options.budget, options.bins)
 
     def show() -> None:

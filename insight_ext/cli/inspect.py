@@ -19,6 +19,7 @@ from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.beliefs.pool_change import saved_pool
 from insight_ext.cli.drawing import beliefs_text
+from insight_ext.cli.logs import read_pool
 from insight_ext.cli.tables import check_output, hand_over
 from insight_ext.errors import ArgumentError, CheckpointError, InsightError
 from insight_ext.loop.checkpoint import read_selection
@@ -36,7 +37,7 @@ TOLD = {"step", "dealt", "unseen", "ranking", "before", "metrics"}
 def run(options: argparse.Namespace) -> None:
     """Read the checkpoint, and the prompts if they are given; hand the beliefs over if asked."""
     check_output(options)
-    pool = None if options.pool is None else PromptPool.from_file(options.pool)
+    pool = None if options.pool is None else read_pool(options.pool, options.field)
 
     def show() -> None:
         inspect(options.checkpoint, options.rows, pool=pool, strategy=options.strategy)

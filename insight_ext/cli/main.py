@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from insight_ext.cli.parser import PROGRAM, make_parser
+from insight_ext.cli.parser import COMMANDS, PROGRAM, make_parser
 from insight_ext.errors import InsightError
-from insight_ext.plugins import need
+from insight_ext.plugins import named, need
 from insight_ext.progress import STOPPED
 
 
@@ -22,7 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         after Ctrl-C, with a line that says what is kept.
     """
     parser = make_parser()
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and not given[0].startswith("-"):
+        try:
+            named("command", COMMANDS, given[0])
+        except InsightError as error:
+            parser.error(str(error))
+    options = parser.parse_args(given)
     if options.command is None:
         parser.print_help()
         return 0

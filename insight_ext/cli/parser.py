@@ -75,9 +75,7 @@ def _inspect(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--rows", type=int, default=5, help="prompts listed, next ones and by evidence (5)"
     )
-    command.add_argument(
-        "--pool", type=Path, help="the prompts, for strategies that use their texts"
-    )
+    _pool(command, "the prompts, for strategies that use their texts")
     command.add_argument("--strategy", help="import path of your own strategy, to have it asked")
     _table(command, "the belief about each prompt")
 
@@ -175,7 +173,7 @@ def _agree(command: argparse.ArgumentParser) -> None:
 
 def _allocate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--checkpoint", type=Path, required=True, help="of a run with gps")
-    command.add_argument("--pool", type=Path, required=True, help="the prompts of that run")
+    _pool(command, "the prompts of that run", required=True)
     command.add_argument("--prompts", type=Path, required=True, help="the held-out prompts")
     command.add_argument("--budget", type=int, required=True, help="answers to deal")
     command.add_argument(
@@ -201,12 +199,23 @@ def _log(command: argparse.ArgumentParser) -> None:
         required=True,
         help="a run's folder, or a log: files, a folder or a pattern",
     )
-    command.add_argument("--pool", type=Path, help="the prompts: a file, a folder or a pattern")
+    _pool(command, "the prompts: a file, a folder or a pattern")
     command.add_argument("--reward", help="column of the reward in a log of completions")
     command.add_argument(
         "--success-threshold",
         default=1.0,
         help="smallest reward of a success (1.0); auto: the middle of the log's rewards",
+    )
+
+
+def _pool(command: argparse.ArgumentParser, told: str, *, required: bool = False) -> None:
+    command.add_argument("--pool", type=Path, required=required, help=told)
+    command.add_argument(
+        "--field",
+        action="append",
+        default=[],
+        metavar="PART=FIELD",
+        help="of the prompts' file: which field is the id, the prompt or the answer",
     )
 
 

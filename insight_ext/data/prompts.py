@@ -258,8 +258,8 @@ def _check_distinct(parts: Sequence[Part], tables: Sequence[Table]) -> None:
                 raise table.malformed(
                     row,
                     f"prompt id {name!r} occurs already at {places[name]}; expected distinct ids, "
-                    "since beliefs are saved by id (fields={'id': None} derives them from the "
-                    "texts)",
+                    "since beliefs are saved by id (fields={'id': None}, in a command --field "
+                    "id=null, derives them from the texts)",
                 )
             places[name] = table.where(row)
 
@@ -279,7 +279,8 @@ def _of_values(table: Table, row: int, names: PromptFields, prompt: Any, answer:
             expected = " and ".join(f"a field {part}" for part in missing)
             message = (
                 f"expected {expected}, its fields are {', '.join(whole) or 'none'}; say which it "
-                f"is, such as fields={{{missing[0]!r}: 'FIELD'}}"
+                f"is: fields={{{missing[0]!r}: 'FIELD'}}, in a command --field {missing[0]}=FIELD, "
+                f"under `data:` in a configuration fields: {{{missing[0]}: FIELD}}"
             )
         return table.malformed(row, message)
 

@@ -63,7 +63,8 @@ class PromptIds:
             raise table.malformed(
                 row,
                 f"expected an id of the pool's {len(self._names)} prompts, got "
-                f"{names[rows[row]].as_py()!r:.80}; give the pool that the log was written with",
+                f"{names[rows[row]].as_py()!r:.80}; give the pool that the log was written with, "
+                "its id by the same field (--field id=FIELD)",
             )
         self._names = pa.concat_arrays([self._names, names.filter(found.is_null())])
         return self.of_ids(table, names, rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from insight_ext.report.measures import BIN_WIDTH, SMOOTHING
 
 COMPARED = f"""
-<dt>Final accuracy</dt><dd>the mean of the last {SMOOTHING} evaluations.</dd>
 <dt>Steps, rollouts or seconds to the baseline's final accuracy</dt><dd>per seed: the effort at
 which the arm's accuracy, each evaluation averaged with the {SMOOTHING - 1} before it, first reaches
 the baseline's final accuracy, divided by the effort at which the baseline's own first does. Both by
@@ -17,6 +16,7 @@ all it spent, marked &gt;.</dd>
 DEFINITIONS = f"""
 <dt>Held-out accuracy</dt><dd>share of held-out prompts answered correctly; drawn as it was
 measured.</dd>
+<dt>Final accuracy</dt><dd>the mean of the last {SMOOTHING} evaluations.</dd>
 <dt>Mixed, solved, failed groups</dt><dd>a group is the answers to one prompt in one step: some, all
 or none of them right.</dd>
 <dt>Selection and observation</dt><dd>their summed milliseconds divided by the summed milliseconds

@@ -130,9 +130,13 @@ def result_sentence(experiment: Experiment) -> str:
     if final is None:
         return _groups_sentence(experiment, steps)
     if len(experiment.arms) == 1:
-        curves = [accuracy_curve(run) for run in experiment.runs]
-        begin = float(np.mean([curve.y[0] for curve in curves if curve is not None]))
-        return f"Held-out accuracy went from {begin:.1%} to {final:.1%} in {steps:,} steps."
+        curves = [curve for run in experiment.runs if (curve := accuracy_curve(run)) is not None]
+        first, last = (int(max(curve.x[at] for curve in curves)) for at in (0, -1))
+        after = f"after {first:,} step{'s' * (first != 1)}"
+        begin, end = (float(np.mean([curve.y[at] for curve in curves])) for at in (0, -1))
+        if first == last:
+            return f"Held-out accuracy was {end:.1%} {after}."
+        return f"Held-out accuracy went from {begin:.1%} {after} to {end:.1%} after {last:,}."
     sentence = f"After {steps:,} steps {best} has the highest held-out accuracy, {final:.1%}"
     if best in experiment.others:
         gain = accuracy_gain(experiment, best)

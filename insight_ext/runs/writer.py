@@ -119,8 +119,12 @@ class SampleFile:
     def flush(self) -> None:
         """Write what is new."""
         if self._fresh:
+            # Rewards are float32: 0.1, and not 0.10000000149011612.
+            rows = (
+                {**each._asdict(), "reward": float(f"{each.reward:.7g}")} for each in self._fresh
+            )
             with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(json_text(sample._asdict()) + "\n" for sample in self._fresh)
+                file.writelines(json_text(row) + "\n" for row in rows)
             self._fresh = []
 
     def rewind(self, step: int) -> None:

@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from insight_ext import ArgumentError
+from insight_ext.data.files import ON_THE_HUB
 
 
 def load_model(
@@ -57,8 +58,14 @@ def load_model(
             f"dtype: expected a name such as 'float32' or 'bfloat16', got {dtype!r}"
         )
     if not (folder / "config.json").is_file():
+        hint = ""
+        if ON_THE_HUB.fullmatch(str(folder)) and not folder.exists():
+            hint = (
+                f"; if it is a model on the Hugging Face Hub, download it (hf download {folder} "
+                f"--local-dir {folder.name}) and give the folder {folder.name}"
+            )
         raise ArgumentError(
-            f"model: expected a Hugging Face model folder with a config.json, got {folder}"
+            f"model: expected a Hugging Face model folder with a config.json, got {folder}{hint}"
         )
     with _loading(f"a config.json that describes a model in {folder}", "one that does not load"):
         config = AutoConfig.from_pretrained(folder, local_files_only=True)

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 from insight_ext import ArgumentError, ObservationError
 from insight_ext.plugins import check_above_0, check_at_least
 from insight_ext.runs.layout import Metric, logged
+from lightning_integration.checkpoint import check_weights
 from lightning_integration.export import MODEL_FILES, model_files
 from lightning_integration.grpo.loss import (
     clipped_policy_loss,
@@ -196,6 +197,10 @@ class GRPOModule(RolloutModule):
         if not self._files:
             self._files = model_files(self.model, self.tokenizer)
         checkpoint[MODEL_FILES] = self._files
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """CheckpointError where it holds another model, such as one with adapters."""
+        check_weights(self, checkpoint)
 
     def _trainable(self) -> list[Parameter]:
         """Frozen parameters take no part in a step: not even weight decay may move them."""

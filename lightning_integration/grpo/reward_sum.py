@@ -12,6 +12,7 @@ from insight_ext import ArgumentError, Prompt
 from lightning_integration.grpo.rewards import (
     FailureLimit,
     Reward,
+    checked_reward,
     make_reward,
     name_of,
     score_completions,
@@ -33,8 +34,8 @@ class RewardSum:
         names: of the functions; a metric is logged by each.
 
     Raises:
-        ArgumentError: an unknown reward or outcome, none where there are several, weights that do
-            not fit.
+        ArgumentError: an unknown reward or outcome, a function of something else, none where there
+            are several, weights that do not fit.
 
     Examples:
         >>> def brevity(prompt, completion):
@@ -53,7 +54,9 @@ class RewardSum:
         max_failed: float = 0.1,
     ) -> None:
         given = [rewards] if isinstance(rewards, str) or callable(rewards) else list(rewards)
-        functions = [make_reward(each) if isinstance(each, str) else each for each in given]
+        functions = [
+            make_reward(each) if isinstance(each, str) else checked_reward(each) for each in given
+        ]
         names = [name_of(function) for function in functions]
         if len(set(names)) < len(names) or not names:
             raise ArgumentError(

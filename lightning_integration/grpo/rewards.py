@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
+from inspect import signature
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, SupportsFloat
@@ -144,14 +145,40 @@ def make_reward(name: str) -> Reward:
     """The reward with this name in `REWARDS`, or at this import path (`module:function`).
 
     Raises:
-        ArgumentError: an unknown name, or a path that does not lead to a function.
+        ArgumentError: an unknown name, or a path that does not lead to a reward.
 
     Examples:
         >>> path = "lightning_integration.grpo.rewards:exact_match"
         >>> make_reward(path) is make_reward("exact_match")
         True
     """
-    reward: Reward = find("reward", REWARDS, None, name)
+    return checked_reward(find("reward", REWARDS, None, name))
+
+
+def checked_reward(reward: Reward) -> Reward:
+    """The reward, if a prompt and a completion are what it takes; it is not called.
+
+    Raises:
+        ArgumentError: a function of something else, such as TRL's or verl's rewards are.
+
+    Examples:
+        >>> checked_reward(lambda completions, **fields: [1.0])
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: reward <lambda>: expected a function of a prompt and a \
+completion's text, got one of (completions, **fields)
+    """
+    try:
+        parameters = signature(reward)
+    except ValueError:  # some functions in C do not tell
+        return reward
+    try:
+        parameters.bind(None, "")
+    except TypeError as error:
+        raise ArgumentError(
+            f"reward {name_of(reward)}: expected a function of a prompt and a completion's text, "
+            f"got one of {parameters}"
+        ) from error
     return reward
 
 

@@ -16,6 +16,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from insight_ext.cli.main import main as insight_ext
 from lightning_integration.cli import main
 
 pytestmark = [
@@ -98,6 +99,21 @@ def test_a_wrong_name_is_told_before_a_model_is_loaded(here, monkeypatch, capsys
     assert told in capsys.readouterr().err
 
 
+def test_fields_of_other_names_are_named_in_a_configuration_and_in_a_command(here, capsys):
+    for name in ("prompts", "held_out"):
+        rows = [json.loads(row) for row in (here / f"{name}.jsonl").read_text().splitlines()]
+        renamed = [{"id": row["id"], "task": row["prompt"], "key": row["answer"]} for row in rows]
+        (here / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in renamed))
+    assert fit() == 2
+    assert "in a command --field prompt=FIELD, under `data:`" in capsys.readouterr().err
+    assert fit("--data.fields", "{prompt: task, answer: key}", "--trainer.max_epochs", "1") == 0
+    capsys.readouterr()
+    asked = ["rank", "--log", "runs/own", "--pool", "prompts.jsonl", "--output", "-"]
+    assert insight_ext(asked) == 2
+    assert insight_ext([*asked, "--field", "prompt=task", "--field", "answer=key"]) == 0
+    assert "1+1=" in capsys.readouterr().out
+
+
 def test_a_wrong_command_is_told_with_all_there_are(capsys):
     assert main(["fitt"]) == 2
     told = capsys.readouterr().err
@@ -128,6 +144,19 @@ def test_ctrl_c_ends_a_training_with_130_and_a_line_that_says_what_is_kept(here,
     assert process.returncode == 130
     assert "Traceback" not in told
     assert re.search(r"stopped after \d+ steps; .*last.ckpt is kept; resume with --ckpt_path", told)
+
+
+def test_without_a_terminal_plain_lines_say_how_far_a_training_is(here, capsys):
+    config = Path("own.yaml")
+    config.write_text(config.read_text().replace("  enable_progress_bar: false\n", ""))
+    assert fit("--trainer.max_epochs", "1") == 0
+    told = capsys.readouterr().err
+    assert "training: 1 of 6 steps" in told
+    assert re.search(r"training: held-out accuracy \d+\.\d%, 6 of 6 steps", told)
+    assert fit("--ckpt_path", "last") == 0
+    told = capsys.readouterr().err
+    assert re.search(r"training: .*7 of 12 steps", told)
+    assert "12 of 12 steps" in told
 
 
 def steps():
@@ -318,7 +347,10 @@ def no_tokenizer(folder):
         (no_tokenizer, (), "tokenizer"),
         (None, ("--model.model", "nowhere"), "nowhere"),
         (None, ("--data.selector", "nobody"), "insight"),
-        (None, ("--data.prompts_per_step", "31"), "[1, 30]"),
+        (None, ("--data.prompts_per_step", "31"), "the pool has 30 prompts"),
+        (None, ("--model.model", "Owner/Model"), "hf download Owner/Model --local-dir Model"),
+        (None, ("--model.reward", "tokenize:open"), "a function of a prompt and a completion"),
+        (None, ("--model.reward", "reward.py"), "did you mean 'reward:NAME'?"),
         (None, ("--data.selector_options", "{mu: 3.0}"), "mu"),
         (None, ("--model.rollouts", "1"), "rollouts"),
         (None, ("--model.filter", "magic"), "dynamic_sampling, learnability"),
@@ -441,6 +473,19 @@ def test_adapters_are_merged_into_what_is_exported(here):
     scale = 8 / 2  # lora_alpha, as peft has it, by r
     expected = base.state_dict()[f"{layer}.weight"] + scale * up @ down
     torch.testing.assert_close(exported.state_dict()[f"{layer}.weight"], expected)
+
+
+def test_a_run_with_adapters_goes_on_with_them_alone(here, capsys):
+    assert fit("--model.lora", '{"r": 2}', "--trainer.max_epochs", "1") == 0
+    assert fit("--ckpt_path", "last") == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("lightning_integration: model: expected the weights of the checkpoint")
+    assert told.endswith(
+        "lora and kl_coefficient of the run that wrote it, which its config.yaml has"
+    )
+    assert len(steps()) == 6 * 4
+    assert fit("--ckpt_path", "last", "--model.lora", '{"r": 2}') == 0
+    assert len(steps()) == 12 * 4
 
 
 # The rules as published, see docs/strategies.md, and of each input one that is named by a field.

@@ -33,7 +33,7 @@ ARMS = ("#2b7fbf", "#cf5c00", "#0a8f6a", "#c0559a", "#7f6bc9", "#9a7500", "#1f8a
 HEAT = LinearSegmentedColormap.from_list("heat", [to_rgba(ARMS[0], 0.0), to_rgba(ARMS[0], 1.0)])
 DOTTED = (0, (2, 2))
 DASHED, DASHES = (0, (3, 1.5)), "--"  # a line, and what stands for it before a name
-PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g}%")
+PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.6g}%")
 COUNTS = FuncFormatter(lambda count, _: f"{count:,.10g}")
 POINTS = FuncFormatter(lambda points, _: f"{points:+g}" if points else "0")
 
@@ -127,7 +127,7 @@ def percent_axis(axes: Axes, *, which: str = "y") -> None:
     """Show an axis of shares as percentages, none of them below 0 or above 100."""
     axis = axes.yaxis if which == "y" else axes.xaxis
     low, high = axis.get_view_interval()
-    ticks = axis.get_majorticklocs()
+    ticks = [round(float(tick), 9) for tick in axis.get_majorticklocs()]  # 1, not a little more
     axis.set_major_locator(FixedLocator([t for t in ticks if max(low, 0) <= t <= min(high, 1)]))
     axis.set_major_formatter(PERCENT)
 

@@ -142,6 +142,12 @@ def test_a_wrong_name_is_told_before_anything_else(asked, capsys):
     assert "did you mean 'insight'?" in told
 
 
+def test_a_wrong_command_is_told_with_the_nearest(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["inspct"])
+    assert "did you mean 'inspect'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("separator", [",", ";", " , "])
 def test_strategies_are_listed_by_comma_or_semicolon(separator, capsys):
     arms = ["random", "mopps:decay=1,prior=[2,3]", "insight (features)"]

@@ -15,12 +15,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import AutoLocator
 
 from insight_ext.report.charts import SECTIONS
 from insight_ext.report.charts.beliefs import belief_charts
 from insight_ext.report.charts.groups import outcome_charts
 from insight_ext.report.charts.lines import line_figure
-from insight_ext.report.charts.style import ARMS, BASELINE, INK, Chart, new_figure, png
+from insight_ext.report.charts.style import (
+    ARMS,
+    BASELINE,
+    INK,
+    Chart,
+    new_figure,
+    percent_axis,
+    png,
+)
 from insight_ext.report.curves import Curve
 from insight_ext.report.experiment import Experiment, read_experiment
 from insight_ext.runs.layout import Metric
@@ -143,6 +152,17 @@ def test_shares_are_written_from_0_to_100_percent(top: float) -> None:
     curves = {"a": [Curve(np.array([0.0, 1.0]), np.array([0.9, top]))]}
     figure = line_figure("t", curves, Experiment({"a": (Run("a"),)}), "x", "y", from_zero=False)
     assert max(figure.axes[0].get_yticks()) <= 1.0
+
+
+def test_an_axis_of_all_shares_ends_at_100_percent_and_fine_ticks_are_written_in_full() -> None:
+    axes = new_figure("t").subplots()
+    axes.set_ylim(-0.03, 1.03)
+    percent_axis(axes)
+    assert axes.yaxis.get_major_formatter().format_ticks(axes.get_yticks())[-1] == "100%"
+    axes.yaxis.set_major_locator(AutoLocator())
+    axes.set_ylim(0.168, 0.182)
+    percent_axis(axes)
+    assert "17.25%" in axes.yaxis.get_major_formatter().format_ticks([0.1725])
 
 
 @pytest.mark.parametrize("most", [0.5, 1.0, 3.0, 2e6])

@@ -28,7 +28,7 @@ def a_run(
     }
     prompts, rollouts = np.array([0, 1, 1, 2]), np.full(4, 8)
     groups = Groups(("a", "b", "c"), prompts, STEPS, np.array(successes), rollouts, np.full(4, 0.5))
-    metrics = {name: Series(STEPS, v) for name, v in values.items()}
+    metrics = {name: Series(STEPS[: len(v)], v) for name, v in values.items()}
     return Run(f"{arm}-seed{seed}", metrics, groups)
 
 
@@ -114,7 +114,11 @@ def test_plain_numbers_exist_for_every_arm() -> None:
     [
         (
             [a_run("mine")],
-            "Held-out accuracy went from 0.0% to 60.0% in 4 steps.",
+            "Held-out accuracy went from 0.0% after 1 step to 90.0% after 4.",
+        ),
+        (
+            [a_run("mine", accuracy=(0.6,))],
+            "Held-out accuracy was 60.0% after 1 step.",
         ),
         (
             [a_run("random"), a_run("insight", accuracy=(0.0, 0.9, 0.9, 0.9))],

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from insight_ext import ArgumentError, BetaPosteriors
 from insight_ext.runs import writer
-from insight_ext.runs.layout import groups_schema
-from insight_ext.runs.writer import PartFiles, RunWriter
+from insight_ext.runs.layout import Sample, groups_schema
+from insight_ext.runs.writer import PartFiles, RunWriter, SampleFile
 
 GROUPS = groups_schema()
 
@@ -125,3 +125,10 @@ def test_a_run_that_replaces_the_record_of_an_earlier_one_warns(tmp_path):
     assert steps(tmp_path / "groups.parquet") == [0]
     with pytest.warns(UserWarning, match="expected no record of an earlier run, .* got one, which"):
         RunWriter(tmp_path).close()
+
+
+def test_the_reward_of_a_sample_is_written_without_the_noise_of_float32(tmp_path):
+    file = SampleFile(tmp_path / "samples.jsonl")
+    file.append([Sample(0, "a", "1+1=", "3", torch.tensor(0.1).item())])
+    file.flush()
+    assert '"reward": 0.1,' in file.path.read_text()
