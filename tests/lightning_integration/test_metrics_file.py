@@ -5,6 +5,7 @@ import csv
 import pytest
 
 from insight_ext import InsightError
+from insight_ext.runs.reader import read_metrics
 from lightning_integration.metrics_file import MetricsFile
 
 
@@ -56,6 +57,14 @@ def test_a_row_that_was_cut_off_does_not_end_a_resume(tmp_path):
     log.start_training(resumed=True)
     log.log_metrics({"loss": 0.1}, step=11)
     assert [r["step"] for r in read(tmp_path)] == ["0", "10", "11"]
+
+
+@pytest.mark.parametrize("name", ["a\nb", 'a,"b', "a\u2028b", "\x1b[31m", "größe"])
+def test_a_metric_of_any_name_is_a_column_that_reads_back(tmp_path, name):
+    for step in range(2):
+        MetricsFile(tmp_path).log_metrics({f"val_accuracy/{name}": 0.5}, step=step)
+    (series,) = read_metrics(tmp_path / "metrics.csv").values()
+    assert series.values.tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("text", ["loss\n1\n", "loss,step\n1,x\n", "loss,step\n1,2,3\n"])
