@@ -30,10 +30,10 @@ import torch
 
 from insight_ext import InsightError, Prompt, PromptPool, SelectionLoop, score, select_top_k
 from insight_ext.cli.main import main as command
+from insight_ext.data.yaml_file import check_yaml
 from insight_ext.distributed.ranks import digest
 from insight_ext.offline.logs import read_log
 from lightning_integration.grpo.rewards import MathVerify
-from lightning_integration.yaml_file import check_yaml
 
 POOL = PromptPool(Prompt(f"p{i}", f"{i}?", str(i)) for i in range(40))
 SELECTORS = ("insight", "mopps", "dps", "greso", "bots", "uniform", "difficulty_pools", "adarft")

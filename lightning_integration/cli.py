@@ -14,6 +14,7 @@ from typing import Any
 
 import insight_ext
 from insight_ext import ArgumentError, InsightError
+from insight_ext.data.yaml_file import check_yaml
 from insight_ext.loop.checkpoint import read_checkpoint
 from insight_ext.plugins import named
 from insight_ext.progress import STOPPED
@@ -22,7 +23,6 @@ from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.datamodule import PromptDataModule
 from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.trainer import PACKAGE, LightningModule, Trainer, loggers
-from lightning_integration.yaml_file import check_yaml
 
 cli = import_module(f"{PACKAGE}.cli")
 

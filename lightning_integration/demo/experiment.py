@@ -28,6 +28,7 @@ from typing import Any
 import yaml
 
 from insight_ext import ArgumentError, InsightError
+from insight_ext.data.yaml_file import read_yaml
 from insight_ext.filters import given_filter
 from insight_ext.progress import Progress
 from insight_ext.report import summary_rows, write_report
@@ -40,7 +41,6 @@ from insight_ext.simulate.arms import named_arms, trainable_arms
 from lightning_integration.demo.tasks import make_pools
 from lightning_integration.demo.warm_start import WarmStart, model_folder
 from lightning_integration.grpo.rewards import make_reward
-from lightning_integration.yaml_file import check_yaml
 
 WIDTH = 80
 PATIENCE = 20.0  # seconds for a run to end by itself
@@ -131,11 +131,10 @@ def read_settings(path: Path) -> Settings:
     Raises:
         ArgumentError: no such file, not YAML, not the keys of `Settings`, or not a value of one.
     """
-    check_yaml(path)
+    values = read_yaml(path)
     try:
-        values = yaml.safe_load(path.read_text())
         return Settings(**values | {"warm_start": WarmStart(**values["warm_start"])})
-    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
+    except (TypeError, KeyError) as error:
         raise ArgumentError(f"{path}: expected an experiment's settings, got: {error!r}") from error
 
 
