@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 
 from insight_ext.cli.parser import PROGRAM, make_parser
@@ -21,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 2 after an InsightError, which becomes one line on standard error; 130
         after Ctrl-C, with a line that says what is kept.
     """
+    for stream in (sys.stdout, sys.stderr):  # a terminal need not have the characters of an id
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     parser = make_parser()
     options = parser.parse_args(arguments)
     if options.command is None:

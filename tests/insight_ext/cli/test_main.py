@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -72,6 +73,18 @@ def test_a_table_is_printed_as_csv(log, capsys):
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.startswith("rank,id,")
     assert len(rows) == 2
+
+
+def test_a_terminal_without_the_characters_of_an_id_shows_their_escapes(log, monkeypatch):
+    log.write_text(log.read_text() + "größe 😀,1,8\n")
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", output)
+    for options in ([], ["--json"], ["--output", "-"]):
+        assert main(["rank", "--log", str(log), *options]) == 0
+    output.flush()
+    shown = output.buffer.getvalue()
+    assert shown.count(b"gr\\xf6\\xdfe") == 2
+    assert shown.count(b'"gr\\u00f6\\u00dfe') == 1  # as JSON has it
 
 
 def test_every_command_with_a_table_prints_it_for_a_program():
