@@ -162,6 +162,24 @@ def whole(name: str, value: Any, least: int, most: float = math.inf) -> int:
     return number
 
 
+def truth(name: str, value: Any) -> bool:
+    """A truth value, also NumPy's; never a text or a number, of which most are true.
+
+    Raises:
+        ArgumentError: something else.
+
+    Examples:
+        >>> truth("answers", "no")
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: answers: expected True or False, got 'no'
+    """
+    found = plain(value)
+    if not isinstance(found, bool):
+        raise ArgumentError(f"{name}: expected True or False, got {value!r:.80}")
+    return found
+
+
 def imported(kind: str, path: str) -> Any:
     """The object at an import path `package.module:attribute`.
 
