@@ -160,7 +160,7 @@ def stored_prompts(
             parts.append(part)
             places.append(Table(file, table.first, []))
             digests += digests_of_part
-    if not parts:
+    if not any(len(part.ids) for part in parts):
         paths = ", ".join(str(file.path) for file in files[:3])
         raise PoolError(f"{paths}: the pool is empty: expected at least one prompt")
     _check_distinct(parts, places)
