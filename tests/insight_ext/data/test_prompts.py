@@ -314,6 +314,18 @@ def test_a_data_set_in_memory_is_a_pool():
         PromptPool.from_dataset(gap)
 
 
+@pytest.mark.parametrize("prompts", [["1+1=", "1+2="], [[{"role": "user", "content": "1+1="}]]])
+def test_a_data_set_needs_no_answers_where_the_trainer_has_them(tmp_path, prompts):
+    table = pa.table({"prompt": prompts})
+    pool = pool_from_dataset(Split(table))
+    assert [prompt.answer for prompt in pool] == [""] * len(prompts)
+    pq.write_table(table, tmp_path / "pool.parquet")
+    of_file = PromptPool.from_file(tmp_path / "pool.parquet", fields={"answer": None})
+    assert of_file.fingerprint == pool.fingerprint
+    with pytest.raises(PoolError, match="expected a field prompt, its fields are text;"):
+        pool_from_dataset(Split(pa.table({"text": ["1+1="]})))
+
+
 def test_real_data_sets_are_pools(tmp_path):
     datasets = pytest.importorskip("datasets")
     whole = datasets.Dataset.from_list(ROWS)
