@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 from insight_ext import ArgumentError, ObservationError, Prompt, SelectionLoop
 from insight_ext.beliefs.group import Threshold, check_threshold, is_success
 from insight_ext.filters import Filter, given_filter
-from insight_ext.plugins import need
+from insight_ext.plugins import need, whole
 from insight_ext.runs.layout import Metric, logged
 from lightning_integration.demo.model import load_model
 from lightning_integration.export import MODEL_FILES, model_files
@@ -189,17 +189,22 @@ class GRPOModule(LightningModule):
         outcome: str | Reward | None = None,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("rollouts", rollouts, 2),
-            ("updates_per_batch", updates_per_batch, 1),
-            ("groups_per_pass", groups_per_pass, 1),
-            ("max_new_tokens", max_new_tokens, 1),
-            ("kl_coefficient", kl_coefficient, 0),
-            ("validation_temperature", validation_temperature, 0),
-            ("warmup", warmup, 0),
+        rollouts = whole("rollouts", rollouts, 2)
+        updates_per_batch = whole("updates_per_batch", updates_per_batch, 1)
+        groups_per_pass = whole("groups_per_pass", groups_per_pass, 1)
+        max_new_tokens = whole("max_new_tokens", max_new_tokens, 1)
+        warmup, seed = whole("warmup", warmup, 0), whole("seed", seed, 0)
+        reward_workers = whole("reward_workers", reward_workers, 1)
+        for name, value in (
+            ("kl_coefficient", kl_coefficient),
+            ("learning_rate", learning_rate),
+            ("validation_temperature", validation_temperature),
+            ("weight_decay", weight_decay),
         ):
-            if not value >= least:
-                raise ArgumentError(f"{name}: expected at least {least}, got {value}")
+            if not 0 <= value < math.inf:
+                raise ArgumentError(f"{name}: expected a number of at least 0, got {value}")
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ArgumentError(f"betas: expected two numbers in [0, 1), got {betas}")
         for name, value in (
             ("temperature", temperature),
             ("gradient_clip", gradient_clip),

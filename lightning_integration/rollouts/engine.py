@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -40,7 +41,7 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise ArgumentError(f"max_new_tokens: expected at least 1, got {self.max_new_tokens}")
-        if not self.temperature >= 0:
+        if not 0 <= self.temperature < math.inf:
             raise ArgumentError(f"temperature: expected 0 or more, got {self.temperature}")
         if self.top_k < 0:
             raise ArgumentError(f"top_k: expected 0 or more, got {self.top_k}")
