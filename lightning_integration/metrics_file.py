@@ -10,6 +10,7 @@ from typing import Any
 from insight_ext import InsightError
 from insight_ext.atomic_file import write_atomically
 from insight_ext.runs.layout import METRICS_FILE
+from insight_ext.runs.writer import room_for
 from insight_ext.visible_text import visible_text
 from lightning_integration.trainer import loggers, rank_zero_only
 
@@ -67,7 +68,7 @@ class MetricsFile(loggers.Logger):
                 self._repeats = False
             self._columns = sorted(set(row).union(*rows[:1]))
             self._rewrite(rows)
-        with self.path.open("a", newline="", encoding="utf-8") as file:
+        with room_for(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns).writerow(row)
 
     def _rows(self) -> list[dict[str, str]]:
@@ -91,4 +92,5 @@ class MetricsFile(loggers.Logger):
                 writer.writeheader()
                 writer.writerows(rows)
 
-        write_atomically(self.path, write)
+        with room_for(self.path):
+            write_atomically(self.path, write)
