@@ -19,7 +19,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from insight_ext import ArgumentError, Prompt, PromptPool
-from insight_ext.atomic_file import write_atomically
+from insight_ext.atomic_file import write_text
 from insight_ext.beliefs.group import check_threshold, is_success
 from insight_ext.filters import perplexity
 from insight_ext.offline.tables import write_columns
@@ -162,8 +162,7 @@ def _begin(output: Path, settings: Mapping[str, Any]) -> None:
     output.mkdir(parents=True, exist_ok=True)
     if any(output.iterdir()):
         raise ArgumentError(f"{output}: expected a new folder, or one that this command began")
-    text = json.dumps(settings, indent=1)
-    write_atomically(file, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_text(file, json.dumps(settings, indent=1))
 
 
 class _SavedModels:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from insight_ext.atomic_file import write_atomically
+from insight_ext.atomic_file import write_text
 from insight_ext.report.charts import SECTIONS
 from insight_ext.report.charts.style import Chart, Omission, png
 from insight_ext.report.experiment import Experiment, read_experiment
@@ -62,8 +62,7 @@ def write(folder: Path) -> Path:
     name = folder.resolve().name
     html = page_html(name, result_sentence(experiment), facts, notes, sections)
     report = folder / "report.html"
-    content = html.encode(errors="backslashreplace")  # JSON may hold half of a surrogate pair
-    write_atomically(report, lambda beside: beside.write_bytes(content))
+    write_text(report, html)
     return report
 
 

@@ -218,6 +218,31 @@ def test_ctrl_c_ends_a_command_with_a_line_that_says_what_is_kept(tmp_path, work
     assert not Path(tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_workers_of_a_command_end_with_it(tmp_path, how):
+    command = [sys.executable, "-m", "insight_ext", "compare", "--output", str(tmp_path / "out")]
+    command += ["--learner", "logistic", "--pool", "500", "--workers", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "trials" in process.stderr.readline()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) == 2
+        process.send_signal(how)
+        process.stderr.read()  # ends when nobody can write it any more
+    assert process.returncode == -how
+
+
+def test_a_full_disk_is_one_line(log, capsys, monkeypatch):
+    def run(options):
+        raise OSError(28, "No space left on device", "a\x1b[31m/next.csv")
+
+    monkeypatch.setattr("insight_ext.cli.rank.run", run)
+    assert main(["rank", "--log", str(log)]) == 2
+    said = capsys.readouterr().err
+    assert said == "insight-ext rank: a\\x1b[31m/next.csv: No space left on device\n"
+
+
 def test_no_color_is_heeded(log, monkeypatch):
     shown = run("rank", "--log", str(log), env={**os.environ, "NO_COLOR": "1", "FORCE_COLOR": "1"})
     assert "the next 6 prompts" in shown.stdout
