@@ -274,16 +274,21 @@ def test_a_failed_write_leaves_the_old_pool(tmp_path):
         POOL.to_jsonl(tmp_path / "pool.jsonl" / "below.jsonl")
 
 
-def test_answers_that_do_not_parse_are_named(tmp_path):
+def test_answers_that_do_not_parse_are_named(tmp_path, capfd):
     pytest.importorskip("math_verify")
     rows = [
         {"id": "a", "prompt": "?", "answer": "3/4"},
         {"id": "b", "prompt": "?", "answer": "\\frac{1}{"},
         {"id": "c", "prompt": "?", "answer": ["\\frac{1}{", "2"]},
+        {"id": "d", "prompt": "?", "answer": "\x1b[2J" + "(" * 3000},  # takes too long
     ]
     path = written(tmp_path / "pool.jsonl", rows)
-    with pytest.warns(UserWarning, match=r"cannot parse 1 of .* of 'b'; correct them"):
+    with pytest.warns(
+        UserWarning, match=r"cannot parse 2 of .* of 'b', .* of 'd'; correct"
+    ) as told:
         PromptPool.from_file(path, check_answers=True)
+    assert str(told[0].message).isprintable()
+    assert capfd.readouterr() == ("", "")
 
 
 class Split:
