@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
-from insight_ext import ArgumentError, Prompt, PromptPool, SelectionLoop
+from insight_ext import Prompt, PromptPool, SelectionLoop
 from insight_ext.distributed.ranks import Ranks
 from insight_ext.plugins import whole
 
@@ -131,10 +131,8 @@ class PromptBatches:
     """
 
     def __init__(self, pool: PromptPool, size: int) -> None:
-        if size < 1:
-            raise ArgumentError(f"validation_batch_size: expected at least 1, got {size}")
         self.pool = pool
-        self.size = size
+        self.size = whole("validation_batch_size", size, 1)
         self.ranks = Ranks()
 
     def __len__(self) -> int:
