@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Line = dict[str, Any]
-LIKE = ("processor", "instruction_set", "torch")
+LIKE = ("processor", "instruction_set", "torch", "openmp_waits")
 KEY = ("bench", "what", "n", "k", "rollouts", "pool", "threads")
 OTHERS = ("incremental", "step", "deal", "memory")
 
@@ -18,7 +18,7 @@ def recorded(path: Path) -> list[Line]:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     same: dict[tuple[Any, ...], list[Line]] = {}
     for line in lines:
-        if all(line[name] == lines[-1][name] for name in LIKE):
+        if all(line.get(name) == lines[-1].get(name) for name in LIKE):
             same.setdefault(tuple(line[name] for name in KEY), []).append(line)
     return [_median(repeats) for repeats in same.values()]
 

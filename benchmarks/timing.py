@@ -115,6 +115,7 @@ def record(figures: list[Figure], path: Path = RESULTS / "cpu.jsonl") -> Path:
         "instruction_set": execution.instruction_set or info["instruction_sets"][-1],
         "compiler": info["compiler"],
         "torch": torch.__version__,
+        "openmp_waits": os.environ["OMP_WAIT_POLICY"],
         "load_average": os.getloadavg()[0],  # above the thread count the figures are contended
     }
     with path.open("a") as file:
