@@ -33,7 +33,7 @@ FUZZ   ?= 60
 # What is attacked with real processes, by existing tests.
 ATTACKED := tests/insight_ext/kernel/test_hostile.py tests/insight_ext/data/test_malformed.py \
     tests/lightning_integration/test_kill.py tests/lightning_integration/test_checkpoint.py \
-    tests/lightning_integration/test_yaml_file.py tests/lightning_integration/grpo/test_rewards.py \
+    tests/insight_ext/data/test_yaml_file.py tests/lightning_integration/grpo/test_rewards.py \
     tests/lightning_integration/grpo/test_scorer_pool.py \
     tests/lightning_integration/rollouts/test_http_client.py \
     tests/lightning_integration/rollouts/test_checks.py \

@@ -15,6 +15,7 @@ import io
 import json
 import math
 import random
+import shutil
 import sys
 import tempfile
 import traceback
@@ -30,10 +31,12 @@ import torch
 
 from insight_ext import InsightError, Prompt, PromptPool, SelectionLoop, score, select_top_k
 from insight_ext.cli.main import main as command
+from insight_ext.data.yaml_file import check_yaml
 from insight_ext.distributed.ranks import digest
 from insight_ext.offline.logs import read_log
+from insight_ext.report.prompts import difficult
+from insight_ext.runs.reader import RunFolder, read_runs
 from lightning_integration.grpo.rewards import MathVerify
-from lightning_integration.yaml_file import check_yaml
 
 POOL = PromptPool(Prompt(f"p{i}", f"{i}?", str(i)) for i in range(40))
 SELECTORS = ("insight", "mopps", "dps", "greso", "bots", "uniform", "difficulty_pools", "adarft")
@@ -214,6 +217,25 @@ def malformed_files(chance: random.Random, folder: Path) -> None:
         assert (log.successes <= log.rollouts).all(), "more successes than rollouts"
 
 
+def malformed_runs(chance: random.Random, folder: Path) -> None:
+    """A run's folder of which one file is mangled: read as for the report, and as for `top`."""
+    run = folder / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    loop = SelectionLoop(POOL, rollouts=4, folder=run, history_every=1)
+    for _ in range(3):
+        for group, position, _ in loop.deal(5):
+            loop.report(group, [1.0, 0.0, 0.0, float(position % 2)], completions=list("abcd"))
+        loop.end_step()
+    loop.close()
+    (run / "metrics.csv").write_text("step,val_accuracy/a\n0,0.5\n1,0.6\n2,0.7\n")
+    (run / "config.yaml").write_text("a: &a [1, 2]\nmodel:\n  rollouts: 4\n")
+    hit = chance.choice([path for path in sorted(run.rglob("*.*")) if path.is_file()])
+    hit.write_bytes(mangled(hit.read_bytes(), chance))
+    (read,), _ = read_runs(run)
+    difficult(read)
+    RunFolder(run)
+
+
 def malformed_yaml(chance: random.Random, folder: Path) -> None:
     """Configuration files, mangled, with anchors and aliases among them."""
     text = b"a: &a [1, 2]\nmodel:\n  rollouts: 8\n  b: *a\ndata: {pool: x.jsonl, seed: 1}\n"
@@ -300,6 +322,7 @@ ATTACKS: dict[str, tuple[Callable[[random.Random, Path], None], int]] = {
     "flipped bits in shards": (flipped_shards, 1_000),
     "truncations": (truncations, 300),
     "malformed files": (malformed_files, 3_000),
+    "malformed runs": (malformed_runs, 1_000),
     "malformed YAML": (malformed_yaml, 2_000),
     "hostile names": (hostile_names, 300),
     "hostile expressions": (hostile_expressions, 60),

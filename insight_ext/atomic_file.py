@@ -48,6 +48,16 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     sync(path.parent)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """`write_atomically` a text in UTF-8; half of a surrogate pair becomes its escape.
+
+    Raises:
+        OSError: see there.
+    """
+    content = text.encode(errors="backslashreplace")
+    write_atomically(path, lambda beside: beside.write_bytes(content))
+
+
 def unfinished(path: str | Path) -> Path:
     """Where `write_atomically` lets a file be written."""
     path = Path(path).resolve()

@@ -190,7 +190,7 @@ def check_at_least(least: float, **settings: float) -> None:
         insight_ext.errors.ArgumentError: workers: expected at least 1, got 0
     """
     for name, value in settings.items():
-        if not value >= least:
+        if not least <= value < math.inf:
             raise ArgumentError(f"{name}: expected at least {least}, got {value}")
 
 
@@ -199,6 +199,24 @@ def check_above_0(**settings: float) -> None:
     for name, value in settings.items():
         if not value > 0:
             raise ArgumentError(f"{name}: expected more than 0, got {value}")
+
+
+def truth(name: str, value: Any) -> bool:
+    """A truth value, also NumPy's; never a text or a number, of which most are true.
+
+    Raises:
+        ArgumentError: something else.
+
+    Examples:
+        >>> truth("answers", "no")
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: answers: expected True or False, got 'no'
+    """
+    found = plain(value)
+    if not isinstance(found, bool):
+        raise ArgumentError(f"{name}: expected True or False, got {value!r:.80}")
+    return found
 
 
 def imported(kind: str, path: str) -> Any:

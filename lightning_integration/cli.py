@@ -14,6 +14,7 @@ from typing import Any
 
 import insight_ext
 from insight_ext import ArgumentError, InsightError
+from insight_ext.data.yaml_file import check_yaml
 from insight_ext.loop.checkpoint import read_checkpoint
 from insight_ext.plugins import named
 from insight_ext.progress import STOPPED
@@ -23,7 +24,6 @@ from lightning_integration.datamodule import PromptDataModule
 from lightning_integration.metrics_file import MetricsFile
 from lightning_integration.progress_lines import ProgressLines
 from lightning_integration.trainer import PACKAGE, LightningModule, Trainer, callbacks, loggers
-from lightning_integration.yaml_file import check_yaml
 
 cli = import_module(f"{PACKAGE}.cli")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from insight_ext import Prompt, PromptPool, SelectionLoop
 from insight_ext.distributed.ranks import Ranks
-from insight_ext.plugins import check_at_least, whole
+from insight_ext.plugins import whole
 
 PARTS = {"indices", "groups", "prompts", "step"}
 
@@ -132,9 +132,8 @@ class PromptBatches:
     """
 
     def __init__(self, pool: PromptPool, size: int) -> None:
-        check_at_least(1, validation_batch_size=size)
         self.pool = pool
-        self.size = size
+        self.size = whole("validation_batch_size", size, 1)
         self.ranks = Ranks()
 
     def __len__(self) -> int:

@@ -10,6 +10,8 @@ from typing import Any
 from insight_ext import InsightError
 from insight_ext.atomic_file import write_atomically
 from insight_ext.runs.layout import METRICS_FILE
+from insight_ext.runs.writer import room_for
+from insight_ext.visible_text import visible_text
 from lightning_integration.trainer import loggers, rank_zero_only
 
 
@@ -64,7 +66,8 @@ class MetricsFile(loggers.Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append one row; a metric not logged before adds a column."""
-        row = {**metrics, "step": 0 if step is None else step}
+        named = {visible_text(name): value for name, value in metrics.items()}  # one line each
+        row = {**named, "step": 0 if step is None else step}
         if self._columns is None or set(row) - set(self._columns):
             rows = self._rows()
             if self._repeats:
@@ -72,15 +75,15 @@ class MetricsFile(loggers.Logger):
                 self._repeats = False
             self._columns = sorted(set(row).union(*rows[:1]))
             self._rewrite(rows)
-        with self.path.open("a", newline="") as file:
+        with room_for(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns).writerow(row)
 
     def _rows(self) -> list[dict[str, str]]:
         if not self.path.exists():
             return []
-        text = self.path.read_text()
+        text = self.path.read_text(encoding="utf-8", errors="backslashreplace")
         whole = text[: text.rfind("\n") + 1]  # a kill or a full disk may have cut off the last row
-        rows = list(csv.DictReader(whole.splitlines()))
+        rows = list(csv.DictReader(whole.split("\n")))
         for number, row in enumerate(rows, 2):
             if not (row.get("step") or "").isdecimal() or None in row:
                 raise InsightError(
@@ -91,9 +94,10 @@ class MetricsFile(loggers.Logger):
 
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
         def write(beside: Path) -> None:
-            with beside.open("w", newline="") as file:
+            with beside.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, self._columns)
                 writer.writeheader()
                 writer.writerows(rows)
 
-        write_atomically(self.path, write)
+        with room_for(self.path):
+            write_atomically(self.path, write)

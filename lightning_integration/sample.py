@@ -19,8 +19,8 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from insight_ext import ArgumentError, Prompt, PromptPool
-from insight_ext.atomic_file import unfinished, write_atomically
-from insight_ext.beliefs.group import is_success
+from insight_ext.atomic_file import unfinished, write_text
+from insight_ext.beliefs.group import check_threshold, is_success
 from insight_ext.cli.logs import read_pool
 from insight_ext.filters import perplexity
 from insight_ext.offline.tables import write_columns
@@ -29,12 +29,15 @@ from insight_ext.progress import Progress
 from lightning_integration.demo.model import load_model
 from lightning_integration.grpo.rewards import Reward, make_reward, score_completions
 from lightning_integration.rollouts import (
+    Asked,
     RolloutEngine,
     Rollouts,
     Sampling,
+    check_rollouts,
     find_engine,
     make_engine,
 )
+from lightning_integration.rollouts.completions import vocabulary
 
 ENDINGS = (".jsonl", ".parquet")
 SETTINGS_FILE = ".settings.json"
@@ -84,7 +87,8 @@ def sample(
 
     Raises:
         ArgumentError: an argument outside its domain, or an output of other settings.
-        EngineError, ObservationError: see `RolloutEngine` and `score_completions`.
+        EngineError: an engine that returns other answers than asked for, see `check_rollouts`.
+        ObservationError: see `score_completions`.
 
     Determinism: the answers of a part depend on its prompts, the model, the settings and the seed.
     """
@@ -93,6 +97,10 @@ def sample(
     if output.suffix not in ENDINGS:
         raise ArgumentError(f"{output}: expected a name that ends in {' or '.join(ENDINGS)}")
     Sampling(max_new_tokens, temperature)
+    if check_threshold(success_threshold) == "auto":
+        raise ArgumentError(
+            "success_threshold: expected a number, got auto, which follows from rewards in training"
+        )
     score = make_reward(reward)
     find_engine(engine, engine_options or {})
     settings = {
@@ -124,7 +132,10 @@ def sample(
                     entropy=bool(getattr(drawing, "tells_entropy", False)),
                 )
                 asked = [prompt.messages or prompt.prompt for prompt in prompts]
-                rollouts = drawing.generate(asked, answers, sampling)
+                rollouts = check_rollouts(
+                    drawing.generate(asked, answers, sampling),
+                    Asked(engine, len(asked), answers, max_new_tokens, saved.vocabulary),
+                )
                 rows = _rows(rollouts, prompts, step, score, success_threshold, reward_workers)
                 write_columns(part, rows)
             on_prompts(step * len(pool) + start + len(prompts))
@@ -134,7 +145,12 @@ def _begin(output: Path, settings: Mapping[str, Any]) -> None:
     """Make the folder, or see that the parts that it holds were made with these settings."""
     file = output / SETTINGS_FILE
     if file.exists() and any(output.glob("part-*")):
-        before = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            before = dict(json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ArgumentError(
+                f"{file}: expected this command's settings, got: {error}; choose another output"
+            ) from error
         for name, value in json.loads(json.dumps(settings)).items():
             if before.get(name) != value:
                 raise ArgumentError(
@@ -145,8 +161,7 @@ def _begin(output: Path, settings: Mapping[str, Any]) -> None:
     output.mkdir(parents=True, exist_ok=True)
     if not file.exists() and any(each != unfinished(file) for each in output.iterdir()):
         raise ArgumentError(f"{output}: expected a new folder, or one that this command began")
-    text = json.dumps(settings, indent=1)
-    write_atomically(file, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_text(file, json.dumps(settings, indent=1))
 
 
 class _SavedModels:
@@ -165,6 +180,12 @@ class _SavedModels:
         self._model: PreTrainedModel | None = None
         self._engine: RolloutEngine | None = None
         self._step = -1
+
+    @property
+    def vocabulary(self) -> int:
+        """Token ids are below this, once there is a model."""
+        assert self._model is not None, "made by the first call of engine"
+        return vocabulary(self._model)
 
     def engine(self, step: int) -> RolloutEngine:
         """The engine with the weights of this model.

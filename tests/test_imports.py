@@ -109,7 +109,7 @@ def test_insight_ext_knows_no_trainer_but_in_its_adapter(path):
 ORDER = [
     {"visible_text"},
     {"errors"},
-    {"plugins", "atomic_file", "progress"},
+    {"plugins", "atomic_file", "child_process", "progress"},
     {"kernel", "distributed", "state"},
     {"data"},
     {"beliefs"},

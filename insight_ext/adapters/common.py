@@ -226,7 +226,9 @@ def deal_exactly(loop: SelectionLoop, k: int, *, step: int | None = None) -> lis
     return dealt
 
 
-def report_prompt(loop: SelectionLoop, position: int, rewards: Any) -> None:
+def report_prompt(
+    loop: SelectionLoop, position: int, rewards: Any, completions: Sequence[str] | None = None
+) -> None:
     """Report for a trainer that says which prompt a result belongs to, and not which group.
 
     It is that of the prompt's oldest group; where all of them were closed meanwhile, it is counted
@@ -239,7 +241,7 @@ def report_prompt(loop: SelectionLoop, position: int, rewards: Any) -> None:
     if group is None:
         loop.observe(position, rewards)
     else:
-        loop.report(group, rewards)
+        loop.report(group, rewards, completions=completions)
 
 
 def report_answers(

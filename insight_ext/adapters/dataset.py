@@ -19,7 +19,7 @@ def pool_from_dataset(
 
     Args:
         dataset: one split, in memory or mapped into it.
-        fields: see `PromptPool.from_file`; None as the answer's says that there is none.
+        fields: see `PromptPool.from_file`.
         prompt: the trainer's own column of prompts, where `fields` names none.
 
     Raises:
@@ -35,8 +35,6 @@ def pool_from_dataset(
         >>> pool.ids, pool[1].answer
         (('477d64453f163442', 'f982bc51c1585df3'), '')
     """
-    import pyarrow as pa
-
     from insight_ext.data.arrow_file import InMemory
     from insight_ext.data.fields import ANSWER, find
     from insight_ext.data.files import POOL
@@ -49,8 +47,5 @@ def pool_from_dataset(
         )
     fields = {**({"prompt": prompt} if prompt else {}), **(fields or {})}
     table = table_of(dataset)
-    answer = fields.pop("answer", find(InMemory("the data set", table, POOL), ANSWER))
-    if answer is None:
-        answer = "no answer"
-        table = table.append_column(answer, pa.array([""] * len(table)))
-    return PromptPool.from_dataset(table, fields={**fields, "answer": answer})
+    answer = find(InMemory("the data set", table, POOL), ANSWER)
+    return PromptPool.from_dataset(table, fields={"answer": answer, **fields})

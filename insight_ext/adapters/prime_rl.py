@@ -79,7 +79,9 @@ class SelectingSampler:
         """
         traces = [trace for episode in group for trace in episode.traces if trace.agent.trainable]
         rewards = [None if trace.has_error else trace.reward for trace in traces]
-        report_prompt(self.loop, self.loop.pool.position(group[0].task.key), rewards or [None])
+        texts = [trace.last_reply for trace in traces]
+        position = self.loop.pool.position(group[0].task.key)
+        report_prompt(self.loop, position, rewards or [None], texts or [""])
         self._back += 1
         if self._back == self.groups:
             self._metrics, self._back = self.loop.end_step(), 0

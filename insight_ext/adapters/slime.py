@@ -32,7 +32,7 @@ ARGS = [
     *("rollout_all_samples_process_path", "rollout_function_path", "rollout_seed", "save"),
 ]
 SOURCE = ["add_samples", "buffer", "buffer_filter", "dataset", "load", "save"]
-SAMPLE = ["group_index", "index", "label", "metadata", "prompt", "reward"]
+SAMPLE = ["group_index", "index", "label", "metadata", "prompt", "response", "reward"]
 
 
 class SelectingDataSource:
@@ -107,7 +107,8 @@ class SelectingDataSource:
             # Of a rollout that became several samples, the one with its end.
             ends = [rollout[-1] if isinstance(rollout, list) else rollout for rollout in group]
             rewards = [common.outcome_of(end.reward, self._outcome, OUTCOME) for end in ends]
-            results.append(GroupResult(ends[0].group_index, rewards))
+            texts = [end.response for end in ends]
+            results.append(GroupResult(ends[0].group_index, rewards, completions=texts))
         self.loop.report_all(results)
         step = {"selection/step": self.loop.step}
         self._log(self.args, to_log([self.loop.end_step()]) | step, step_key="selection/step")

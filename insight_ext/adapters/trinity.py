@@ -25,7 +25,9 @@ from typing import Any
 
 from insight_ext.adapters import common
 from insight_ext.adapters.dataset import pool_from_dataset
+from insight_ext.beliefs.group import as_rewards
 from insight_ext.errors import ArgumentError, CheckpointError, ObservationError
+from insight_ext.plugins import whole
 
 TRINITY = "Trinity-RFT"
 ANEW = {"current_index": 0}  # what Trinity restores where there is no checkpoint
@@ -104,13 +106,19 @@ class InsightSelector:
             ObservationError: rows or means that cannot be counted; nothing was taken in.
         """
         rollouts = self.loop.rollouts
-        for value in values:
+        means = as_rewards("feedback", values)
+        for value in means:
             if not (math.isnan(value) or 0 <= value <= 1):
                 raise ObservationError(
                     "feedback: expected mean rewards in [0, 1], the shares of right answers, got "
                     f"{value}; let the workflow's reward be 1 or 0; nothing was taken in"
                 )
-        for row, value in zip(indices, values, strict=True):
+        try:
+            rows = [whole("index", index, 0, len(self.loop.pool) - 1) for index in indices]
+            pairs = list(zip(rows, means, strict=True))
+        except ValueError as error:
+            raise ObservationError(f"feedback: {error}; nothing was taken in") from error
+        for row, value in pairs:
             right = 0 if math.isnan(value) else round(value * rollouts)
             rewards = [1.0] * right + [0.0] * (rollouts - right)
             common.report_prompt(self.loop, row, [None] if math.isnan(value) else rewards)

@@ -12,6 +12,7 @@ from torch import Tensor
 from insight_ext.beliefs.empirical import fit_beta
 from insight_ext.beliefs.shared_prior import START, SharedPrior
 from insight_ext.errors import ArgumentError, BeliefError, ObservationError
+from insight_ext.plugins import whole
 from insight_ext.state import Names, Stateful
 
 Prior = tuple[float, float] | tuple[Tensor, Tensor] | Literal["empirical"]
@@ -79,8 +80,7 @@ class BetaPosteriors(Stateful):
         half_life: float | None = None,
         kinds: Tensor | None = None,
     ) -> None:
-        if n < 1:
-            raise ArgumentError(f"n: expected at least one prompt, got {n}")
+        n = whole("n", n, 1)
         if not 0.0 <= decay <= 1.0:
             raise ArgumentError(f"decay: expected a number in [0, 1], got {decay}")
         if half_life is not None and not half_life > 0:
@@ -299,8 +299,8 @@ def checked_results(
     for i, (index, won, tried) in enumerate(results):
         if not 0 <= index < n:
             bad, expected, got = "indices", f"in [0, {n})", f"{index}"
-        elif tried < 1:
-            bad, expected, got = "rollouts", "at least 1", f"{tried}"
+        elif not 1 <= tried < 1 << 63:  # NumPy's uint64 would wrap around
+            bad, expected, got = "rollouts", "1 to 2^63 - 1", f"{tried}"
         elif not 0 <= won <= tried:
             bad, expected, got = "successes", "in [0, rollouts]", f"{won} of {tried} rollouts"
         else:

@@ -92,7 +92,7 @@ def check_threshold(threshold: Any) -> Threshold:
         return "auto"
     try:
         number = math.nan if isinstance(threshold, bool) else float(threshold)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise ArgumentError(

@@ -113,7 +113,8 @@ class PromptPool(Sequence[Prompt]):
             path: a file, a pattern (`data/train-*.parquet`), a folder (also one that `datasets`
                 saved, or a downloaded repository), or a list of these.
             fields: the columns of `id`, `prompt` and `answer`, where they have other names; a dot
-                leads into a nested one. `{"id": None}` derives ids from the texts.
+                leads into a nested one. `{"id": None}` derives ids from the texts, and with
+                `{"answer": None}` answers are empty texts.
             check_answers: name the answers that math-verify cannot parse, in one warning.
 
         Raises:

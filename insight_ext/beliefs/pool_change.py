@@ -123,8 +123,10 @@ def saved_pool(state: Mapping[str, Any]) -> tuple[list[str], Tensor]:
         CheckpointError: not the state of a pool.
     """
     try:
-        text = state["ids"].numpy().tobytes()
-        ends = np.cumsum(state["lengths"].numpy()).tolist()
+        text, lengths = state["ids"].numpy().tobytes(), state["lengths"].numpy()
+        if (lengths < 0).any() or (lengths > len(text)).any() or lengths.sum() != len(text):
+            raise ValueError(f"ids of {len(text)} bytes and lengths that add up to others")
+        ends = np.cumsum(lengths).tolist()
         starts = [0, *ends[:-1]]
         ids = [text[a:b].decode() for a, b in zip(starts, ends, strict=True)]
         contents = state["contents"]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import partial
 
+from insight_ext.atomic_file import write_text
+from insight_ext.child_process import end_with
 from insight_ext.cli.tables import STANDARD_OUTPUT, check_folder, printed, show
 from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.plugins import split_list
@@ -65,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
         show(options, text)
     if options.output == STANDARD_OUTPUT:
         return
-    (options.output / "compare.md").write_text(text, encoding="utf-8")
+    write_text(options.output / "compare.md", text)
     for path in write_figures(rows, trials, options.output):
         print(path, file=sys.stderr if for_program else sys.stdout)
 
@@ -90,7 +95,8 @@ def _train(options: argparse.Namespace, arms: list[str]) -> None:
     command += ["--workers", str(options.workers), "--seeds", str(options.seeds)]
     command += ["--features", options.features, "--strategies", ";".join(arms)]
     try:
-        ended = subprocess.run(command, check=False).returncode
+        stopping = partial(end_with, os.getpid(), signal.SIGTERM)
+        ended = subprocess.run(command, check=False, preexec_fn=stopping).returncode
     except KeyboardInterrupt:
         ended = STOPPED
     if ended == STOPPED:  # and has said what is kept

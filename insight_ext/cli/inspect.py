@@ -111,7 +111,9 @@ def inspect(
     width = max(map(len, facts))
     for name, text in facts.items():
         head, indent = f"{name:{width}}  ", " " * (width + 2)
-        lines = wrap(text, WIDTH - width - 2, break_long_words=False, break_on_hyphens=False)
+        lines = wrap(
+            visible_text(text), WIDTH - width - 2, break_long_words=False, break_on_hyphens=False
+        )
         for at, line in enumerate(lines):
             console.print(Text((indent if at else head) + line), soft_wrap=True)
     console.print(next_ones)
@@ -249,7 +251,7 @@ def _short(value: Any) -> str:
 def _listed(names: list[str], what: str) -> str:
     if not names:
         return "none"
-    shown = visible_text(", ".join(names[:NAMED])) + (", ..." if len(names) > NAMED else "")
+    shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
     return f"{len(names):,} {what} ({shown})"
 
 

@@ -6,21 +6,26 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 
 from insight_ext.cli.parser import COMMANDS, PROGRAM, make_parser
 from insight_ext.errors import InsightError
 from insight_ext.plugins import named, need
 from insight_ext.progress import STOPPED
+from insight_ext.visible_text import reason, visible_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; without one, show the help.
 
     Returns:
-        The exit status: 2 after an InsightError, which becomes one line on standard error; 130
-        after Ctrl-C, with a line that says what is kept.
+        The exit status: 2 after an InsightError or an OSError, which become one line on standard
+        error; 130 after Ctrl-C, with a line that says what is kept.
     """
+    for stream in (sys.stdout, sys.stderr):  # a terminal need not have the characters of an id
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     parser = make_parser()
     given = sys.argv[1:] if arguments is None else arguments
     if given and not given[0].startswith("-"):
@@ -47,4 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STOPPED
     except BrokenPipeError:  # whoever read along, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a full disk, a folder that nobody may write
+        told = visible_text(f"{error.filename or 'cannot write'}: {reason(error)}")
+        print(f"{PROGRAM} {options.command}: {told}", file=sys.stderr)
+        return 2
     return 0

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from insight_ext.atomic_file import write_text
 from insight_ext.cli.compare import setting_of
 from insight_ext.cli.tables import STANDARD_OUTPUT, check_folder, printed, show
 from insight_ext.progress import Progress
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     if options.output == STANDARD_OUTPUT:
         return
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "reliability.md").write_text(text, encoding="utf-8")
+    write_text(options.output / "reliability.md", text)
     path = write_reliability(seen, options.output / "predictor_reliability.png")
     print(path, file=sys.stderr if for_program else sys.stdout)
 

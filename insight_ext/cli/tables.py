@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from insight_ext.data.json_text import json_text
 from insight_ext.errors import ArgumentError
 from insight_ext.offline.tables import checked_ending, write_columns, write_csv
+from insight_ext.visible_text import ANY_CONTROL
 
 Columns = Mapping[str, Sequence[Any]]
 STANDARD_OUTPUT = Path("-")
@@ -53,8 +55,18 @@ def printed(options: argparse.Namespace, columns: Columns) -> bool:
 
 
 def print_json(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the rows of a table for a program."""
-    print(json_text(rows))
+    r"""Print the rows of a table for a program, or for a terminal, on which no text acts.
+
+    Examples:
+        >>> print_json([{"id": "a\x9b2J"}])
+        [{"id": "a\u009b2J"}]
+    """
+    text = ANY_CONTROL.sub(lambda found: json.dumps(found[0])[1:-1], json_text(rows))
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(json.loads(text))
+    print(text)
 
 
 def show(options: argparse.Namespace, markdown: str) -> None:

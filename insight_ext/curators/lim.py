@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from insight_ext.curators.curation import Curation, best
 from insight_ext.errors import ArgumentError, ObservationError
 from insight_ext.offline.logs import Floats, GroupLog
 from insight_ext.offline.visits import moments_of, totals
+from insight_ext.plugins import whole
 
 # A last epoch with fewer than this share of the visits of each before it ended early. Less than 1,
 # since of a whole one a few groups may be lost.
@@ -58,23 +60,23 @@ def lim(
     """
     if keep is not None and count is not None:
         raise ArgumentError("lim: expected keep or count, got both")
-    if count is not None and count < 0:
-        raise ArgumentError(f"count: expected 0 or more, got {count}")
-    if max_epochs is not None and max_epochs < 1:
-        raise ArgumentError(f"max_epochs: expected at least 1, got {max_epochs}")
+    if keep is not None and not -math.inf < keep < math.inf:
+        raise ArgumentError(f"keep: expected a finite score, got {keep}")
+    count = None if count is None else whole("count", count, 0)
+    max_epochs = None if max_epochs is None else whole("max_epochs", max_epochs, 1)
     log, found = epochs(log, steps_per_epoch)
     unused = len(log) - found[-1].stop
     found = found[:max_epochs]
     curves = fill_gaps(learning_curves(log, found))
-    whole = np.isfinite(curves).all(axis=1)
-    if not whole.any():
+    full = np.isfinite(curves).all(axis=1)
+    if not full.any():
         raise ObservationError(
             f"lim: none of the {len(log.ids)} prompts has a result in each of the "
             f"{curves.shape[1]} epochs; give the log of a run that visits the whole pool, or "
             "larger epochs (--steps-per-epoch)"
         )
     scores = np.full(len(log.ids), np.nan)
-    scores[whole] = alignment(curves[whole])
+    scores[full] = alignment(curves[full])
     if count is None:
         threshold = 0.6 if keep is None else keep
         kept = best(scores, int(np.count_nonzero(scores >= threshold)))
@@ -85,7 +87,7 @@ def lim(
     if unused:
         notes.append(f"the last {unused:,} visits, less than an epoch, are not used")
     visited = log.totals()[0] > 0
-    dropped = {"for gaps in their curve": np.flatnonzero(visited & ~whole)}
+    dropped = {"for gaps in their curve": np.flatnonzero(visited & ~full)}
     if not visited.all():
         dropped["never rolled out"] = np.flatnonzero(~visited)
     return Curation(log.ids, scores, kept, dropped, rule, tuple(notes))
@@ -122,17 +124,16 @@ def epochs(log: GroupLog, steps_per_epoch: int | None = None) -> tuple[GroupLog,
 
 
 def _blocks_of_steps(log: GroupLog, steps: int) -> list[slice]:
-    if steps < 1:
-        raise ArgumentError(f"steps_per_epoch: expected at least 1, got {steps}")
+    steps = whole("steps_per_epoch", steps, 1)
     if log.step is None:
         raise ArgumentError("steps_per_epoch: expected a log with steps, got one with epochs")
     first, last = int(log.step[0]), int(log.step[-1])
-    whole = [first + start for start in _whole(last - first + 1, steps)]
-    if not whole:
+    starts = [first + start for start in _whole(last - first + 1, steps)]
+    if not starts:
         raise ObservationError(
             f"lim: expected a whole epoch of {steps} steps, got a log of {last - first + 1}"
         )
-    edges = np.searchsorted(log.step, [*whole, whole[-1] + steps])
+    edges = np.searchsorted(log.step, [*starts, starts[-1] + steps])
     return [slice(start, stop) for start, stop in pairwise(edges.tolist())]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from insight_ext.curators.curation import Curation, best
 from insight_ext.errors import ArgumentError, ObservationError
 from insight_ext.offline.logs import Floats, GroupLog
+from insight_ext.plugins import whole
 
 
 def point_biserial(
@@ -49,8 +50,7 @@ def point_biserial(
         raise ArgumentError("point_biserial: expected keep or count, got both")
     if keep is not None and not 0.0 <= keep <= 1.0:
         raise ArgumentError(f"keep: expected a share in [0, 1], got {keep}")
-    if count is not None and count < 0:
-        raise ArgumentError(f"count: expected 0 or more, got {count}")
+    count = None if count is None else whole("count", count, 0)
     if of not in ("all", "scored"):
         raise ArgumentError(f"of: expected 'all' or 'scored', got {of!r}")
     if log.uncertainty is None:

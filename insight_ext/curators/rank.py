@@ -17,7 +17,7 @@ from insight_ext.errors import ArgumentError
 from insight_ext.kernel.scores import MAX_ROLLOUTS
 from insight_ext.offline.logs import Floats, GroupLog, Integers
 from insight_ext.offline.tables import prompt_columns, write_columns
-from insight_ext.plugins import given_options, need
+from insight_ext.plugins import given_options, need, whole
 from insight_ext.selectors import SELECTORS, BeliefSelector, make_selector
 from insight_ext.selectors.base import NONE
 from insight_ext.selectors.ranked import RankedSelector
@@ -136,9 +136,7 @@ def rank(
         ['b']
     """
     n = len(log.ids)
-    top = min(256, n) if top is None else top
-    if not 1 <= top <= n:
-        raise ArgumentError(f"top: expected an integer in [1, {n}], got {top}")
+    top = whole("top", min(256, n) if top is None else top, 1, n)
     if pool is not None and pool.ids != log.ids:
         raise ArgumentError(
             f"rank: expected a log read with this pool of {len(pool)} prompts, got one of {n} "

@@ -30,7 +30,9 @@ def unparsable(prompts: Iterable[Prompt]) -> Iterator[Prompt]:
 
     # Its alarm clock works in the main thread only.
     seconds = SECONDS if threading.current_thread() is threading.main_thread() else None
-    logging.getLogger("math_verify").addFilter(_silent)
+    logger = logging.getLogger("math_verify")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)  # its modules tell of every answer that takes long
     known: dict[str, bool] = {}
     try:
         for prompt in prompts:
@@ -42,11 +44,7 @@ def unparsable(prompts: Iterable[Prompt]) -> Iterator[Prompt]:
             if not any(known[answer] for answer in prompt.answers):
                 yield prompt
     finally:
-        logging.getLogger("math_verify").removeFilter(_silent)
-
-
-def _silent(record: logging.LogRecord) -> bool:
-    return False
+        logger.setLevel(level)
 
 
 def warn_of_unparsable(prompts: Iterable[Prompt]) -> None:

@@ -18,7 +18,7 @@ from insight_ext.data.arrow_file import InMemory
 from insight_ext.data.files import POOL, Paths
 from insight_ext.data.prompt import Prompt, Prompts, conversation_text, digest
 from insight_ext.data.read import open_data
-from insight_ext.data.table import DataFile, Row, Table, holds, row_of, value_at
+from insight_ext.data.table import Column, DataFile, Row, Table, as_list, holds, row_of, value_at
 from insight_ext.data.values import encodable, ids, number_text, number_texts, texts_at_once
 from insight_ext.errors import PoolError
 
@@ -27,16 +27,25 @@ HASH = 16  # hexadecimal digits of an id that is derived from the text
 
 @dataclass(frozen=True)
 class PromptFields:
-    """Which columns of a file hold the parts of a prompt; without one, ids are hashes of texts."""
+    """Which columns of a file hold the parts of a prompt.
+
+    Without one, ids are hashes of texts, and answers empty texts.
+    """
 
     id: str | None
     prompt: str
-    answer: str
+    answer: str | None
 
     @property
     def columns(self) -> list[str]:
         """Those that are read from every row."""
         return [name for name in (self.id, self.prompt, self.answer) if name is not None]
+
+    def answers(self, table: Table) -> Column:
+        """A table's column of answers."""
+        if self.answer is None:
+            return pa.array([""] * len(table), pa.large_string())
+        return table.column(self.answer)
 
     def meta(self, row: Row) -> dict[str, Any]:
         """The row without what the prompt has by itself; nested fields stay whole."""
@@ -106,7 +115,8 @@ def read_prompts(paths: Paths, asked: Mapping[str, str | None] | None = None) ->
     Args:
         paths: see `find_files`.
         asked: for `id`, `prompt` and `answer` the path of its column, instead of those in
-            `insight_ext.data.fields`; None as the id's derives ids from the texts.
+            `insight_ext.data.fields`; None as the id's derives ids from the texts, as the answer's
+            says that there is none.
 
     Raises:
         PoolError: no such file, a malformed one, a row that is no prompt, an id that occurs twice.
@@ -160,7 +170,7 @@ def stored_prompts(
             parts.append(part)
             places.append(Table(file, table.first, []))
             digests += digests_of_part
-    if not parts:
+    if not any(len(part.ids) for part in parts):
         paths = ", ".join(str(file.path) for file in files[:3])
         raise PoolError(f"{paths}: the pool is empty: expected at least one prompt")
     _check_distinct(parts, places)
@@ -184,12 +194,13 @@ def prompt_fields(file: DataFile, asked: Mapping[str, str | None]) -> PromptFiel
         "answer": fields.find(file, fields.ANSWER),
         **asked,
     }
-    return PromptFields(found["id"], found["prompt"] or "prompt", found["answer"] or "answer")
+    answer = found["answer"] if "answer" in asked else found["answer"] or "answer"
+    return PromptFields(found["id"], found["prompt"] or "prompt", answer)
 
 
 def _read(table: Table, names: PromptFields, seen: dict[int, int]) -> tuple[Part, bytes]:
     """A table's rows as part of a pool, every row checked, and the digests of its prompts."""
-    columns = [table.column(names.prompt), table.column(names.answer)]
+    columns = [table.column(names.prompt), names.answers(table)]
     if isinstance(columns[0], list) or not pa.types.is_large_string(columns[0].type):
         texts, answers = None, None
     else:
@@ -199,9 +210,7 @@ def _read(table: Table, names: PromptFields, seen: dict[int, int]) -> tuple[Part
     if texts is None or answers is None:
         prompts = [
             _of_values(table, row, names, *values)
-            for row, values in enumerate(
-                zip(table.values(names.prompt), table.values(names.answer), strict=True)
-            )
+            for row, values in enumerate(zip(*map(as_list, columns), strict=True))
         ]
         texts_of_rows = [prompt.prompt.encode() for prompt in prompts]
     else:
@@ -266,14 +275,14 @@ def _check_distinct(parts: Sequence[Part], tables: Sequence[Table]) -> None:
 
 def _of_values(table: Table, row: int, names: PromptFields, prompt: Any, answer: Any) -> Prompt:
     """A row's prompt, without id and other fields."""
-    values = {names.prompt: prompt, names.answer: answer}
+    values = {names.prompt: prompt, names.answer or "": answer}
 
     def error(message: str) -> Exception:
         whole = row_of(table.stored, row)
         missing = [
             part
             for part, name in (("prompt", names.prompt), ("answer", names.answer))
-            if not holds(whole, name)
+            if name is not None and not holds(whole, name)
         ]
         if missing:
             expected = " and ".join(f"a field {part}" for part in missing)
@@ -298,7 +307,8 @@ def prompt_of(
         name: its id.
         error: makes the exception from a message.
     """
-    prompt, answer = value_at(row, names.prompt), value_at(row, names.answer)
+    prompt = value_at(row, names.prompt)
+    answer = "" if names.answer is None else value_at(row, names.answer)
     messages = None
     if isinstance(prompt, list):
         messages = conversation(prompt, error)

@@ -118,8 +118,12 @@ class Table:
 
     def values(self, path: str) -> list[Any]:
         """A column as Python's values, None where a row has none."""
-        column = self.column(path)
-        return column if isinstance(column, list) else column.to_pylist()
+        return as_list(self.column(path))
+
+
+def as_list(column: Column) -> list[Any]:
+    """A column as Python's values."""
+    return column if isinstance(column, list) else column.to_pylist()
 
 
 def row_of(stored: pa.RecordBatch | pa.Array, at: int) -> dict[str, Any]:

@@ -37,6 +37,9 @@ def ids(table: Table, path: str) -> pa.Array:
             [_id(table, row, value) for row, value in enumerate(table.values(path))],
             pa.large_string(),
         )
+    empty = pc.index(texts, "").as_py()  # what is missing in CSV
+    if empty >= 0:
+        raise table.malformed(empty, "expected an id, got ''")
     return texts
 
 

@@ -8,6 +8,7 @@ from insight_ext.beliefs.group import Group, Threshold
 from insight_ext.errors import ArgumentError
 from insight_ext.filters.filter import RolledOut, Verdict
 from insight_ext.filters.speed import Speed
+from insight_ext.plugins import whole
 from insight_ext.state import Names
 
 
@@ -58,9 +59,7 @@ class PilotCommit(Speed):
             raise ArgumentError(
                 f"defer and skip: expected 0 <= defer <= skip <= 1, got {defer} and {skip}"
             )
-        if wait < 1:
-            raise ArgumentError(f"wait: expected at least 1 step, got {wait}")
-        self.skip, self.defer, self.wait = skip, defer, wait
+        self.skip, self.defer, self.wait = skip, defer, whole("wait", wait, 1)
         self._deferred = torch.empty(0, dtype=torch.int64)  # oldest first,
         self._since = torch.empty(0, dtype=torch.int64)  # and the step of each
 

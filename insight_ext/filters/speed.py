@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from insight_ext.beliefs.group import Group, Threshold
-from insight_ext.errors import ArgumentError
 from insight_ext.filters.dynamic_sampling import DynamicSampling
+from insight_ext.plugins import whole
 from insight_ext.state import Names
 
 
@@ -41,9 +41,7 @@ class Speed(DynamicSampling):
         oversample: float = 1.0,
     ) -> None:
         super().__init__(success_threshold, max_batches, refill, oversample)
-        if screening < 2:
-            raise ArgumentError(f"screening: expected at least 2 rollouts, got {screening}")
-        self.screening = screening
+        self.screening = whole("screening", screening, 2)
 
     def passes(self, group: Group) -> bool:
         """Whether 0 < pass rate < 1."""

@@ -25,8 +25,13 @@ def write_file(path: str | Path, state: Mapping[str, Any]) -> None:
     Raises:
         CheckpointError: the file cannot be written; the one before it is as it was.
     """
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:  # by its name, torch writes none without an ending
+            torch.save(dict(state), file)
+
     try:
-        write_atomically(path, lambda beside: torch.save(dict(state), beside))
+        write_atomically(path, write)
     except (OSError, RuntimeError) as error:
         kept = "the one before it is whole" if Path(path).exists() else "there is none yet"
         raise CheckpointError(

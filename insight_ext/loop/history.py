@@ -13,7 +13,7 @@ from insight_ext.beliefs.group import Group
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.data.prompt import Prompt
 from insight_ext.loop.results import GroupResult
-from insight_ext.plugins import whole
+from insight_ext.plugins import truth, whole
 from insight_ext.runs.layout import Sample
 from insight_ext.runs.writer import RunWriter
 from insight_ext.selectors import BeliefSelector, Selector
@@ -37,7 +37,7 @@ class History:
         self.every = whole("history_every", every, 1)
         self.keep_samples = whole("keep_samples", keep_samples, 0)
         self.folder = None if folder is None else Path(folder)
-        self.answers = answers
+        self.answers = truth("answers", answers)
         self.samples: list[Sample] = []
         self.answered: dict[str, Sample] = {}
         self._writer: RunWriter | None = None

@@ -31,7 +31,7 @@ from insight_ext.loop.history import History
 from insight_ext.loop.in_flight import InFlight
 from insight_ext.loop.metrics import Totals, group_metrics, occupancy
 from insight_ext.loop.results import GroupResult
-from insight_ext.plugins import whole
+from insight_ext.plugins import plain, truth, whole
 from insight_ext.runs.layout import Metric, Sample
 from insight_ext.selectors import BeliefSelector, Selector, given_selector
 from insight_ext.state import Stateful, carried, equal
@@ -164,7 +164,7 @@ class SelectionLoop(Stateful):
         success_threshold = check_threshold(success_threshold)
         self.pool = pool
         self.rollouts, self.success_threshold = rollouts, success_threshold
-        self.partial_credit = partial_credit
+        self.partial_credit = partial_credit = truth("partial_credit", partial_credit)
         self.selector = given_selector(selector, selector_options, pool, seed)
         if partial_credit:
             check_takes_parts(self.selector, success_threshold)
@@ -607,14 +607,16 @@ class SelectionLoop(Stateful):
 
     def _told(self) -> dict[str, Any]:
         """Settings that may change between a checkpoint and the run that goes on from it."""
-        return {"max_staleness": self.max_staleness, **self.told}
+        told: dict[str, Any] = plain({"max_staleness": self.max_staleness, **self.told})
+        return told
 
     def _say_what_differs(self, told: Mapping[str, Any]) -> None:
         for name, value in self._told().items():
             before = told.get(name, value)
             if not equal(before, value):
                 warnings.warn(
-                    f"{name}: {before} in the checkpoint, {value} from here on", stacklevel=3
+                    f"{name}: {before!r:.80} in the checkpoint, {value!r:.80} from here on",
+                    stacklevel=3,
                 )
 
     def _fitting(self, state: Mapping[str, Any]) -> tuple[Mapping[str, Any], PoolChange | None]:

@@ -58,11 +58,15 @@ def plain_result(at: int, result: GroupResult) -> GroupResult:
         raise ObservationError(f"results[{at}]: {error}; nothing was taken in") from error
     rewards = as_rewards(f"result of group {group}", result.rewards)
     completions = result.completions
-    if completions is not None and len(completions) != len(rewards):
-        raise ObservationError(
-            f"completions of group {group}: expected a text for each of {len(rewards)} rewards, "
-            f"got {len(completions)}; nothing was taken in"
-        )
+    if completions is not None:
+        listed = isinstance(completions, Sequence) and not isinstance(completions, str | bytes)
+        texts = listed and all(isinstance(text, str) for text in completions)
+        if not texts or len(completions) != len(rewards):
+            got = len(completions) if texts else f"{completions!r:.80}"
+            raise ObservationError(
+                f"completions of group {group}: expected a text for each of {len(rewards)} "
+                f"rewards, got {got}; nothing was taken in"
+            )
     known: dict[str, Any] = {
         name: _uncertainty(name, getattr(result, name), group, len(rewards))
         for name in UNCERTAINTIES

@@ -150,8 +150,8 @@ def read_completions(
             in the pool (file and row named); steps in some files and epochs in others.
 
     Warns:
-        UserWarning: every group has one rollout although texts repeat; the threshold tells no
-            rewards apart, though they vary.
+        UserWarning: every group has one rollout although texts repeat; an id stands beside several
+            texts; the threshold tells no rewards apart, though they vary.
     """
     seen = RewardRange()
     threshold = success_threshold
@@ -164,7 +164,7 @@ def read_completions(
     lowest = lowest_success(threshold)
     visits = Visits()
     generations = Generations()
-    one_each = OneEach()
+    same = NamesAndTexts()
     times = set()
     for file in files:
         if not file.names:
@@ -185,7 +185,7 @@ def read_completions(
             seen.see(rewards.values)
             of_file.append(_counted(table, columns, step, prompt, rewards, lowest))
             generations.see(table, columns, step, prompt)
-            one_each.see(table, columns, names)
+            same.see(table, columns, names, name_of_row)
         again = generations.logged_before()
         rows = of_file.columns()
         for part in parts_of(len(of_file), *rows.values()):
@@ -196,7 +196,7 @@ def read_completions(
     found = by_time(visits.columns(), "step")
     if not uncertainties:
         found = _groups(found)
-    one_each.warn(found)
+    same.warn(found)
     seen.warn(found, threshold)
     if len(times) > 1:
         raise ObservationError("expected the log's files to share a column step or epoch")
@@ -393,34 +393,58 @@ class Generations:
         return again
 
 
-class OneEach:
-    """Whether ids are different for every row though texts repeat: then they only count rows."""
+class NamesAndTexts:
+    """Whether ids and texts are of the same prompts, where a log has both.
+
+    Ids that are different for every row though texts repeat only count rows; those of several data
+    sets, numbered from 0 each, stand for several prompts.
+    """
 
     def __init__(self) -> None:
         self._column = ""
         self._texts: set[int] = set()
-        self._names: set[int] = set()
+        self._text_of: dict[int, int] = {}  # of each id its first, by their hashes
+        self._shared: tuple[str, str] | None = None  # an id of several texts, and the second
 
-    def see(self, table: Table, columns: CompletionColumns, names: pa.Array) -> None:
+    def see(
+        self, table: Table, columns: CompletionColumns, names: pa.Array, name_of_row: Integers
+    ) -> None:
         """Take in a table's prompts."""
         if columns.id is None or columns.prompt is None:
             return
         self._column = columns.id
-        self._names.update(map(hash, names.to_pylist()))
-        self._texts.update(map(hash, _texts(table, columns.prompt)[0].to_pylist()))
+        texts, text_of_row = _texts(table, columns.prompt)
+        self._texts.update(map(hash, texts.to_pylist()))
+        for name, text in zip(*_pairs(name_of_row, text_of_row, len(texts)), strict=True):
+            known, said = names[name].as_py(), texts[text].as_py()
+            if self._text_of.setdefault(hash(known), hash(said)) != hash(said):
+                self._shared = self._shared or (known, said)
 
     def warn(self, visits: Columns) -> None:
-        """Warn where that is so."""
-        if len(self._texts) >= len(self._names):
+        """Warn where they are not."""
+        if self._shared is not None:
+            warnings.warn(
+                f"{self._column} {self._shared[0]!r} stands beside several prompts, such as "
+                f"{self._shared[1]!r:.80}, and counts as one: give the files of one data set, or "
+                "log ids that tell prompts apart",
+                stacklevel=5,
+            )
+        if len(self._texts) >= len(self._text_of):
             return
         prompt = visits["prompt"]
         if totals(prompt, visits["rollouts"], int(prompt.max()) + 1).max() == 1:
             warnings.warn(
-                f"each of the {len(self._names)} ids has one rollout, but there are only "
+                f"each of the {len(self._text_of)} ids has one rollout, but there are only "
                 f"{len(self._texts)} different prompts: {self._column} seems to count rows; leave "
                 "the column out, so that prompts are known by their texts, or log ids of prompts",
                 stacklevel=5,
             )
+
+
+def _pairs(first: Integers, second: Integers, most: int) -> tuple[Integers, Integers]:
+    """Each pair of two columns of numbers once; the second's are below `most`."""
+    pairs = np.unique(first.astype(np.int64) * max(most, 1) + second)
+    return pairs // max(most, 1), pairs % max(most, 1)
 
 
 class RewardRange:

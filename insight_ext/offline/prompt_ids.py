@@ -50,11 +50,8 @@ class PromptIds:
             rows: for each row which of them it has.
 
         Raises:
-            ObservationError: an empty id, or one that is not in the pool (row named).
+            ObservationError: an id that is not in the pool (row named).
         """
-        empty = pc.index(names, "").as_py()
-        if empty >= 0:
-            raise table.malformed(int(np.argmax(rows == empty)), "expected an id, got ''")
         found = pc.index_in(names, value_set=self._names)
         if not found.null_count:
             return np.asarray(found)[rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from insight_ext.atomic_file import write_text
+from insight_ext.offline.tables import write_columns
 from insight_ext.report.calibration import calibration_of
 from insight_ext.report.curves import EFFORTS, Effort, accuracy_curve
 from insight_ext.report.experiment import Experiment
@@ -151,11 +152,9 @@ def result_sentence(experiment: Experiment) -> str:
 def write_summary(rows: list[SummaryRow], folder: Path) -> None:
     """Write summary.csv and summary.json into `folder`."""
     records = [asdict(row) for row in rows]
-    (folder / "summary.json").write_text(json.dumps(records, indent=2) + "\n")
-    with (folder / "summary.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["question", "arm", "result", "value"], extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(records)
+    write_text(folder / "summary.json", json.dumps(records, indent=2) + "\n")
+    columns = ("question", "arm", "result", "value")
+    write_columns(folder / "summary.csv", {n: [row[n] for row in records] for n in columns})
 
 
 def _row(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from insight_ext.atomic_file import write_text
 from insight_ext.report.charts import SECTIONS
 from insight_ext.report.charts.style import Chart, Omission, png
 from insight_ext.report.experiment import Experiment, read_experiment
@@ -61,7 +62,7 @@ def write(folder: Path) -> Path:
     name = folder.resolve().name
     html = page_html(name, result_sentence(experiment), facts, notes, sections)
     report = folder / "report.html"
-    report.write_text(html, encoding="utf-8")
+    write_text(report, html)
     return report
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from insight_ext.atomic_file import write_atomically
+from insight_ext.atomic_file import write_text
 from insight_ext.kernel.build_info import build_info
 from insight_ext.runs.layout import FACTS_FILE
 
@@ -20,8 +20,7 @@ def write_facts(folder: Path, *, resumed: bool = False) -> None:
     """Write `run_facts` into a run's folder; a resumed run keeps those of its beginning."""
     path = folder / FACTS_FILE
     if not (resumed and path.exists()):
-        text = json.dumps(run_facts(), indent=2) + "\n"
-        write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+        write_text(path, json.dumps(run_facts(), indent=2) + "\n")
 
 
 def run_facts() -> dict[str, str]:

@@ -7,7 +7,8 @@ import json
 import os
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,13 +28,17 @@ from insight_ext.runs.layout import (
     Metric,
     Sample,
     as_returned,
+    beliefs_schema,
+    groups_schema,
 )
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+MOST = 1 << 31  # steps that a run may have
 Recent = deque[tuple[int, float]]  # pairs of a step and a metric's value
 RECENT = 200  # values of a metric that `RunFolder` keeps
+SAMPLE_ROW = "a JSON object with step, id, prompt, completion and reward"
 VERSION = re.compile(r"version_(\d+)")  # Lightning's folders; a resumed run begins another one
 NAME = re.compile(r"(?P<arm>.+)-seed(?P<seed>\d+)")
 # What a run writes into its folder, some of it before its first step.
@@ -199,7 +204,8 @@ def _version(place: Path) -> int:
 def _first_step(place: Path) -> int:
     parts = sorted((place / GROUPS_FILE).glob(PARTS))
     if parts:
-        return int(parts[0].stem.removeprefix("part-"))
+        with _told(parts[0], "a name that ends in the part's first step"):
+            return int(parts[0].stem.removeprefix("part-"))
     steps = [series.steps[0] for series in read_metrics(place / METRICS_FILE).values()]
     return int(min(steps, default=0))
 
@@ -262,7 +268,7 @@ class MetricsReader:
         if not self.path.exists():
             self._begin()
             return
-        with self.path.open("rb") as file:
+        with _told(self.path, "UTF-8 text"), self.path.open("rb") as file:
             status, head = os.fstat(file.fileno()), file.readline()
             if not head.endswith(b"\n"):
                 return
@@ -281,12 +287,14 @@ class MetricsReader:
                 self._take(line.decode())
 
     def _take(self, line: str) -> None:
-        texts = next(csv.reader([line]), [])
-        row = {name: text for name, text in zip(self._columns, texts, strict=False) if text}
         try:
+            texts = next(csv.reader([line]), [])
+            row = {name: text for name, text in zip(self._columns, texts, strict=False) if text}
             step = int(row.pop("step"))
             values = {as_returned(name): float(row[name]) for name in row.keys() - {"epoch"}}
-        except (KeyError, ValueError) as error:
+            if not 0 <= step < MOST:
+                raise ValueError(step)
+        except (KeyError, ValueError, csv.Error) as error:
             raise ArgumentError(
                 f"{self.path}:{self._lines}: expected numbers and an integer step, got "
                 f"{line.strip()!r:.80}"
@@ -329,12 +337,12 @@ def read_groups(*folders: Path) -> Groups | None:
     import pyarrow.compute as pc
 
     columns = ["id", "step", "successes", "rollouts", "predicted"]
-    table = _read_parts(folders, columns)
+    table = _read_parts(folders, groups_schema(), columns)
     if table is None:
         return None
     ids = table["id"]
     if pc.all(pc.ends_with(ids, "/")).as_py():  # kinds of prompts
-        table = _read_parts(folders, [*columns, "index"])
+        table = _read_parts(folders, groups_schema(), [*columns, "index"])
         ids = pc.binary_join_element_wise(table["id"], table["index"].cast("string"), "")
     prompts = ids.combine_chunks().dictionary_encode()
     return Groups(
@@ -349,14 +357,21 @@ def read_groups(*folders: Path) -> Groups | None:
 
 def read_beliefs(*folders: Path, latest: bool = False) -> Beliefs | None:
     """The looks at the pool, ordered by step, as `read_groups`; `latest` reads the last part."""
-    table = _read_parts(folders, ["step", "unseen", "means"], latest)
+    import pyarrow as pa
+
+    schema = beliefs_schema()  # but of any number of bins
+    schema = schema.set(2, schema.field("means").with_type(pa.list_(pa.int64())))
+    table = _read_parts(folders, schema, schema.names, latest)
     if table is None:
         return None
     means = np.array(table["means"].to_pylist(), dtype=np.int64)
     return Beliefs(_integers(table, "step"), _integers(table, "unseen"), means)
 
 
-def _read_parts(folders: Sequence[Path], columns: list[str], latest: bool = False) -> Any:
+def _read_parts(
+    folders: Sequence[Path], schema: Any, columns: Sequence[str], latest: bool = False
+) -> Any:
+    """These columns of the parts, by step, in the types of the schema, `predicted` alone null."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.dataset as pads
@@ -367,18 +382,34 @@ def _read_parts(folders: Sequence[Path], columns: list[str], latest: bool = Fals
         files = files[-1:] if latest else files
         if not files:
             continue
-        try:
-            table = pads.dataset(files, format="parquet").to_table(columns=columns)
-        except pa.ArrowInvalid as error:
-            raise ArgumentError(
-                f"{folder}: expected Parquet files with the columns {', '.join(columns)}, got: "
-                f"{error}"
-            ) from error
+        with _told(folder, f"Parquet files with the columns {', '.join(columns)}"):
+            table = pads.dataset(files, format="parquet").to_table(columns=list(columns))
+            table = table.cast(pa.schema([schema.field(name) for name in columns]))
+            _check_counts(table)
         if table.num_rows:
             begin = pc.min(table["step"])
             tables = [earlier.filter(pc.less(earlier["step"], begin)) for earlier in tables]
             tables.append(table)
     return pa.concat_tables(tables).sort_by("step") if tables else None
+
+
+def _check_counts(table: Any) -> None:
+    """ValueError where a value is missing, negative or, of rollouts, 0."""
+    import pyarrow.compute as pc
+
+    for name in table.column_names:
+        column = table[name]
+        if name != "predicted" and column.null_count:
+            raise ValueError(f"{name} without a value")
+        if name in ("id", "predicted") or not len(column):
+            continue
+        if name == "means":
+            if len(pc.unique(pc.list_value_length(column))) > 1:
+                raise ValueError("means of several lengths")
+            column = pc.list_flatten(column)
+        least = pc.min(column).as_py()
+        if least is None or column.null_count or least < (name == "rollouts"):
+            raise ValueError(f"{name} of {least} among the values")
 
 
 def _integers(table: Any, name: str) -> Integers:
@@ -394,31 +425,39 @@ def read_samples(path: Path) -> dict[str, Sample]:
     if not path.exists():
         return {}
     samples = {}
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if not line.endswith("\n"):
+            if not line.endswith(b"\n"):
                 break  # still being written
-            try:
+            with _told(f"{path}:{number}", SAMPLE_ROW):
                 row = json.loads(line)
-                known = {name: row[name] for name in Sample._fields if name in row}
-                samples[str(row["id"])] = Sample(**known)
-            except (ValueError, TypeError, KeyError) as error:
-                raise ArgumentError(
-                    f"{path}:{number}: expected a JSON object with step, id, prompt, completion "
-                    f"and reward, got {line.strip()!r:.80}"
-                ) from error
+                one = Sample(**{name: row[name] for name in Sample._fields if name in row})
+                texts = (one.id, one.prompt, one.completion, one.answer)
+                numbers = type(one.step) is int and type(one.reward) in (int, float)
+                if not (numbers and all(isinstance(text, str) for text in texts)):
+                    raise TypeError(f"{row!r:.80}")
+                samples[one.id] = one._replace(reward=float(one.reward))
     return samples
+
+
+@contextmanager
+def _told(place: Path | str, expected: str) -> Iterator[None]:
+    """What does not fit in a file that somebody wrote, as an ArgumentError."""
+    try:
+        yield
+    except (ArgumentError, FileNotFoundError):
+        raise
+    except (OSError, ValueError, TypeError, LookupError, OverflowError, RuntimeError) as error:
+        told = str(error).partition("\n")[0] or type(error).__name__
+        raise ArgumentError(f"{place}: expected {expected}, got: {told}") from error
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
-    import yaml
+    from insight_ext.data.yaml_file import read_yaml
 
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ArgumentError(f"{path}: expected YAML, got: {error}") from error
+    settings = read_yaml(path)
     if not isinstance(settings, dict):
         raise ArgumentError(f"{path}: expected settings by name, got {type(settings).__name__}")
     return settings
@@ -427,10 +466,11 @@ def _read_settings(path: Path) -> dict[str, Any]:
 def _read_facts(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ArgumentError(f"{path}: expected a JSON object, got: {error}") from error
+    with _told(path, "a JSON object of texts"):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(facts, dict) or not all(isinstance(v, str) for v in facts.values()):
+            raise TypeError(f"{facts!r:.80}")
+    return facts
 
 
 class RunFolder:
@@ -474,7 +514,9 @@ class RunFolder:
         self.written = _written(self.path)
 
     def _read_groups(self) -> None:
-        table = _read_parts([self.path / GROUPS_FILE], ["step", "successes", "rollouts"], True)
+        table = _read_parts(
+            [self.path / GROUPS_FILE], groups_schema(), ["step", "successes", "rollouts"], True
+        )
         if table is None:
             return
         step, successes = _integers(table, "step"), _integers(table, "successes")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import math
+import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +19,7 @@ from insight_ext.atomic_file import write_atomically
 from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.beliefs.group import Group, is_success
 from insight_ext.data.json_text import json_text
-from insight_ext.errors import ArgumentError
+from insight_ext.errors import ArgumentError, InsightError
 from insight_ext.plugins import need
 from insight_ext.runs.facts import write_facts
 from insight_ext.runs.layout import (
@@ -32,6 +34,7 @@ from insight_ext.runs.layout import (
     beliefs_schema,
     groups_schema,
 )
+from insight_ext.visible_text import reason
 
 ROWS_PER_PART = 16_384
 LOCK_FILE = ".lock"
@@ -71,11 +74,12 @@ class PartFiles:
 
         if not self._fresh:
             return
-        self._open = pa.concat_tables([self._open, *self._fresh]).combine_chunks()
-        self._fresh = []
-        if len(self._open):
-            part = self.folder / f"part-{self._open['step'][0].as_py():010d}.parquet"
-            write_atomically(part, lambda beside: pq.write_table(self._open, beside))
+        rows = pa.concat_tables([self._open, *self._fresh]).combine_chunks()
+        if len(rows):
+            part = self.folder / f"part-{rows['step'][0].as_py():010d}.parquet"
+            with room_for(self.folder):
+                write_atomically(part, lambda beside: pq.write_table(rows, beside))
+        self._open, self._fresh = rows, []
 
     def rewind(self, step: int) -> None:
         """Drop every row of this step and later ones, so that repeated steps count once."""
@@ -118,14 +122,20 @@ class SampleFile:
 
     def flush(self) -> None:
         """Write what is new."""
-        if self._fresh:
-            # Rewards are float32: 0.1, and not 0.10000000149011612.
-            rows = (
-                {**each._asdict(), "reward": float(f"{each.reward:.7g}")} for each in self._fresh
-            )
-            with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(json_text(row) + "\n" for row in rows)
-            self._fresh = []
+        if not self._fresh:
+            return
+        # Rewards are float32: 0.1, and not 0.10000000149011612.
+        rows = ({**each._asdict(), "reward": float(f"{each.reward:.7g}")} for each in self._fresh)
+        with room_for(self.path):
+            self.path.touch()
+            end = self.path.stat().st_size
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.writelines(json_text(row) + "\n" for row in rows)
+            except OSError:
+                os.truncate(self.path, end)  # no half line, after which others come
+                raise
+        self._fresh = []
 
     def rewind(self, step: int) -> None:
         """Drop every sample of this step and later ones, and a line that a kill cut off."""
@@ -246,8 +256,26 @@ class RunWriter:
 
     def close(self) -> None:
         """Write the rest and let others write the folder."""
-        self.flush()
-        self._lock.close()
+        try:
+            self.flush()
+        finally:
+            self._lock.close()
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """A disk that is full, or a file that nobody may write, as one sentence.
+
+    Raises:
+        InsightError: an OSError came.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InsightError(
+            f"{path}: cannot write the run's record: {reason(error)}; the last checkpoint is kept; "
+            "make room and resume"
+        ) from error
 
 
 def lock_folder(folder: Path) -> IO[str]:

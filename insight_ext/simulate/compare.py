@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from insight_ext.child_process import end_with
 from insight_ext.errors import ArgumentError
+from insight_ext.offline.tables import write_columns
 from insight_ext.plugins import check_at_least
 from insight_ext.simulate.arms import ORACLE, RANDOM, parse_arm, selector_of
 from insight_ext.simulate.learner import Learner
@@ -139,6 +141,7 @@ def _run(jobs: Sequence[tuple[Setting, str, int]], workers: int) -> Iterator[Tri
 
 
 def _begin_worker() -> None:
+    end_with(os.getppid())
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the process that deals the trials
 
@@ -209,10 +212,7 @@ def _row(
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:
     """The table as CSV, every number in full."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    write_columns(path, {one.name: [getattr(row, one.name) for row in rows] for one in fields(Row)})
 
 
 def overview(rows: Sequence[Row]) -> str:

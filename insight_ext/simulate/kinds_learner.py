@@ -30,6 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from insight_ext.atomic_file import write_text
 from insight_ext.errors import ArgumentError
 from insight_ext.simulate.learner import references
 from insight_ext.visible_text import reason
@@ -97,7 +98,7 @@ class KindsSettings:
 
     def write(self, path: Path) -> None:
         """Write the settings as JSON."""
-        path.write_text(self.as_json(), encoding="utf-8")
+        write_text(path, self.as_json())
 
     def as_json(self) -> str:
         """The settings as `read_kinds` reads them."""

@@ -10,7 +10,6 @@ What is finished is not done again: the same command goes on where the last one 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import signal
@@ -28,6 +27,8 @@ from typing import Any
 import yaml
 
 from insight_ext import ArgumentError, InsightError
+from insight_ext.child_process import end_with
+from insight_ext.data.yaml_file import read_yaml
 from insight_ext.filters import given_filter
 from insight_ext.plugins import check_at_least
 from insight_ext.progress import Progress
@@ -41,11 +42,9 @@ from insight_ext.simulate.arms import named_arms, trainable_arms
 from lightning_integration.demo.tasks import make_pools
 from lightning_integration.demo.warm_start import WarmStart, model_folder
 from lightning_integration.grpo.rewards import make_reward
-from lightning_integration.yaml_file import check_yaml
 
 WIDTH = 80
 PATIENCE = 20.0  # seconds for a run to end by itself
-PR_SET_PDEATHSIG = 1  # of Linux
 # Signals that ask for an end. Python swallows what is raised just after a fork, so they are kept.
 HEARD: list[int] = []
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -132,11 +131,10 @@ def read_settings(path: Path) -> Settings:
     Raises:
         ArgumentError: no such file, not YAML, not the keys of `Settings`, or not a value of one.
     """
-    check_yaml(path)
+    values = read_yaml(path)
     try:
-        values = yaml.safe_load(path.read_text())
         return Settings(**values | {"warm_start": WarmStart(**values["warm_start"])})
-    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
+    except (TypeError, KeyError) as error:
         raise ArgumentError(f"{path}: expected an experiment's settings, got: {error!r}") from error
 
 
@@ -284,15 +282,8 @@ def _start(job: Job) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             env={**os.environ, **ONE_THREAD},
-            preexec_fn=partial(_end_with, os.getpid()) if sys.platform == "linux" else None,
+            preexec_fn=partial(end_with, os.getpid()),
         )
-
-
-def _end_with(parent: int) -> None:
-    """In a new process: have Linux end it when its parent ends, however that ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it has ended already
-        os._exit(1)
 
 
 def _stop(number: int, frame: Any) -> None:

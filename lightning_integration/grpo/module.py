@@ -15,7 +15,7 @@ from torch.nn import Parameter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
 from insight_ext import ArgumentError, ObservationError
-from insight_ext.plugins import check_above_0, check_at_least
+from insight_ext.plugins import check_above_0, check_at_least, whole
 from insight_ext.runs.layout import Metric, logged
 from lightning_integration.checkpoint import check_weights
 from lightning_integration.export import MODEL_FILES, model_files
@@ -116,8 +116,13 @@ class GRPOModule(RolloutModule):
         gradient_clip: float = 1.0,
         **rolling: Any,
     ) -> None:
-        check_at_least(1, updates_per_batch=updates_per_batch, groups_per_pass=groups_per_pass)
-        check_at_least(0, kl_coefficient=kl_coefficient, warmup=warmup)
+        updates_per_batch = whole("updates_per_batch", updates_per_batch, 1)
+        groups_per_pass = whole("groups_per_pass", groups_per_pass, 1)
+        warmup = whole("warmup", warmup, 0)
+        check_at_least(0, kl_coefficient=kl_coefficient, learning_rate=learning_rate)
+        check_at_least(0, weight_decay=weight_decay)
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ArgumentError(f"betas: expected two numbers in [0, 1), got {betas}")
         check_above_0(gradient_clip=gradient_clip, clip_low=clip_low, clip_high=clip_high)
         if clip_low > 1:
             # A ratio of probabilities is never negative.

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from insight_ext import ArgumentError, Prompt, SelectionLoop
 from insight_ext.beliefs.group import Threshold, check_threshold, is_success
 from insight_ext.filters import Filter, given_filter
-from insight_ext.plugins import check_above_0, check_at_least, need
+from insight_ext.plugins import check_above_0, check_at_least, need, whole
 from lightning_integration.demo.model import load_model
 from lightning_integration.grpo.filtering import (
     check_filter,
@@ -127,8 +127,9 @@ class RolloutModule(LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_at_least(2, rollouts=rollouts)
-        check_at_least(1, max_new_tokens=max_new_tokens)
+        rollouts = whole("rollouts", rollouts, 2)
+        max_new_tokens = whole("max_new_tokens", max_new_tokens, 1)
+        reward_workers, seed = whole("reward_workers", reward_workers, 1), whole("seed", seed, 0)
         check_at_least(0, validation_temperature=validation_temperature)
         check_above_0(temperature=temperature)
         self.success_threshold = check_threshold(success_threshold)

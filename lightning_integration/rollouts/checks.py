@@ -114,6 +114,11 @@ def check_rollouts(rollouts: Any, asked: Asked) -> Rollouts:
     ]
     groups = [completions[at : at + asked.n] for at in range(0, len(completions), asked.n)]
     check_completions(groups, asked)
+    if ids.min(initial=0) < 0 or ids.max(initial=0) >= asked.vocabulary:
+        raise EngineError(
+            f"engine {asked.engine}: expected padding of tokens from 0 to {asked.vocabulary - 1}, "
+            f"got {ids.min()} to {ids.max()}; see rollouts.Rollouts"
+        )
     return rollouts
 
 
@@ -199,7 +204,9 @@ def _flaw_of_form(rollouts: Any, asked: Asked) -> str | None:
                 f"{tuple(got.shape)} in {got.dtype} on {got.device}"
             )
     entropy = rollouts.entropy
-    if entropy is not None and (tuple(entropy.shape) != (rows,) or not bool((entropy >= 0).all())):
+    if entropy is not None and not (
+        isinstance(entropy, Tensor) and entropy.shape == (rows,) and bool((entropy >= 0).all())
+    ):
         return f"an entropy of at least 0 for each of {rows} completions, got others"
     padded_left, padded_right = rollouts.prompt_mask.byte(), rollouts.completion_mask.byte()
     if (padded_left.diff(dim=1) == 255).any() or not padded_left[:, -1:].all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from insight_ext import ArgumentError
-from insight_ext.plugins import check_at_least
+from insight_ext.plugins import whole
 from lightning_integration.rollouts.prompts import Messages
 
 StopReason = Literal["stop", "length"]
@@ -39,8 +40,8 @@ class Sampling:
     entropy: bool = False
 
     def __post_init__(self) -> None:
-        check_at_least(1, max_new_tokens=self.max_new_tokens)
-        if not self.temperature >= 0:
+        whole("max_new_tokens", self.max_new_tokens, 1)
+        if not 0 <= self.temperature < math.inf:
             raise ArgumentError(f"temperature: expected 0 or more, got {self.temperature}")
         if self.top_k < 0:
             raise ArgumentError(f"top_k: expected 0 or more, got {self.top_k}")

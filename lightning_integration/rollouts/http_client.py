@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from insight_ext import ArgumentError, EngineError
-from insight_ext.plugins import check_above_0, check_at_least
+from insight_ext.plugins import check_above_0, whole
 
 # A server that is busy, starts or restarts; whatever else it says will not change by itself.
 WORTH_ANOTHER_TRY = {429, 500, 502, 503, 504}
@@ -42,10 +42,9 @@ class HttpClient:
     def __init__(
         self, url: str, seconds: float = 1800.0, retries: int = 4, connections: int = 64
     ) -> None:
-        if not url.startswith(("http://", "https://")):
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise ArgumentError(f"url: expected one like http://127.0.0.1:8000, got {url!r:.80}")
-        check_at_least(0, retries=retries)
-        check_at_least(1, connections=connections)
+        retries, connections = whole("retries", retries, 0), whole("connections", connections, 1)
         check_above_0(seconds=seconds)
         self.url = url.rstrip("/")
         self.seconds = seconds

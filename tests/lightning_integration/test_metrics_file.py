@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import csv
+import resource
 
 import pytest
 
 from insight_ext import InsightError
+from insight_ext.runs.reader import read_metrics
 from lightning_integration.metrics_file import MetricsFile
 
 
@@ -56,6 +58,31 @@ def test_a_row_that_was_cut_off_does_not_end_a_resume(tmp_path):
     log.start_training(resumed=True)
     log.log_metrics({"loss": 0.1}, step=11)
     assert [r["step"] for r in read(tmp_path)] == ["0", "10", "11"]
+
+
+@pytest.mark.parametrize("name", ["a\nb", 'a,"b', "a\u2028b", "\x1b[31m", "größe"])
+def test_a_metric_of_any_name_is_a_column_that_reads_back(tmp_path, name):
+    for step in range(2):
+        MetricsFile(tmp_path).log_metrics({f"val_accuracy/{name}": 0.5}, step=step)
+    (series,) = read_metrics(tmp_path / "metrics.csv").values()
+    assert series.values.tolist() == [0.5, 0.5]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    log = MetricsFile(tmp_path)
+    log.log_metrics({"loss": 0.5}, step=0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len("loss,step"), before[1]))
+        for metrics in ({"loss": 0.25}, {"other": 1.0}):
+            with pytest.raises(InsightError, match="metrics.csv: cannot write the run's record"):
+                log.log_metrics(metrics, step=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resumed = MetricsFile(tmp_path)
+    resumed.start_training(resumed=True)
+    resumed.log_metrics({"loss": 0.25}, step=1)
+    assert [row["loss"] for row in read(tmp_path)] == ["0.5", "0.25"]
 
 
 @pytest.mark.parametrize("text", ["loss\n1\n", "loss,step\n1,x\n", "loss,step\n1,2,3\n"])

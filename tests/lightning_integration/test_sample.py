@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from insight_ext import ArgumentError, Prompt, PromptPool
+from insight_ext import ArgumentError, EngineError, Prompt, PromptPool
 from insight_ext.atomic_file import unfinished
 from insight_ext.cli.main import main as insight_ext
 from insight_ext.curators import lim, point_biserial
@@ -18,6 +18,7 @@ from insight_ext.offline.logs import read_answers, read_log
 from insight_ext.offline.tables import write_columns
 from lightning_integration.cli import main
 from lightning_integration.demo.model import make_model, make_tokenizer
+from lightning_integration.rollouts import TransformersEngine
 from lightning_integration.sample import SETTINGS_FILE, sample
 
 POOL = PromptPool(Prompt(f"q{i}", f"{i}+1=", str(i % 4)) for i in range(10))
@@ -27,6 +28,14 @@ SETTINGS = {"answers": 6, "max_new_tokens": 3, "prompts_per_call": 4, "reward": 
 def ends(prompt, completion):
     """Of prompt q3 nothing can be said."""
     return None if prompt.id == "q3" else float(completion[-1:] < "5")
+
+
+def stingy(model, tokenizer):
+    """An engine that draws an answer less than asked for."""
+    engine = TransformersEngine(model, tokenizer)
+    drawn = engine.generate
+    engine.generate = lambda prompts, n, sampling: drawn(prompts, n - 1, sampling)
+    return engine
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +110,8 @@ def test_the_models_differ_and_the_seed_counts(models, drawn, tmp_path):
         ({"answers": 0}, "answers: expected at least 1, got 0"),
         ({"answers": 7}, "expected answers 6, as what it holds was made with, got 7"),
         ({"temperature": 0.5}, "expected temperature 1.0, as what"),
+        ({"success_threshold": float("nan")}, "success_threshold: expected a finite number"),
+        ({"success_threshold": "auto"}, "success_threshold: expected a number, got auto"),
         ({"reward": "magic"}, "unknown reward 'magic': expected one of"),
     ],
 )
@@ -128,6 +139,13 @@ def test_an_output_of_another_kind_is_refused(models, tmp_path):
     (tmp_path / "full.jsonl/part-0.jsonl").write_text("{}")
     with pytest.raises(ArgumentError, match="expected a new folder"):
         sample(models, POOL, tmp_path / "full.jsonl", **SETTINGS)
+
+
+def test_an_engine_that_returns_other_answers_is_refused_and_nothing_is_written(models, tmp_path):
+    output = tmp_path / "answers.jsonl"
+    with pytest.raises(EngineError, match="expected 24 texts, 6 for each of 4 prompts, got 20"):
+        sample(models, POOL, output, **SETTINGS, engine=f"{__name__}:stingy")
+    assert not list(output.glob("part-*"))
 
 
 def test_models_of_another_architecture_are_refused(models, tmp_path):

@@ -12,10 +12,12 @@ from insight_ext.report.charts.lines import CROWD, draw_arms, line_figure
 from insight_ext.report.charts.style import (
     FONT,
     INK,
+    WIDTH,
     Chart,
     Omission,
     colours_of,
     counts_axis,
+    fitted,
     new_figure,
     percent_axis,
     style_axes,
@@ -137,7 +139,8 @@ def _kinds_figure(title: str, experiment: Experiment, kinds: list[str]) -> Figur
     panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, kind in zip(panels, kinds, strict=False):
         style_axes(axes)
-        axes.set_title(kind.removeprefix(KIND), color=INK, size=9.5, loc="left", family=FONT)
+        name = fitted(kind.removeprefix(KIND), WIDTH / COLUMNS - 0.6, 9.5)
+        axes.set_title(name, color=INK, size=9.5, loc="left", family=FONT)
         draw_arms(axes, experiment.curves(partial(accuracy_curve, metric=kind)), colours)
         axes.set_ylim(0, 1.02)
         percent_axis(axes)

@@ -19,6 +19,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
+from insight_ext.visible_text import visible_text
+
 FONT = "DejaVu Sans"  # comes with matplotlib, so texts have one width everywhere
 WIDTH, HEIGHT = 4.8, 3.3  # inches
 TITLE = 0.32  # room of the title, inches
@@ -149,7 +151,7 @@ def text_width(text: str, size: float) -> float:
 
 def fitted(text: str, inches: float, size: float) -> str:
     """The text, or as much of its beginning as fits, and three dots."""
-    text = text.replace("$", r"\$")  # no formula
+    text = visible_text(text).replace("$", r"\$")  # no formula
     shown = text
     while text_width(shown, size) > inches:
         text = text[:-1]

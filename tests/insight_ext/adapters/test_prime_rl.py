@@ -56,6 +56,7 @@ class Trace:
     reward: float
     has_error: bool = False
     agent: Agent = field(default_factory=Agent)
+    last_reply: str = "7"
 
 
 @dataclass
@@ -229,6 +230,7 @@ def test_errors_are_no_answers_and_other_agents_do_not_count():
     metrics = made.sampler.loop.end_step()
     assert metrics["reward_mean"] == 0.5
     assert metrics["rollouts_unscored"] == 2
+    assert [kept.completion for kept in made.sampler.loop.samples] == ["7"]
 
 
 def test_groups_that_were_cancelled_are_given_up_and_a_late_one_counts():

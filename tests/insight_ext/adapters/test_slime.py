@@ -302,8 +302,9 @@ def test_one_of_several_rewards_and_answers_without_one(logged):
         {"correct": None},
     ]
     for sample, reward in zip(group, rewards, strict=True):
-        sample.reward = reward
+        sample.reward, sample.response = reward, f"the answer with {reward}"
     observe(source.args, [group], source)
+    assert [kept.completion for kept in source.loop.samples] == [group[0].response]
     assert logged[0][1]["selection/reward_mean"] == 0.5
     assert logged[0][1]["selection/rollouts_unscored"] == 2
     named = started(args_of(reward_key="correct"))

@@ -77,11 +77,12 @@ def test_tasks_that_are_solved_sometimes_come_more_often(tmp_path):
     assert sum(shares[20:]) > 2 * sum(shares[:5]) * 10 / 5
 
 
-def test_a_mean_is_as_many_successes(tmp_path):
+@pytest.mark.parametrize("missing", [float("nan"), None])
+def test_a_mean_is_as_many_successes(missing, tmp_path):
     task_set = TaskSet(tmp_path)
     loop, (row, other) = task_set.selector.loop, task_set.selector.get_indices(2)
     before = loop.selector.posterior.alpha.clone(), loop.selector.posterior.beta.clone()
-    task_set.selector.feedback([row, other], [3 / K, float("nan")])
+    task_set.selector.feedback([row, other], [3 / K, missing])
     assert loop.selector.posterior.alpha[row] - before[0][row] == 3
     assert loop.selector.posterior.beta[row] - before[1][row] == K - 3
     assert loop.selector.posterior.alpha[other] == before[0][other]
@@ -202,8 +203,11 @@ def test_results_that_cannot_be_counted_change_nothing(tmp_path):
     rows = selector.get_indices(BATCH)
     before = digest(selector.loop.state_dict())
     for wrong in (-1.0, 1.5, float("inf")):
-        with pytest.raises(ObservationError, match="feedback: expected mean rewards in"):
+        with pytest.raises(ObservationError, match="feedback.*: expected"):
             selector.feedback(rows[:2], [1.0, wrong])
+    for others in (rows[:1], [*rows[:1], 2**64 - 1], [*rows[:1], True], [*rows[:1], 1.7]):
+        with pytest.raises(ObservationError, match="feedback: .*; nothing was taken in"):
+            selector.feedback(others, [1.0, 0.0])
     with pytest.raises(ArgumentError, match="batch_size: expected 100 or less.* got 101"):
         selector.get_indices(101)
     assert digest(selector.loop.state_dict()) == before

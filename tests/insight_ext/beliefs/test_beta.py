@@ -93,7 +93,7 @@ def test_numpy_tensors_and_lists_are_taken():
         ([0, -1], [1, 1], 2, r"indices\[1\]: expected in \[0, 4\), got -1"),
         ([0, 1], [1, 3], 2, r"successes\[1\]: expected in \[0, rollouts\], got 3 of 2 rollouts"),
         ([0, 1], [-1, 3], 4, r"successes\[0\].*got -1"),
-        ([0, 1], [0, 0], 0, r"rollouts\[0\]: expected at least 1, got 0"),
+        ([0, 1], [0, 0], 0, r"rollouts\[0\]: expected 1 to 2\^63 - 1, got 0"),
         ([0, 1], [0], 1, r"successes: expected one value per index, shape \(2,\).*got \(1,\)"),
         ([0, 1], [0, 0], [1], r"rollouts: expected one value per index"),
         ([[0, 1]], [[0, 0]], 1, r"one dimension, got \(1, 2\)"),
@@ -104,6 +104,7 @@ def test_numpy_tensors_and_lists_are_taken():
         ([0], [None], 1, r"successes: expected integers of shape \(m,\), got \[None\]"),
         ([0], [1], None, r"rollouts: expected integers of shape \(m,\), got None"),
         ([[0], [1, 2]], [0, 0], 1, r"indices: expected integers of shape \(m,\), got \[\[0\]"),
+        ([0], [0], np.array([2**64 - 1], np.uint64), r"rollouts\[0\]: expected 1 to 2\^63 - 1"),
         ([2**70], [0], 1, r"indices: expected integers of shape \(m,\), got \[1180591620"),
     ],
 )
@@ -121,7 +122,8 @@ def test_what_cannot_be_counted_is_refused_and_changes_nothing(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n": 0}, "n: expected at least one prompt, got 0"),
+        ({"n": 0}, "n: expected a whole number of at least 1, got 0"),
+        ({"n": True}, "n: expected a whole number of at least 1, got True"),
         ({"n": 1, "prior": (0.0, 1.0)}, "prior: expected two finite positive"),
         ({"n": 1, "prior": (1.0, float("inf"))}, "prior: expected two finite positive"),
         ({"n": 3, "prior": 1.0}, r"prior: expected two numbers .* shape \(3,\), .*got 1.0"),

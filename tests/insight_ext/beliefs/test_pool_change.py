@@ -54,7 +54,13 @@ def test_a_large_pool_is_compared_in_one_pass():
 
 def test_a_damaged_state_is_refused():
     saved = pool("abc").state_dict()
-    for damage in ({"ids": saved["ids"][:-1] * 0 + 255}, {"contents": torch.zeros(2)}, {"ids": 3}):
+    for damage in (
+        {"ids": saved["ids"][:-1] * 0 + 255},
+        {"contents": torch.zeros(2)},
+        {"ids": 3},
+        {"lengths": torch.tensor([3, -3, 3])},  # of many, each as long as all of them
+        {"lengths": torch.tensor([2**62] * 3)},
+    ):
         with pytest.raises(CheckpointError, match="damaged"):
             PoolChange(saved | damage, pool("abc"))
 

@@ -307,3 +307,17 @@ def test_a_strategy_without_beliefs_has_no_table(tmp_path, capsys):
     torch.save(content(trained(Plain(40))), tmp_path / "last.ckpt")
     assert main(["inspect", str(tmp_path / "last.ckpt"), "--json"]) == 2
     assert "expected a strategy that keeps beliefs, got" in capsys.readouterr().err
+
+
+def test_no_text_of_a_checkpoint_acts_on_the_terminal(tmp_path, capsys):
+    hostile = "\x1b[2J\u202e\x9b[/red]"
+    state = trained(filter="vcrl").state_dict()
+    state["parts"]["selector"]["settings"][hostile] = hostile
+    state["parts"]["filter"]["kind"] = state["settings"][hostile] = hostile
+    state["pool"]["fingerprint"] = hostile
+    state["digest"] = digest({name: part for name, part in state.items() if name != "digest"})
+    shown(tmp_path / "c.ckpt", state, capsys)
+    for options in ([], ["--json"]):
+        assert main(["inspect", str(tmp_path / "c.ckpt"), *options]) == 0
+        out = capsys.readouterr().out
+        assert out.replace("\n", "").isprintable()

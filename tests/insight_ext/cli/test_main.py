@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -72,6 +73,18 @@ def test_a_table_is_printed_as_csv(log, capsys):
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.startswith("rank,id,")
     assert len(rows) == 2
+
+
+def test_a_terminal_without_the_characters_of_an_id_shows_their_escapes(log, monkeypatch):
+    log.write_text(log.read_text() + "größe 😀,1,8\n")
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", output)
+    for options in ([], ["--json"], ["--output", "-"]):
+        assert main(["rank", "--log", str(log), *options]) == 0
+    output.flush()
+    shown = output.buffer.getvalue()
+    assert shown.count(b"gr\\xf6\\xdfe") == 2
+    assert shown.count(b'"gr\\u00f6\\u00dfe') == 1  # as JSON has it
 
 
 def test_every_command_with_a_table_prints_it_for_a_program():
@@ -209,6 +222,31 @@ def test_ctrl_c_ends_a_command_with_a_line_that_says_what_is_kept(tmp_path, work
     assert rest.splitlines()[-1] == "insight-ext compare: stopped; nothing was written"
     assert "Traceback" not in rest
     assert not Path(tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_workers_of_a_command_end_with_it(tmp_path, how):
+    command = [sys.executable, "-m", "insight_ext", "compare", "--output", str(tmp_path / "out")]
+    command += ["--learner", "logistic", "--pool", "500", "--workers", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "trials" in process.stderr.readline()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) == 2
+        process.send_signal(how)
+        process.stderr.read()  # ends when nobody can write it any more
+    assert process.returncode == -how
+
+
+def test_a_full_disk_is_one_line(log, capsys, monkeypatch):
+    def run(options):
+        raise OSError(28, "No space left on device", "a\x1b[31m/next.csv")
+
+    monkeypatch.setattr("insight_ext.cli.rank.run", run)
+    assert main(["rank", "--log", str(log)]) == 2
+    said = capsys.readouterr().err
+    assert said == "insight-ext rank: a\\x1b[31m/next.csv: No space left on device\n"
 
 
 def test_no_color_is_heeded(log, monkeypatch):

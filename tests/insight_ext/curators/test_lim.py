@@ -104,7 +104,7 @@ def test_without_epochs_visits_are_counted():
 def test_steps_may_be_given_their_epochs():
     steps = log(("a", 10, 1), ("b", 11, 2), ("a", 12, 3), ("b", 13, 4), by="step")
     assert epochs(steps, steps_per_epoch=2)[1] == [slice(0, 2), slice(2, 4)]
-    with pytest.raises(ArgumentError, match="expected at least 1, got 0"):
+    with pytest.raises(ArgumentError, match="expected a whole number of at least 1, got 0"):
         epochs(steps, steps_per_epoch=0)
     with pytest.raises(ArgumentError, match="a log with steps"):
         epochs(log(("a", 0, 1)), steps_per_epoch=2)
@@ -125,8 +125,12 @@ def test_later_epochs_may_be_left_out():
     few = lim(log(*visits), keep=-9, max_epochs=2)
     np.testing.assert_array_equal(few.scores, lim(log(*visits[:4]), keep=-9).scores)
     assert "2 epochs" in few.notes
-    with pytest.raises(ArgumentError, match="max_epochs: expected at least 1, got 0"):
-        lim(log(*visits), max_epochs=0)
+    for name in ("max_epochs", "steps_per_epoch", "count"):
+        for number in (-1, 1.5, True, float("nan")):
+            with pytest.raises(ArgumentError, match=f"{name}: expected a whole number of at least"):
+                lim(log(*visits), **{name: number})
+    with pytest.raises(ArgumentError, match="keep: expected a finite score, got nan"):
+        lim(log(*visits), keep=float("nan"))
 
 
 def test_an_epoch_without_number_zero_is_the_first_one():

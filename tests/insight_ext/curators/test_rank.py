@@ -80,7 +80,7 @@ def test_a_log_read_without_the_pool_is_refused_beside_it(log):
 
 
 def test_more_prompts_than_there_are_is_refused(log):
-    with pytest.raises(ArgumentError, match=r"top: expected an integer in \[1, 3\], got 4"):
+    with pytest.raises(ArgumentError, match=r"top: expected a whole number in \[1, 3\], got 4"):
         rank(read_log(log), top=4)
 
 
@@ -121,7 +121,7 @@ def test_the_command_takes_a_runs_folder(tmp_path, capsys):
 @pytest.mark.parametrize("top", ["0", "4"])
 def test_a_top_outside_the_log_is_named_as_it_was_typed(log, capsys, top):
     assert main(["rank", "--log", str(log), "--top", top]) == 2
-    assert f"rank: top: expected an integer in [1, 3], got {top}" in capsys.readouterr().err
+    assert f"rank: top: expected a whole number in [1, 3], got {top}" in capsys.readouterr().err
 
 
 def test_an_unknown_strategy_lists_the_known_ones(log, capsys):

@@ -218,6 +218,16 @@ def test_row_numbers_instead_of_ids_are_warned_of(tmp_path):
         read_log(lines(tmp_path / "log.jsonl", rows))
 
 
+@pytest.mark.parametrize("column", ["id", "doc_id", "index"])
+def test_one_id_of_several_prompts_is_warned_of(tmp_path, column):
+    for task in ("gsm8k", "math"):
+        rows = [{column: i, "prompt": f"{task} {i}", "reward": 1} for i in range(3)]
+        lines(tmp_path / f"samples_{task}.jsonl", rows)
+    with pytest.warns(UserWarning, match=f"{column} '0' stands beside several prompts.* 'math 0'"):
+        read_log(tmp_path)
+    quietly(tmp_path / "samples_math.jsonl")
+
+
 def test_numbers_as_pandas_writes_them_are_whole(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text("id,step,successes,rollouts\n7.0,1.0,3.0,8.0\n9.0,2.0,8.0,8\n")

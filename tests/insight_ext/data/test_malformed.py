@@ -37,6 +37,7 @@ def zstandard(content):
 
 
 GOOD = parquet(id=["a"], step=[0], successes=[1], rollouts=[8], prompt=["?"], answer=["2"])
+MISSING = b"id,prompt,answer,step,successes,rollouts\n,1+1=,2,0,1,8\n"
 LONG = (POOL * 9999).encode()
 DEEP = f"{'[' * 100_000}{']' * 100_000}"
 MALFORMED = {
@@ -80,6 +81,8 @@ MALFORMED = {
     "a column twice": ("x.csv", b"id,id\na,b\n", "expected distinct columns, got 'id' twice"),
     "other columns": ("x.jsonl", b'{"x": 1}\n', "expected a (field|column) "),
     "other columns of Parquet": ("x.parquet", parquet(x=[1]), "expected a (field|column) "),
+    "no rows of an array": ("x.json", b"[]", "expected at least one"),
+    "an empty id": ("x.csv", MISSING, ":2: expected an id, got ''"),
     "an array of numbers": ("x.json", b"[1, 2]", "row 0: expected a JSON object, got int"),
     "an array cut off": ("x.json", b'[{"id": 1}', "expected a JSON array of objects"),
 }

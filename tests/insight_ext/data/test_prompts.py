@@ -274,16 +274,21 @@ def test_a_failed_write_leaves_the_old_pool(tmp_path):
         POOL.to_jsonl(tmp_path / "pool.jsonl" / "below.jsonl")
 
 
-def test_answers_that_do_not_parse_are_named(tmp_path):
+def test_answers_that_do_not_parse_are_named(tmp_path, capfd):
     pytest.importorskip("math_verify")
     rows = [
         {"id": "a", "prompt": "?", "answer": "3/4"},
         {"id": "b", "prompt": "?", "answer": "\\frac{1}{"},
         {"id": "c", "prompt": "?", "answer": ["\\frac{1}{", "2"]},
+        {"id": "d", "prompt": "?", "answer": "\x1b[2J" + "(" * 3000},  # takes too long
     ]
     path = written(tmp_path / "pool.jsonl", rows)
-    with pytest.warns(UserWarning, match=r"cannot parse 1 of .* of 'b'; correct them"):
+    with pytest.warns(
+        UserWarning, match=r"cannot parse 2 of .* of 'b', .* of 'd'; correct"
+    ) as told:
         PromptPool.from_file(path, check_answers=True)
+    assert str(told[0].message).isprintable()
+    assert capfd.readouterr() == ("", "")
 
 
 class Split:
@@ -312,6 +317,18 @@ def test_a_data_set_in_memory_is_a_pool():
     gap = pa.table({"id": ["a", "b"], "prompt": ["?", None], "answer": [1, 2]})
     with pytest.raises(PoolError, match="the data set, row 1: expected prompt to be a string, got"):
         PromptPool.from_dataset(gap)
+
+
+@pytest.mark.parametrize("prompts", [["1+1=", "1+2="], [[{"role": "user", "content": "1+1="}]]])
+def test_a_data_set_needs_no_answers_where_the_trainer_has_them(tmp_path, prompts):
+    table = pa.table({"prompt": prompts})
+    pool = pool_from_dataset(Split(table))
+    assert [prompt.answer for prompt in pool] == [""] * len(prompts)
+    pq.write_table(table, tmp_path / "pool.parquet")
+    of_file = PromptPool.from_file(tmp_path / "pool.parquet", fields={"answer": None})
+    assert of_file.fingerprint == pool.fingerprint
+    with pytest.raises(PoolError, match="expected a field prompt, its fields are text;"):
+        pool_from_dataset(Split(pa.table({"text": ["1+1="]})))
 
 
 def test_real_data_sets_are_pools(tmp_path):

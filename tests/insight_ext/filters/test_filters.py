@@ -313,6 +313,8 @@ def test_an_option_that_a_filter_does_not_take_is_named_beside_those_it_takes(na
         ("pilot_commit", {"wait": 0}),
         ("pilot_commit", {"screening": 1}),
         ("speed", {"screening": 1}),
+        ("speed", {"screening": math.nan}),
+        ("pilot_commit", {"wait": math.nan}),
         ("uncertainty_consistency", {"gamma": -0.1}),
         ("uncertainty_consistency", {"keep": 1.5}),
         ("vcrl", {"early": 2.0}),

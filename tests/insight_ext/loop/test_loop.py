@@ -544,12 +544,43 @@ def test_settings_of_numpy_are_saved_as_plain_numbers(tmp_path):
     options = {"decay": np.float64(0.5), "exploration": np.float32(0.25)}
     numbers = {"seed": np.int64(3), "rollouts": np.int32(K), "success_threshold": np.float32(0.5)}
     first = loop_of(selector_options=options, **numbers)
+    first.told = {"prompts_per_step": np.int64(4)}
     one_step(first)
     first.save(tmp_path / "loop.pt")
     plain = {"decay": 0.5, "exploration": 0.25}
     second = loop_of(selector_options=plain, seed=3, success_threshold=0.5)
     second.load(tmp_path / "loop.pt")
     assert one_step(second) == one_step(first)
+
+
+def test_a_file_needs_no_ending(tmp_path):
+    first, second = loop_of(), loop_of()
+    one_step(first)
+    first.save(tmp_path / "loop")
+    second.load(tmp_path / "loop")
+    assert one_step(second) == one_step(first)
+
+
+@pytest.mark.parametrize("value", ["no", 1, None, float("nan")])
+def test_what_is_no_truth_value_is_refused(value):
+    for name in ("partial_credit", "answers"):
+        with pytest.raises(ArgumentError, match=f"{name}: expected True or False"):
+            loop_of(**{name: value})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, True, None, "x", [1]])
+def test_a_threshold_that_is_none_is_refused(value):
+    with pytest.raises(ArgumentError, match="success_threshold: expected a finite number or auto"):
+        loop_of(success_threshold=value)
+
+
+def test_what_a_checkpoint_tells_of_settings_cannot_act_on_a_terminal():
+    first, second = loop_of(), loop_of()
+    first.told = second.told = {"route": "a"}
+    first.told = {"route": "\x1b[2J\u202e"}
+    with pytest.warns(UserWarning, match="route") as warned:
+        second.load_state_dict(first.state_dict())
+    assert str(warned[0].message).isprintable()
 
 
 def test_what_was_observed_before_a_checkpoint_is_in_it():

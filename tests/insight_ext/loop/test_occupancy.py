@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import betabinom
 
-from insight_ext import BetaPosteriors, Prompt, PromptPool, SelectionLoop
+from insight_ext import BetaPosteriors, ObservationError, Prompt, PromptPool, SelectionLoop
 from insight_ext.loop.metrics import occupancy
 from insight_ext.runs.layout import Metric
 
@@ -152,3 +152,11 @@ def test_other_numbers_of_texts_than_of_rewards_are_refused():
     (dealt,) = loop.deal(1)
     with pytest.raises(ValueError, match="expected a text for each of 2 rewards, got 1"):
         loop.report(dealt.group, [1.0, 0.0], completions=["one"])
+
+
+@pytest.mark.parametrize("completions", [5, "ab", b"ab", [None, "b"], [["a"], ["b"]], [{}, {}]])
+def test_what_is_no_list_of_texts_is_refused(completions):
+    loop = SelectionLoop(POOL, rollouts=2)
+    (dealt,) = loop.deal(1)
+    with pytest.raises(ObservationError, match="expected a text for each of 2 rewards, got"):
+        loop.report(dealt.group, [1.0, 0.0], completions=completions)

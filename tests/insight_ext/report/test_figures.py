@@ -18,6 +18,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import AutoLocator
 
 from insight_ext.report.charts import SECTIONS
+from insight_ext.report.charts.accuracy import kind_charts
 from insight_ext.report.charts.beliefs import belief_charts
 from insight_ext.report.charts.groups import outcome_charts
 from insight_ext.report.charts.lines import line_figure
@@ -250,3 +251,13 @@ def test_a_figure_of_the_documents_has_our_style(figure: Path) -> None:
     assert pixels[-1, -1, 3] == 0
     opaque = pixels[pixels[..., 3] > 0.99][:, :3]
     assert not (opaque < 0.05).all(axis=1).any(), "black text is not seen on a dark page"
+
+
+@pytest.mark.parametrize("name", ["$x^", r"$\frac{$", "\x1b[31m", "k" * 300])
+def test_a_kind_of_any_name_is_drawn(experiment_folder: Callable[..., Path], name: str) -> None:
+    folder = experiment_folder(seeds=1)
+    for metrics in folder.glob("*/metrics.csv"):
+        metrics.write_text(metrics.read_text().replace("/easy", f"/{name}"))
+    (chart,) = kind_charts(read_experiment(folder))
+    assert isinstance(chart, Chart)
+    assert png(chart.figure)

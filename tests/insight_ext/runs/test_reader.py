@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,8 @@ import pytest
 
 from insight_ext.errors import ArgumentError
 from insight_ext.runs.reader import read_beliefs, read_groups, read_metrics, read_runs
+
+ANSWER = '{"step": 1, "id": "a", "prompt": "1+1=", "completion": "3", "reward": %s}\n'
 
 
 def test_sparse_columns_become_series_without_gaps(tmp_path: Path) -> None:
@@ -123,18 +126,62 @@ def test_of_a_prompts_answers_the_latest_is_kept(tmp_path: Path) -> None:
     [
         ("samples.jsonl", '{"step": 1}\n', "samples.jsonl:1: expected a JSON object with step"),
         ("samples.jsonl", "no\n", "samples.jsonl:1: expected a JSON object"),
-        ("config.yaml", "{", "config.yaml: expected YAML"),
+        ("samples.jsonl", "[" * 100_000 + "\n", "samples.jsonl:1: expected a JSON object"),
+        ("samples.jsonl", ANSWER % '"a"', "samples.jsonl:1: expected a JSON object"),
+        ("samples.jsonl", ANSWER % '1, "prompt": null', "samples.jsonl:1: expected a JSON object"),
+        ("samples.jsonl", '{"id": "\udce9"}\n', "samples.jsonl:1: expected a JSON object"),
+        ("config.yaml", "{", "config.yaml: expected a YAML file"),
+        ("config.yaml", "a: &a [*a]", "config.yaml:1: expected no aliases"),
+        ("config.yaml", "a: \udce9", "config.yaml: expected a YAML file"),
+        ("config.yaml", "a: 2020-13-01", "config.yaml: expected a YAML file"),
         ("config.yaml", "3", "config.yaml: expected settings by name, got int"),
         ("run.json", "{", "run.json: expected a JSON object"),
+        ("run.json", "[" * 100_000, "run.json: expected a JSON object"),
+        ("run.json", '{"started": 5}', "run.json: expected a JSON object of texts"),
+        ("metrics.csv", "step,\udce9\n", "metrics.csv: expected UTF-8 text"),
+        ("metrics.csv", f"step,a\n1,{'9' * 200_000}\n", "metrics.csv:2: expected numbers"),
+        ("metrics.csv", f"step,a\n{10**30},1\n", "metrics.csv:2: expected numbers"),
     ],
 )
 def test_a_broken_file_of_a_run_is_named(
     tmp_path: Path, name: str, text: str, message: str
 ) -> None:
     write_part(tmp_path, ["a"], [0])
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ArgumentError, match=message):
         read_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("id", [None]),
+        ("step", [None]),
+        ("step", [-1]),
+        ("successes", ["x"]),
+        ("successes", [0.5]),
+        ("rollouts", [0]),
+        ("predicted", ["x"]),
+    ],
+)
+def test_groups_of_other_values_are_refused(tmp_path: Path, name: str, values: list[Any]) -> None:
+    write_part(tmp_path, ["a"], [0])
+    (part,) = (tmp_path / "groups.parquet").iterdir()
+    table = pq.read_table(part)
+    table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+    pq.write_table(table, part)
+    with pytest.raises(
+        ArgumentError, match=f"groups.parquet: expected Parquet files with .*{name}"
+    ):
+        read_runs(tmp_path)
+
+
+@pytest.mark.parametrize("means", [[[1], [1, 2]], [[None], [1]], [None, [1]], ["x", "y"]])
+def test_beliefs_of_another_form_are_refused(tmp_path: Path, means: Any) -> None:
+    table = pa.table({"step": [0, 1], "unseen": [1, 1], "means": means})
+    pq.write_table(table, tmp_path / "part-0000000000.parquet")
+    with pytest.raises(ArgumentError, match="expected Parquet files with the columns step, unseen"):
+        read_beliefs(tmp_path)
 
 
 def test_prompts_of_a_recording_are_told_apart_though_it_keeps_their_kinds(tmp_path):

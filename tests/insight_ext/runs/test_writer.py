@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import warnings
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insight_ext import ArgumentError, BetaPosteriors
+from insight_ext import ArgumentError, BetaPosteriors, InsightError
 from insight_ext.runs import writer
 from insight_ext.runs.layout import Sample, groups_schema
+from insight_ext.runs.reader import read_samples
 from insight_ext.runs.writer import PartFiles, RunWriter, SampleFile
 
 GROUPS = groups_schema()
@@ -132,3 +134,33 @@ def test_the_reward_of_a_sample_is_written_without_the_noise_of_float32(tmp_path
     file.append([Sample(0, "a", "1+1=", "3", torch.tensor(0.1).item())])
     file.flush()
     assert '"reward": 0.1,' in file.path.read_text()
+
+
+@pytest.mark.parametrize("room", [0, 100])
+def test_a_full_disk_is_one_sentence_and_the_record_goes_on_when_there_is_room(tmp_path, room):
+    def add(run, step):
+        run.add_groups(step, ["a"], *(torch.tensor([n]) for n in (0, 1, 8)), torch.tensor([0.5]))
+        run.add_samples([Sample(step, f"p{step}", "1+1=", "2" * 80, 1.0, "2")])
+
+    run = RunWriter(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    add(run, 0)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        for call in (run.flush, run.flush, run._samples.flush):
+            with pytest.raises(InsightError, match="cannot write the run's record: .*; make room"):
+                call()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    add(run, 1)
+    run.flush()
+    assert steps(tmp_path / "groups.parquet") == [0, 1]
+    assert list(read_samples(tmp_path / "samples.jsonl")) == ["p0", "p1"]
+    add(run, 2)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        with pytest.raises(InsightError, match="cannot write the run's record"):
+            run.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    RunWriter(tmp_path, 2).close()  # nobody holds the folder

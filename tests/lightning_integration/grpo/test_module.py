@@ -4,6 +4,7 @@ import math
 from copy import deepcopy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -170,22 +171,32 @@ def test_validation_logs_every_kind(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rollouts": 1}, "rollouts: expected at least 2, got 1"),
-        ({"updates_per_batch": 0}, "updates_per_batch: expected at least 1"),
+        ({"rollouts": 1}, "rollouts: expected a whole number of at least 2, got 1"),
+        ({"rollouts": "8"}, "rollouts: expected a whole number of at least 2, got '8'"),
+        ({"reward_workers": 1.5}, "reward_workers: expected a whole number of at least 1, got 1.5"),
+        ({"seed": math.nan}, "seed: expected a whole number of at least 0, got nan"),
+        ({"updates_per_batch": 0}, "updates_per_batch: expected a whole number of at least 1"),
         ({"temperature": 0.0}, "temperature: expected more than 0"),
-        ({"max_new_tokens": 0}, "max_new_tokens: expected at least 1, got 0"),
-        ({"validation_temperature": -1.0}, "validation_temperature: expected at least 0"),
+        ({"max_new_tokens": 0}, "max_new_tokens: expected a whole number of at least 1, got 0"),
+        ({"validation_temperature": -1.0}, "validation_temperature: expected a number of at "),
         ({"gradient_clip": 0.0}, "gradient_clip: expected more than 0"),
         ({"clip_low": 0.0}, "clip_low: expected more than 0"),
         ({"clip_low": 1.5}, "clip_low: expected at most 1, got 1.5"),
         ({"clip_high": math.nan}, "clip_high: expected more than 0"),
-        ({"kl_coefficient": -0.1}, "kl_coefficient: expected at least 0"),
+        ({"kl_coefficient": -0.1}, "kl_coefficient: expected a number of at least 0"),
+        ({"learning_rate": math.nan}, "learning_rate: expected a number of at least 0, got nan"),
+        ({"betas": (2, 2)}, r"betas: expected two numbers in \[0, 1\), got \(2, 2\)"),
         ({"reward": "vibes"}, "unknown reward 'vibes': expected one of"),
     ],
 )
 def test_bad_settings_are_named(options, message):
     with pytest.raises(ArgumentError, match=message):
         module(**options)
+
+
+def test_settings_of_numpy_are_plain_numbers(tmp_path):
+    settings = {"rollouts": np.int64(4), "max_new_tokens": np.int32(2), "seed": np.int64(3)}
+    fit(module(**settings), 1, tmp_path)
 
 
 def test_a_model_object_needs_its_tokenizer():

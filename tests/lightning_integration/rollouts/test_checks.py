@@ -21,6 +21,7 @@ ASKED = Asked("mine", prompts=2, n=2, max_new_tokens=3, vocabulary=14, stop=ENDS
 STOPPED = Completion([5, 1], [-0.5, -0.25], "stop", 0)
 FULL = Completion([5, 6, 7], [-0.5, -0.25, -1.0], "length", 1)
 GROUP = [STOPPED, FULL]
+ENDED = torch.tensor([1, 10**6])  # the end token, and none at all
 
 
 def test_what_was_asked_for_passes_in_any_order():
@@ -135,6 +136,16 @@ def test_rollouts_of_an_engine_pass(rollouts):
         (lambda r: replace(r, prompt_mask=r.prompt_mask.flip(1)), "prompts padded on the left"),
         (lambda r: replace(r, prompt_mask=r.prompt_mask & False), "prompts padded on the left"),
         (lambda r: replace(r, prompt_ids=r.prompt_ids + 9), "prompt_ids from 0 to 13"),
+        (lambda r: replace(r, entropy=[0.5] * 4), "an entropy of at least 0 for each of 4"),
+        (
+            lambda r: replace(
+                r,
+                completion_mask=changed(r.completion_mask, (slice(None), -1), False),
+                completion_ids=changed(r.completion_ids, (slice(None), slice(1, 3)), ENDED),
+                stop_reasons=["stop"] * 4,
+            ),
+            "padding of tokens from 0 to 13, got .* to 1000000",
+        ),
         (
             lambda r: replace(r, completion_mask=changed(r.completion_mask, (0, 0), False)),
             "completions padded on the right alone|at least one token",

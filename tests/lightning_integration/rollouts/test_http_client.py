@@ -180,8 +180,9 @@ def test_nobody_at_the_address_is_one_sentence():
         ({"url": "localhost:8000"}, "url: expected one like http"),
         ({"url": "file:///etc/passwd"}, "url: expected one like http"),
         ({"seconds": 0}, "seconds: expected more than 0"),
-        ({"retries": -1}, "retries: expected at least 0, got -1"),
-        ({"connections": 0}, "connections: expected at least 1, got 0"),
+        ({"retries": -1}, "retries: expected a whole number of at least 0, got -1"),
+        ({"connections": 0}, "connections: expected a whole number of at least 1, got 0"),
+        ({"url": None}, "url: expected one like http://127.0.0.1:8000, got None"),
     ],
 )
 def test_arguments_are_checked(options, message):

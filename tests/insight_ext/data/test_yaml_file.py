@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from insight_ext import ArgumentError
+from insight_ext.data.yaml_file import check_yaml
 from lightning_integration.cli import main
-from lightning_integration.yaml_file import check_yaml
 
 LAUGHS = "a: &a [1]\n" + "".join(f"b{i}: &b{i} [*a, *a, *a]\n" for i in range(30))
 

@@ -1,12 +1,13 @@
-"""Configuration files, looked at before anything builds what they say."""
+"""Configuration files, looked at before anything builds what they say. Needs PyYAML."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from insight_ext import ArgumentError
+from insight_ext.errors import ArgumentError
 from insight_ext.visible_text import reason
 
 DEPTH = 64
@@ -25,7 +26,7 @@ def check_yaml(path: str | Path) -> None:
     """
     try:
         depth = 0
-        for event in yaml.parse(Path(path).read_text(), yaml.SafeLoader):
+        for event in yaml.parse(Path(path).read_text(encoding="utf-8"), yaml.SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             line = event.start_mark.line + 1
@@ -36,4 +37,17 @@ def check_yaml(path: str | Path) -> None:
             if depth > DEPTH:
                 raise ArgumentError(f"{path}:{line}: expected at most {DEPTH} levels, got more")
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ArgumentError(f"{path}: expected a YAML file, got: {reason(error)}") from error
+
+
+def read_yaml(path: str | Path) -> Any:
+    """What a file says that `check_yaml` has looked at.
+
+    Raises:
+        ArgumentError: see `check_yaml`; a value that is none, such as a date in a thirteenth month.
+    """
+    check_yaml(path)
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, TypeError, yaml.YAMLError) as error:
         raise ArgumentError(f"{path}: expected a YAML file, got: {reason(error)}") from error
