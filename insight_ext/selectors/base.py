@@ -32,6 +32,32 @@ def isin(prompts: Tensor, others: Tensor) -> Tensor:
     return marked[prompts]
 
 
+def positions(indices: Any, size: int) -> Tensor:
+    """Positions in a pool of this size as int64.
+
+    Raises:
+        ArgumentError: truth values, fractions, or numbers that are no positions.
+
+    Examples:
+        >>> positions([2, 0], 3).tolist()
+        [2, 0]
+        >>> positions([True, False], 3)
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: indices: expected positions in [0, 3), got [True, False]
+    """
+    try:
+        found = torch.as_tensor(indices)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        found = torch.tensor([-1])
+    numbers = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
+    if found.numel():
+        found = found.to(torch.int64)  # what is too large wraps around, below 0
+        if not numbers or int(found.min()) < 0 or int(found.max()) >= size:
+            raise ArgumentError(f"indices: expected positions in [0, {size}), got {indices!r:.80}")
+    return found.to(torch.int64)
+
+
 def without(places: Tensor, exclude: Tensor) -> Tensor:
     """The prompts at these places among those not excluded, in the order of the pool.
 
@@ -252,7 +278,7 @@ class BeliefSelector(Selector):
             ArgumentError: k < 1, or more than the prompts that are not excluded.
         """
         available = self.pool_size - len(exclude)
-        if not 1 <= k <= available:
+        if type(k) is not int or not 1 <= k <= available:
             raise ArgumentError(
                 f"k: expected an integer in [1, {available}], the prompts that are not excluded, "
                 f"got {k}"
@@ -334,8 +360,12 @@ class BeliefSelector(Selector):
         return {"frac_unseen": self._unseen / max(self._dealt, 1), **self._metrics}
 
     def predict(self, indices: Any) -> Tensor:
-        """The expected success rate of these prompts, by position: float32, shape of `indices`."""
-        alpha, beta = self.posterior.current(torch.as_tensor(indices, dtype=torch.int64))
+        """The expected success rate of these prompts, by position: float32, shape of `indices`.
+
+        Raises:
+            ArgumentError: what is no position in the pool.
+        """
+        alpha, beta = self.posterior.current(positions(indices, self.pool_size))
         return alpha / (alpha + beta)
 
     def explain(self, indices: Any) -> dict[str, Tensor]:
@@ -349,7 +379,7 @@ class BeliefSelector(Selector):
             the latest visit) and the strategy's own terms, among them `score` where it ranks by
             one.
         """
-        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        chosen = positions(indices, self.pool_size)
         alpha, beta = self.posterior.current(chosen)
         return {
             "success_rate": self.predict(chosen),

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insight_ext.errors import ArgumentError
 from insight_ext.kernel.ops import draw_distinct, tie_seed, top_k
+from insight_ext.plugins import whole
 from insight_ext.selectors.base import NONE, BeliefSelector, next_of, without
 from insight_ext.state import Names
 
@@ -43,8 +43,8 @@ class RankedSelector(BeliefSelector):
         **common: Any,
     ) -> None:
         super().__init__(pool_size, seed=seed, **common)
-        if candidate_ratio is not None and candidate_ratio < 1:
-            raise ArgumentError(f"candidate_ratio: expected at least 1, got {candidate_ratio}")
+        if candidate_ratio is not None:
+            candidate_ratio = whole("candidate_ratio", candidate_ratio, 1)
         self.candidate_ratio = candidate_ratio
         self._ranking = NONE  # the next prompts of the step
 

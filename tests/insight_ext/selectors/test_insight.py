@@ -74,7 +74,9 @@ def test_ties_at_the_cut_are_counted():
 
 
 def test_a_candidate_ratio_below_one_is_refused():
-    with pytest.raises(ArgumentError, match="candidate_ratio: expected at least 1, got 0"):
+    with pytest.raises(
+        ArgumentError, match="candidate_ratio: expected a whole number of at least 1, got 0"
+    ):
         InSight(10, candidate_ratio=0)
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -450,3 +451,20 @@ def test_your_own_strategy_is_found_by_its_import_path():
 def test_an_import_path_that_leads_to_no_selector_is_refused(path):
     with pytest.raises(ArgumentError, match=path):
         make_selector(path, 10)
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [[True, False], [1.7], [-1], [2**64 - 1], np.array([2**64 - 1], np.uint64), [8], ["1"], None],
+)
+def test_what_is_no_position_is_neither_predicted_nor_explained(indices):
+    selector = make_selector("insight", 8)
+    for call in (selector.predict, selector.explain):
+        with pytest.raises(ArgumentError, match=r"indices: expected positions in \[0, 8\)"):
+            call(indices)
+
+
+@pytest.mark.parametrize("k", [True, 1.0, "1", None, 2**64])
+def test_what_is_no_number_of_prompts_is_refused(k):
+    with pytest.raises(ArgumentError, match="k: expected an integer"):
+        make_selector("insight", 8).select(k, step=0)
