@@ -72,8 +72,7 @@ def check_takes_parts(selector: Selector, success_threshold: Threshold) -> None:
     Raises:
         ArgumentError: they cannot.
     """
-    beliefs = getattr(selector, "posterior", None)
-    if not selector.takes_parts or (beliefs is not None and beliefs.is_empirical):
+    if not selector.takes_parts:
         raise ArgumentError(
             "partial_credit: expected a strategy that ranks by the beliefs alone, such as "
             f"insight, without an empirical prior, got {type(selector).__name__}"

@@ -150,10 +150,20 @@ def trainable_arms(arms: Sequence[str], features: str) -> dict[str, dict[str, An
 
 
 def selector_of(arm: str, learner: Learner, seed: int, rollouts: int) -> Chooser:
-    """The strategy of an arm, for this learner and groups of this size."""
+    """The strategy of an arm, for this learner and groups of this size.
+
+    Raises:
+        ArgumentError: see `selector_for`; fields of prompts, of which a learner has none.
+    """
     name, options = parse_arm(arm)
     if name == ORACLE:
         return Oracle(learner)
+    for option in told_of(learner).keys() & options.keys():
+        if options[option] not in (True, None):
+            raise ArgumentError(
+                f"strategy {arm!r}: expected {option}=true, since a simulated learner tells it "
+                f"itself, got {options[option]!r:.80}"
+            )
     return selector_for(learner, name, options, seed, rollouts)
 
 
