@@ -50,7 +50,7 @@ def test_an_arm_that_is_told_of_other_models_is_none_of_a_real_run():
 
 def test_fields_of_prompts_are_none_of_a_simulated_run():
     with pytest.raises(ArgumentError, match=r"expected difficulty=true, .*, got 'meta:level'"):
-        compare([SMALL], ["adarft:difficulty=meta:level"], 1)
+        compare([SMALL], ["adarft:difficulty=meta:level"], 2)
 
 
 def test_what_is_done_is_in_the_table_before_all_is(tmp_path, monkeypatch):
