@@ -35,6 +35,8 @@ class PromptPool(Sequence[Prompt]):
     """
 
     def __init__(self, prompts: Iterable[Prompt]) -> None:
+        if not isinstance(prompts, Iterable):
+            raise PoolError(f"prompts: expected a list of Prompt, got {prompts!r:.80}")
         if not isinstance(prompts, Prompts):
             prompts = _distinct(PromptList(prompts))
         self._prompts = prompts

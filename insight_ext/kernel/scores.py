@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -31,14 +30,14 @@ def check_rollouts(rollouts: int) -> None:
 
 
 def check_between(name: str, value: float, low: float, high: float) -> None:
-    if not (math.isfinite(value) and low <= value <= high):
-        raise ArgumentError(f"{name}: expected a number in [{low:g}, {high:g}], got {value:g}")
+    if not (isinstance(value, (int, float)) and low <= value <= high):
+        raise ArgumentError(f"{name}: expected a number in [{low:g}, {high:g}], got {value!r:.80}")
 
 
 def check_stream(seed: int, draw: int) -> None:
     for name, value in (("seed", seed), ("draw", draw)):
-        if not 0 <= value < 1 << 64:
-            raise ArgumentError(f"{name}: expected 0 to 2^64 - 1, got {value}")
+        if not (isinstance(value, int) and 0 <= value < 1 << 64):
+            raise ArgumentError(f"{name}: expected 0 to 2^64 - 1, got {value!r:.80}")
 
 
 class Score:

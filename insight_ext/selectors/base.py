@@ -275,8 +275,12 @@ class BeliefSelector(Selector):
         """The next `k` prompts of a step; see `Selector.select`.
 
         Raises:
-            ArgumentError: k < 1, or more than the prompts that are not excluded.
+            ArgumentError: k < 1, or more than the prompts that are not excluded; no number of a
+                step, or excluded prompts in something else than an int64 tensor.
         """
+        if not isinstance(exclude, Tensor) or exclude.dtype != torch.int64:
+            raise ArgumentError(f"exclude: expected an int64 tensor, got {exclude!r:.80}")
+        whole("step", step, 0)
         available = self.pool_size - len(exclude)
         if type(k) is not int or not 1 <= k <= available:
             raise ArgumentError(
@@ -343,6 +347,7 @@ class BeliefSelector(Selector):
             indices, successes, rollouts: see `BetaPosteriors.observe`.
             step: see `Selector.observe`. The results count from the next step on.
         """
+        whole("step", step, 0)
         # From here on nothing can fail: these are distinct prompts, on the beliefs' device.
         visited, wins, tries = self.posterior.counted(
             indices, successes, rollouts, parts=self.takes_parts

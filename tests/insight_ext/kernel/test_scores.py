@@ -132,6 +132,8 @@ def test_draws_depend_on_seed_and_draw_and_index():
         (lambda: WeightedInformation(rollouts=0), "rollouts: expected 1 to 512, got 0"),
         (lambda: WeightedInformation(rollouts=2.0), "rollouts: expected an int, got 2.0"),
         (lambda: WeightedInformation(mu=3.0), r"mu: expected a number in \[0, 1\], got 3"),
+        (lambda: WeightedInformation(mu=None), r"mu: expected a number in \[0, 1\], got None"),
+        (lambda: WeightedInformation(seed="1"), r"seed: expected 0 to 2\^64 - 1, got '1'"),
         (lambda: WeightedInformation(eta=float("nan")), "eta: expected"),
         (lambda: WeightedInformation(weight="median"), "weight: expected 'mean'"),
         (lambda: WeightedInformation(weight="none", information=False), "information:"),

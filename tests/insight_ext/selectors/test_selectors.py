@@ -306,6 +306,16 @@ def test_a_refill_does_not_age_the_beliefs(name):
         assert torch.equal(before[column], after[column])
 
 
+@pytest.mark.parametrize(
+    ("step", "exclude", "named"),
+    [("1", NONE, "step"), (0, [1], "exclude")],
+    ids=["step", "exclude"],
+)
+def test_what_is_no_step_and_no_tensor_of_positions_is_refused(step, exclude, named):
+    with pytest.raises(ArgumentError, match=f"^{named}: expected "):
+        make_selector("insight", 8).select(2, step=step, exclude=exclude)
+
+
 @NAMES
 def test_exploration_reaches_prompts_that_the_strategy_would_not(name):
     selector = make(name, 50, exploration=1.0)
