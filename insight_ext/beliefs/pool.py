@@ -245,4 +245,6 @@ def _checked_texts(prompt: Any, position: int) -> str:
                 f"prompts[{position}].{part}: expected Unicode text, got "
                 f"{getattr(prompt, part)!r:.80}"
             ) from error
+    if not prompt.id:
+        raise PoolError(f"prompts[{position}].id: expected a text that tells it apart, got ''")
     return prompt.id

@@ -12,7 +12,10 @@ from insight_ext import PoolError, Prompt, PromptPool
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 PROMPTS = st.lists(
-    st.builds(Prompt, TEXT, TEXT, TEXT), min_size=1, max_size=8, unique_by=lambda p: p.id
+    st.builds(Prompt, TEXT.filter(bool), TEXT, TEXT),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda p: p.id,
 )
 
 
@@ -54,6 +57,11 @@ def test_parquet_and_jsonl_agree(tmp_path):
 def test_an_id_that_occurs_twice_is_named_with_its_positions():
     with pytest.raises(PoolError, match="prompt id 'a' occurs at positions 0 and 1"):
         PromptPool([Prompt("a", "", "")] * 2)
+
+
+def test_an_id_of_no_text_is_refused():
+    with pytest.raises(PoolError, match=r"prompts\[1\]\.id: expected a text .*, got ''"):
+        PromptPool([Prompt("a", "", ""), Prompt("", "", "")])
 
 
 def test_an_id_that_occurs_twice_in_parquet_is_named_with_its_rows(tmp_path):

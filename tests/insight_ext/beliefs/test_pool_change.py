@@ -10,7 +10,7 @@ from insight_ext.beliefs.pool_change import PoolChange
 from insight_ext.selectors import SELECTORS, make_selector
 from insight_ext.state import carried
 
-NAMES = st.lists(st.text(max_size=4), min_size=1, max_size=12, unique=True)
+NAMES = st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=12, unique=True)
 
 
 def pool(names, rewritten=()):
