@@ -46,6 +46,11 @@ ARMS: dict[str, Arm] = {
     },
     "mopps": {"selector": "mopps"},
     "random, dynamic sampling": {"selector": "uniform", "filter": "dynamic_sampling"},
+    "insight (features), dynamic sampling": {
+        "selector": "insight",
+        "selector_options": {"features": "meta:kind"},
+        "filter": "dynamic_sampling",
+    },
 }
 SETTINGS = {
     "steps": 30,

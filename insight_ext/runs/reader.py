@@ -292,7 +292,7 @@ class MetricsReader:
             row = {name: text for name, text in zip(self._columns, texts, strict=False) if text}
             step = int(row.pop("step"))
             values = {as_returned(name): float(row[name]) for name in row.keys() - {"epoch"}}
-            if not 0 <= step < MOST:
+            if not -1 <= step < MOST:  # -1: before the first
                 raise ValueError(step)
         except (KeyError, ValueError, csv.Error) as error:
             raise ArgumentError(

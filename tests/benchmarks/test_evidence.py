@@ -11,7 +11,7 @@ from insight_ext import ArgumentError
 from insight_ext.report.experiment import read_experiment
 
 ROOT = Path(__file__).parents[2]
-ADDITION = ROOT / "benchmarks/results/evidence/addition"
+RECORDED = ROOT / "benchmarks/results/evidence"
 
 
 def test_a_run_that_is_resumed_with_other_settings_is_refused_by_name(tmp_path):
@@ -23,12 +23,16 @@ def test_a_run_that_is_resumed_with_other_settings_is_refused_by_name(tmp_path):
 
 
 def test_a_strategy_like_random_has_an_interval_around_its_efforts():
-    rows = table(read_experiment(ADDITION)).splitlines()
+    rows = table(read_experiment(RECORDED / "addition")).splitlines()
     (row,) = [row for row in rows if row.startswith("| inverse_evidence ")]
     assert "> 0.99 (0.92 to 1.05); 2 not reached" in row
 
 
-def test_the_documents_table_of_the_small_model_is_what_the_command_prints():
+@pytest.mark.parametrize(
+    "folder",
+    ["addition", "pretrained/arithmetic", "pretrained/arithmetic-larger", "pretrained/sorting-larger"],
+)
+def test_the_documents_tables_are_what_the_command_prints(folder):
     document = (ROOT / "docs/evidence.md").read_text()
-    for row in table(read_experiment(ADDITION)).splitlines():
+    for row in table(read_experiment(RECORDED / folder)).splitlines():
         assert row in document

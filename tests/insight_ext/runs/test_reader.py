@@ -27,7 +27,7 @@ def test_sparse_columns_become_series_without_gaps(tmp_path: Path) -> None:
 
 def test_of_a_step_logged_twice_the_last_value_counts(tmp_path: Path) -> None:
     file = tmp_path / "metrics.csv"
-    file.write_text("step,step_ms\n0,1\n1,2\n0,3\n")
+    file.write_text("step,step_ms\n-1,\n0,1\n1,2\n0,3\n")  # -1: before the first step
     assert read_metrics(file)["step_ms"].values.tolist() == [3.0, 2.0]
 
 
