@@ -30,7 +30,12 @@ def test_a_strategy_like_random_has_an_interval_around_its_efforts():
 
 @pytest.mark.parametrize(
     "folder",
-    ["addition", "pretrained/arithmetic", "pretrained/arithmetic-larger", "pretrained/sorting-larger"],
+    [
+        "addition",
+        "pretrained/arithmetic",
+        "pretrained/arithmetic-larger",
+        "pretrained/sorting-larger",
+    ],
 )
 def test_the_documents_tables_are_what_the_command_prints(folder):
     document = (ROOT / "docs/evidence.md").read_text()
