@@ -82,6 +82,17 @@ def threshold_between(low: float, high: float) -> float:
     return (low + high) / 2 if low < high else 1.0
 
 
+def is_far_below(threshold: float, high: float) -> bool:
+    """Whether the highest reward is ten times this threshold or more: then rewards go up to 100,
+    say, and a tenth of that counts as right.
+
+    Examples:
+        >>> is_far_below(1.0, 100.0), is_far_below(1.0, 1.5), is_far_below(0.0, 1.0)
+        (True, False, False)
+    """
+    return 0 < 10 * threshold <= high
+
+
 def check_threshold(threshold: Any) -> Threshold:
     """The threshold as a plain value.
 

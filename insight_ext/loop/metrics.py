@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.beliefs.beta import BetaPosteriors
-from insight_ext.beliefs.group import Group, Threshold, threshold_between
+from insight_ext.beliefs.group import Group, Threshold, is_far_below, threshold_between
 from insight_ext.runs.layout import Metric, Sample
 from insight_ext.state import Stateful
 
@@ -167,7 +167,8 @@ class Totals(Stateful):
                 self.spread += group.has_spread
         unscored = not self.groups and self.rollouts >= ENOUGH
         apart = self.mixed or (self.groups < ENOUGH and self.spread < VARYING)
-        if not self.warned and (unscored or not apart):
+        far = is_far_below(self.threshold, self.high)
+        if not self.warned and (unscored or not apart or far):
             self.warned = True
             self._warn(samples)
         return {
@@ -203,6 +204,11 @@ class Totals(Stateful):
                     f"; for prompt {one.id!r} the answer is {one.answer!r:.200}, and a completion "
                     f"was {one.completion!r:.200}"
                 )
+        elif is_far_below(self.threshold, self.high):
+            advice = (
+                f"success_threshold {self.threshold:g} counts all from there on as right: if a "
+                f"right answer has more, set it, such as {self.high:g}, or auto"
+            )
         elif self.spread:
             advice = (
                 f"success_threshold {self.threshold:g} tells no answers of a group apart, though "

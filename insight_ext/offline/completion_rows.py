@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from insight_ext.beliefs.group import (
     Threshold,
+    is_far_below,
     lowest_success,
     threshold_between,
 )
@@ -466,10 +467,12 @@ class RewardRange:
         for part in parts_of(len(columns[0]), *columns):
             right += int(columns[0][part].sum())
             answers += int(columns[1][part].sum())
-        if self.low < self.high and right in (0, answers):
+        far = is_far_below(threshold, self.high)
+        if self.low < self.high and (right in (0, answers) or far):
+            counted = "none" if right == 0 else "all" if right == answers else f"{right}"
             warnings.warn(
                 f"{answers} answers had rewards from {self.low:g} to {self.high:g}, and "
-                f"success_threshold {threshold:g} counts {'all' if right else 'none'} of them as "
+                f"success_threshold {threshold:g} counts {counted} of them as "
                 f"right: set one between, such as {threshold_between(self.low, self.high):g}, or "
                 "auto",
                 stacklevel=4,

@@ -358,6 +358,14 @@ def test_a_threshold_that_tells_nothing_apart_is_warned_of_once():
     assert "rewards from 0 to 0.9; success_threshold 1 tells no" in str(one.message)
 
 
+def test_rewards_of_a_scale_far_above_the_threshold_are_warned_of():
+    loop = loop_of()
+    ((group, *_),) = loop.deal(1)
+    loop.report(group, [0.0, 55.0, *[100.0] * (K - 2)])
+    with pytest.warns(UserWarning, match=r"from 0 to 100; success_threshold 1 .* such as 100, or"):
+        loop.end_step()
+
+
 def test_an_answer_is_shown_where_none_is_ever_rewarded():
     loop = loop_of()
     for _ in range(63):

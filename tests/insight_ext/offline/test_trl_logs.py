@@ -49,6 +49,10 @@ def test_a_threshold_on_one_side_of_all_rewards_is_warned_of(tmp_path):
         read_log(tmp_path / "c")
     with pytest.warns(UserWarning, match=r"success_threshold -2 counts all of .* such as -0.05"):
         read_log(tmp_path / "c", success_threshold=-2)
+    with pytest.warns(
+        UserWarning, match=r"success_threshold 0.05 counts 2 of them .* such as -0.05"
+    ):
+        read_log(tmp_path / "c", success_threshold=0.05)
     assert read_log(tmp_path / "c", success_threshold="auto").successes.tolist() == [1, 1]
     with pytest.raises(ArgumentError, match="success_threshold: expected a finite number or auto"):
         read_log(tmp_path / "c", success_threshold="automatic")
