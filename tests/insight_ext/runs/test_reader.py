@@ -139,7 +139,7 @@ def test_of_a_prompts_answers_the_latest_is_kept(tmp_path: Path) -> None:
         ("run.json", "[" * 100_000, "run.json: expected a JSON object"),
         ("run.json", '{"started": 5}', "run.json: expected a JSON object of texts"),
         ("metrics.csv", "step,\udce9\n", "metrics.csv: expected UTF-8 text"),
-        ("metrics.csv", f"step,a\n1,{'9' * 200_000}\n", "metrics.csv:2: expected numbers"),
+        ("metrics.csv", f"step,a\n1,{'9' * 200_000}x\n", "metrics.csv:2: expected numbers"),
         ("metrics.csv", f"step,a\n{10**30},1\n", "metrics.csv:2: expected numbers"),
     ],
 )
