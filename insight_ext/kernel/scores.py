@@ -30,8 +30,10 @@ def check_rollouts(rollouts: int) -> None:
 
 
 def check_between(name: str, value: float, low: float, high: float) -> None:
-    if not (isinstance(value, (int, float)) and low <= value <= high):
-        raise ArgumentError(f"{name}: expected a number in [{low:g}, {high:g}], got {value!r:.80}")
+    is_number = isinstance(value, (int, float))
+    if not (is_number and low <= value <= high):
+        got = f"{value:g}" if is_number else f"{value!r:.80}"
+        raise ArgumentError(f"{name}: expected a number in [{low:g}, {high:g}], got {got}")
 
 
 def check_stream(seed: int, draw: int) -> None:
