@@ -74,12 +74,17 @@ class PartFiles:
 
         if not self._fresh:
             return
-        rows = pa.concat_tables([self._open, *self._fresh]).combine_chunks()
-        if len(rows):
-            part = self.folder / f"part-{rows['step'][0].as_py():010d}.parquet"
+        self._open = pa.concat_tables([self._open, *self._fresh]).combine_chunks()
+        self._fresh = []
+        if not len(self._open):
+            return
+        part = self.folder / f"part-{self._open['step'][0].as_py():010d}.parquet"
+        try:
             with room_for(self.folder):
-                write_atomically(part, lambda beside: pq.write_table(rows, beside))
-        self._open, self._fresh = rows, []
+                write_atomically(part, lambda beside: pq.write_table(self._open, beside))
+        except InsightError:
+            self._open, self._fresh = self.schema.empty_table(), [self._open]  # for the next flush
+            raise
 
     def rewind(self, step: int) -> None:
         """Drop every row of this step and later ones, so that repeated steps count once."""
