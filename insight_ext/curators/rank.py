@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from insight_ext.beliefs.pool import PromptPool
+from insight_ext.data.json_text import plain_numbers
 from insight_ext.errors import ArgumentError
 from insight_ext.kernel.scores import MAX_ROLLOUTS
 from insight_ext.offline.logs import Floats, GroupLog, Integers
@@ -52,16 +53,16 @@ class Ranking:
             "visits": self.visits.tolist(),
             "successes": self.successes.tolist(),
             "rollouts": self.rollouts.tolist(),
-            "predicted": self.predicted.tolist(),
-            **{name: column.tolist() for name, column in self.why.items()},
+            "predicted": plain_numbers(self.predicted),
+            **{name: plain_numbers(column) for name, column in self.why.items()},
         }
 
     def write(self, path: str | Path, pool: PromptPool | None = None) -> None:
         """Write `columns` as `.parquet`, `.jsonl` or `.csv`."""
         write_columns(path, self.columns(pool))
 
-    def show(self, rows: int = 20) -> None:
-        """Print the first rows as a table. Needs rich."""
+    def show(self, rows: int = 20, pool: PromptPool | None = None) -> None:
+        """Print the first rows as a table, with the texts of the pool's prompts. Needs rich."""
         need("rank: showing the table", "rich")
         from rich.console import Console
         from rich.table import Table
@@ -74,7 +75,8 @@ class Ranking:
             title += "; the log has none of them"
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for name in ("rank", "id", "visits", "solved", "predicted", *self.why):
-            table.add_column(name, justify="left" if name == "id" else "right")
+            is_name = name == "id"  # the one column that gives way
+            table.add_column(name, justify="left" if is_name else "right", no_wrap=not is_name)
         reasons = zip(*(column.tolist() for column in self.why.values()), strict=True)
         columns = zip(
             self.ids,
@@ -92,7 +94,10 @@ class Ranking:
             solved = f"{successes} of {rollouts}" if visits else "unseen"
             expected = "" if np.isnan(predicted) else f"{predicted:.2f}"
             told = [f"{value:.3g}" for value in why]
-            table.add_row(str(place), Text(_short(name)), str(visits), solved, expected, *told)
+            text = "" if pool is None else pool[pool.position(name)].prompt
+            shown = f"{_short(name)}  {_short(text)}".rstrip()
+            called = Text(shown, no_wrap=True, overflow="ellipsis")
+            table.add_row(str(place), called, str(visits), solved, expected, *told)
         Console().print(table)
 
 
