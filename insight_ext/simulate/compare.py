@@ -21,7 +21,7 @@ from insight_ext.simulate.learner import Learner
 from insight_ext.simulate.learners import learner_settings, make_learner
 from insight_ext.simulate.skill_learner import SkillSettings
 from insight_ext.simulate.statistics import Floats, Interval, interval, paired_p
-from insight_ext.simulate.trial import Trial, run_trial
+from insight_ext.simulate.trial import Chooser, Trial, run_trial
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class Setting:
         skilled = isinstance(learner_settings(self.learner), SkillSettings)
         changes = {"correlation": self.correlation} if skilled else {}
         return make_learner(self.learner, seed=seed, prompts=self.pool, **changes)
+
+    def train(self, learner: Learner, selector: Chooser) -> Trial:
+        """Train one of these learners for as long as the setting says; see `run_trial`."""
+        sizes = {"steps": self.steps, "prompts": self.prompts, "rollouts": self.rollouts}
+        return run_trial(learner, selector, **sizes)
 
 
 @dataclass(frozen=True)
@@ -149,13 +154,7 @@ def _begin_worker() -> None:
 def _trial(job: tuple[Setting, str, int]) -> Trial:
     setting, arm, seed = job
     learner = setting.learner_of(seed)
-    return run_trial(
-        learner,
-        selector_of(arm, learner, seed, setting.rollouts),
-        steps=setting.steps,
-        prompts=setting.prompts,
-        rollouts=setting.rollouts,
-    )
+    return setting.train(learner, selector_of(arm, learner, seed, setting.rollouts))
 
 
 def fraction_of_steps(skill: Floats, target: float) -> float:

@@ -22,7 +22,6 @@ from insight_ext.selectors import BeliefSelector, Uniform
 from insight_ext.selectors.base import NONE
 from insight_ext.simulate.arms import RANDOM, parse_arm, selector_of
 from insight_ext.simulate.compare import Setting
-from insight_ext.simulate.trial import run_trial
 
 PREDICTORS = ("insight (features)", "gps")
 OWN = "its own"
@@ -173,8 +172,7 @@ def _first_visits(
     assert isinstance(selector, BeliefSelector), "check_predicts has seen to it"
     chooser = Uniform(setting.pool, seed=seed) if choice == RANDOM else selector
     watched = Watched(selector, chooser)
-    sizes = {name: getattr(setting, name) for name in ("steps", "prompts", "rollouts")}
-    run_trial(learner, watched, **sizes)
+    setting.train(learner, watched)
     return watched.rows
 
 
