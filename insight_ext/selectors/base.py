@@ -12,7 +12,8 @@ from torch import Tensor
 
 from insight_ext.beliefs.beta import BetaPosteriors, Prior
 from insight_ext.errors import ArgumentError
-from insight_ext.plugins import whole
+from insight_ext.plugins import check_between, whole
+from insight_ext.predictors.features import check_each
 from insight_ext.selectors.quota import Quota
 from insight_ext.state import Names, Stateful
 
@@ -89,10 +90,7 @@ def prior_around(rates: Tensor, strength: float | Tensor) -> tuple[Tensor, Tenso
         >>> alpha.tolist(), beta.tolist()
         ([3.0, 9.0], [7.0, 1.0])
     """
-    bad = ~((rates >= 0.0) & (rates <= 1.0))
-    if bad.any():
-        at = int(bad.nonzero()[0])
-        raise ArgumentError(f"prior[{at}]: expected a success rate in [0, 1], got {rates[at]:g}")
+    check_each("prior", rates, "a success rate", 1.0)
     answers = torch.as_tensor(strength, dtype=torch.float32)
     if not bool((answers >= 0.0).all()) or not bool(torch.isfinite(answers).all()):
         raise ArgumentError(f"prior_strength: expected 0 or more answers, got {strength}")
@@ -243,8 +241,7 @@ class BeliefSelector(Selector):
         quota: Quota | None = None,
     ) -> None:
         super().__init__(pool_size, seed=seed)
-        if not 0.0 <= exploration <= 1.0:
-            raise ArgumentError(f"exploration: expected a share in [0, 1], got {exploration}")
+        check_between("a share", 0.0, 1.0, exploration=exploration)
         if quota is not None and len(quota.domains) != pool_size:
             raise ArgumentError(
                 f"quota: expected a domain for each of the {pool_size} prompts, got "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.plugins import check_at_least
+from insight_ext.plugins import whole
 from insight_ext.report.measures import (
     Counts,
     Floats,
@@ -158,7 +158,7 @@ def watch(setting: Setting, arm: str, choice: str, seeds: int) -> Foresight:
         ArgumentError: no seed, or a strategy without a predictor.
     """
     check_predicts(arm)
-    check_at_least(1, seeds=seeds)
+    whole("seeds", seeds, 1)
     rows = [row for seed in range(seeds) for row in _first_visits(setting, arm, choice, seed)]
     alpha, beta, successes = (np.concatenate(column) for column in zip(*rows, strict=True))
     return Foresight(alpha, beta, successes, setting.rollouts)
