@@ -7,12 +7,18 @@
 
 namespace insight {
 
+// x * factor, modulo 2^64.
+template <class Word>
+INSIGHT_HD Word times(Word x, uint64_t factor) {
+  return x * factor;
+}
+
 // The finaliser of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number
 // generators", with Stafford's "variant 13" constants): a bijection of the 64-bit integers.
 template <class Word>
 INSIGHT_HD Word mix(Word z) {
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  z = times(z ^ (z >> 30), 0xbf58476d1ce4e5b9u);
+  z = times(z ^ (z >> 27), 0x94d049bb133111ebu);
   return z ^ (z >> 31);
 }
 

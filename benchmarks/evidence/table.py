@@ -2,6 +2,8 @@
 
     python -m benchmarks.evidence.table runs/evidence/arithmetic
 
+Several folders are read as one experiment, of which each holds other runs.
+
 Efforts are those to random's final accuracy, as a share of random's own; a run that does not get
 there counts with all that it spent. Intervals are 95 %, by Student's t over the seeds.
 """
@@ -10,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from insight_ext import InsightError
+from insight_ext import ArgumentError, InsightError
 from insight_ext.report.curves import Curve, accuracy_curve
 from insight_ext.report.experiment import Experiment, read_experiment
 from insight_ext.report.measures import Reach, fraction_to_reach
@@ -48,6 +50,23 @@ def table(experiment: Experiment) -> str:
     known = {head: cells for head, cells in columns.items() if set(cells) != {NOTHING}}
     rows = [known, ["---"] * len(known), *zip(*known.values(), strict=True)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def read_experiments(folders: Sequence[Path]) -> Experiment:
+    """The runs of all folders.
+
+    Raises:
+        ArgumentError: a run of one arm and seed in two folders, or what `read_experiment` refuses.
+    """
+    arms: dict[str, tuple[Run, ...]] = {}
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for run in read_experiment(folder).runs:
+            if run.name in found:
+                raise ArgumentError(f"{run.name}: is in {found[run.name]} and in {folder}")
+            found[run.name] = folder
+            arms[run.arm] = (*arms.get(run.arm, ()), run)
+    return Experiment(arms)
 
 
 def _efforts(experiment: Experiment, arm: str, effort: str) -> str:
@@ -88,9 +107,9 @@ def _spread(values: Mapping[int, float], form: str) -> str:
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="benchmarks.evidence.table", description=__doc__)
-    parser.add_argument("folder", type=Path, help="of an experiment: ARM-seedS/...")
+    parser.add_argument("folders", type=Path, nargs="+", help="of experiments: ARM-seedS/...")
     try:
-        print(table(read_experiment(parser.parse_args().folder)))
+        print(table(read_experiments(parser.parse_args().folders)))
     except InsightError as error:
         print(f"benchmarks.evidence.table: {error}", file=sys.stderr)
         return 2

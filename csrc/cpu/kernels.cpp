@@ -40,15 +40,10 @@ struct Verdict {
   uint64_t ahead, invalid;
 };
 
-// Work on what was noticed interrupts the stream, so its next pages are asked for in time.
-constexpr int kAhead = 1024;
-
 inline Noticed notice(const Strip& strip, float limit) {
   const Floats zero{}, least = zero + limit, infinite = zero + __builtin_huge_valf();
   Noticed noticed{0, 0};
   for (int i = 0; i < kStrip; i += kFloatLanes) {
-    __builtin_prefetch(strip.a + i + kAhead);
-    __builtin_prefetch(strip.b + i + kAhead);
     const Floats a = load(strip.a + i), b = load(strip.b + i), n = a + b;
     noticed.near |= not_above(n, least) << i;
     noticed.odd |= (not_above(smaller(a, b), zero) | not_above(infinite, n)) << i;
@@ -75,25 +70,45 @@ uint64_t within_bound(const Score& score, const Strip& strip, const Cut& cut) {
   return within;
 }
 
+inline bool all_equal_to(const Strip& strip, const Cut& cut) {
+  if (cut.a != cut.a) return false;
+  const auto twice = [](float x) { return bit_cast<uint32_t>(x) * 0x100000001u; };
+  const Words zero{}, cut_a = zero + twice(cut.a), cut_b = zero + twice(cut.b);
+  Words other = zero;
+  for (int i = 0; i < kStrip; i += 2 * kWordLanes) {
+    Words a, b;
+    memcpy(&a, strip.a + i, sizeof(a));
+    memcpy(&b, strip.b + i, sizeof(b));
+    other |= (a ^ cut_a) | (b ^ cut_b);
+  }
+  return !at_least(other, zero + 1);
+}
+
 // Those whose hash does not come after the cut's.
 inline uint64_t ahead_by_hash(const Strip& strip, const Cut& cut, uint64_t key) {
-  const Words zero{}, least = zero + cut.hash;
   uint64_t ahead = 0;
-  Words multiples[kStrip / kWordLanes];
   if (strip.indices) {
-    uint64_t each[kStrip];
-    for (int i = 0; i < kStrip; ++i) each[i] = static_cast<uint64_t>(strip.indices[i]) * kGoldenGamma;
-    memcpy(multiples, each, sizeof(each));
-  } else {
-    uint64_t each[kWordLanes];
-    for (int i = 0; i < kWordLanes; ++i) each[i] = static_cast<uint64_t>(strip.first + i) * kGoldenGamma;
-    memcpy(multiples, each, sizeof(each));
-    for (int i = 1; i < kStrip / kWordLanes; ++i) {
-      multiples[i] = multiples[i - 1] + kWordLanes * kGoldenGamma;
+    for (int i = 0; i < kStrip; ++i) {
+      ahead |= uint64_t{tie_hash(key, strip.indices[i]) >= cut.hash} << i;
     }
+    return ahead;
   }
-  for (int i = 0; i < kStrip / kWordLanes; ++i) {
-    ahead |= at_least(mix(multiples[i] + key), least) << (i * kWordLanes);
+  uint64_t each[kWordLanes];
+  for (int i = 0; i < kWordLanes; ++i) {
+    each[i] = key + static_cast<uint64_t>(strip.first + i) * kGoldenGamma;
+  }
+  const Words zero{}, least = zero + cut.hash;
+  Words first, most = zero;
+  memcpy(&first, each, sizeof(each));
+  constexpr uint64_t kStep = kWordLanes * kGoldenGamma;
+  if (cut.hash >> 58 == 63) {  // fewer than one of a strip: is there any, by its upper half?
+    Words z = first;
+#pragma GCC unroll 4
+    for (int i = 0; i < kStrip; i += kWordLanes, z += kStep) most = larger_upper(most, mix(z));
+    if (!at_least(most | 0xffffffffu, least)) return 0;
+  }
+  for (int i = 0; i < kStrip; i += kWordLanes, first += kStep) {
+    ahead |= at_least(mix(first), least) << i;
   }
   return ahead;
 }
@@ -119,9 +134,11 @@ int filter(const Prepared* prepared, const Cut* cut_, uint64_t key, const float*
            const int64_t* indices, int64_t first, int count, uint64_t* flags) {
   const Score score = unwrap<Score>(prepared);
   const Cut cut = *cut_;
-  const float limit = score.evidence_limit(cut.score);
+  bool near_run = false;  // all of the strip before were near
   const auto filter_strip = [&](const Strip& strip) -> Verdict {
-    const Noticed noticed = notice(strip, limit);
+    if (near_run && all_equal_to(strip, cut)) return {ahead_by_hash(strip, cut, key), 0};
+    const Noticed noticed = notice(strip, cut.evidence);
+    near_run = noticed.near == ~uint64_t{0};
     if (!(noticed.near | noticed.odd)) return {0, 0};
     return decide(score, strip, cut, key, noticed);
   };
@@ -148,6 +165,11 @@ int filter(const Prepared* prepared, const Cut* cut_, uint64_t key, const float*
     *flags = real & verdict.ahead;
   }
   return count;
+}
+
+template <class Score>
+float evidence_limit(const Prepared* prepared, float threshold) {
+  return unwrap<Score>(prepared).evidence_limit(threshold);
 }
 
 template <class Score>
@@ -189,8 +211,8 @@ void prepare(const double* parameters, uint64_t key, Prepared* prepared) {
 
 template <class Score>
 const Kernels& kernels_of() {
-  static constexpr Kernels kernels{Score::kPerIndex, prepare<Score>, filter<Score>, bounds<Score>,
-                                   reference<Score>};
+  static constexpr Kernels kernels{Score::kPerIndex, prepare<Score>, evidence_limit<Score>,
+                                   filter<Score>, bounds<Score>, reference<Score>};
   return kernels;
 }
 

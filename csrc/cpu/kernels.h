@@ -21,9 +21,10 @@ struct Prepared {
 };
 
 // What a candidate must not come after: a score, and among the beliefs equal to (a, b), whose score
-// is known, a hash (the largest one drops them all). NaN in `a` switches the latter off.
+// is known, a hash (the largest one drops them all). NaN in `a` switches the latter off. Nothing with
+// more evidence than this reaches the score.
 struct Cut {
-  float score;
+  float score, evidence;
   uint64_t hash;
   float a, b;
 };
@@ -32,6 +33,9 @@ struct Kernels {
   bool per_index;  // the score depends on the prompt's index, not on its belief alone
 
   void (*prepare)(const double* parameters, uint64_t key, Prepared* score);
+
+  // No candidate with more evidence a + b than this scores `threshold` or more.
+  float (*evidence_limit)(const Prepared* score, float threshold);
 
   // Bit i % kStrip of flags[i / kStrip] is 1 where candidate i may come before the cut, 0 where it
   // cannot, for i < count <= kChunk. Candidate i is prompt indices[i], or first + i where indices

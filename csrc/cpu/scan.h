@@ -51,6 +51,9 @@ class Scorer {
 
   bool per_index() const { return kernels_.per_index; }
 
+  float evidence_limit(float threshold) const {
+    return kernels_.evidence_limit(&prepared_, threshold);
+  }
   int filter(const insight_kernels::Cut& cut, uint64_t key, const Chunk& chunk,
              uint64_t* flags) const {
     return kernels_.filter(&prepared_, &cut, key, chunk.a, chunk.b, chunk.indices, chunk.first,
@@ -106,8 +109,7 @@ class Scan {
   Scan(Pass& pass, Survivors& survivors, const KnownScores& known,
        const Ranked& lowest_wanted = kLowest)
       : pass_(pass), survivors_(survivors), worst_(lowest_wanted), known_(known) {
-    cut_.score = lowest_wanted.score;
-    cut_.hash = lowest_wanted.hash;
+    cut_at(lowest_wanted, __builtin_nanf(""), __builtin_nanf(""));
   }
 
   void visit(int64_t begin, int64_t end) {
@@ -210,14 +212,18 @@ class Scan {
     const bool tie_known = !pass_.scorer.per_index() && worst.index != kLowest.index;
     const Beliefs& beliefs = pass_.candidates.beliefs();
     worst_ = worst;
-    cut_ = {worst.score, worst.hash, tie_known ? beliefs.alpha[worst.index] : __builtin_nanf(""),
-            tie_known ? beliefs.beta[worst.index] : __builtin_nanf("")};
+    cut_at(worst, tie_known ? beliefs.alpha[worst.index] : __builtin_nanf(""),
+           tie_known ? beliefs.beta[worst.index] : __builtin_nanf(""));
+  }
+
+  void cut_at(const Ranked& worst, float a, float b) {
+    cut_ = {worst.score, pass_.scorer.evidence_limit(worst.score), worst.hash, a, b};
   }
 
   Pass& pass_;
   Survivors& survivors_;
   Ranked worst_ = kLowest;
-  insight_kernels::Cut cut_{kLowest.score, kLowest.hash, __builtin_nanf(""), __builtin_nanf("")};
+  insight_kernels::Cut cut_;
   uint64_t version_ = 0;
   int pending_ = 0;
   float pending_a_[kPending], pending_b_[kPending];

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.evidence.__main__ import ARMS, SETTINGS, run
-from benchmarks.evidence.table import table
+from benchmarks.evidence.table import read_experiments, table
 from insight_ext import ArgumentError
 from insight_ext.report.experiment import read_experiment
 
@@ -29,15 +29,22 @@ def test_a_strategy_like_random_has_an_interval_around_its_efforts():
 
 
 @pytest.mark.parametrize(
-    "folder",
+    "folders",
     [
-        "addition",
-        "pretrained/arithmetic",
-        "pretrained/arithmetic-larger",
-        "pretrained/sorting-larger",
+        ["addition", "addition-seeds-3-to-11"],
+        ["pretrained/arithmetic"],
+        ["pretrained/arithmetic-larger"],
+        ["pretrained/sorting-larger"],
     ],
+    ids=" ".join,
 )
-def test_the_documents_tables_are_what_the_command_prints(folder):
+def test_the_documents_tables_are_what_the_command_prints(folders):
     document = (ROOT / "docs/evidence.md").read_text()
-    for row in table(read_experiment(RECORDED / folder)).splitlines():
+    for row in table(read_experiments([RECORDED / each for each in folders])).splitlines():
         assert row in document
+
+
+def test_a_run_that_is_in_two_folders_is_refused():
+    twice = [RECORDED / "addition", RECORDED / "addition"]
+    with pytest.raises(ArgumentError, match=r"random-seed0: is in .*addition and in .*addition"):
+        read_experiments(twice)

@@ -19,5 +19,6 @@ INSIGHT_HD uint64_t at_least(Words x, Words y) {
   return _mm512_cmp_epu64_mask(reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(y),
                                _MM_CMPINT_NLT);
 }
+INSIGHT_HD Words larger_upper(Words x, Words y) { return larger(x, y); }
 
 }  // namespace insight

@@ -22,5 +22,6 @@ INSIGHT_HD uint64_t at_least(Words x, Words y) {
   const uint64x2_t mask = vcgeq_u64(x, y), places = {1, 2};
   return vaddvq_u64(vandq_u64(mask, places));
 }
+INSIGHT_HD Words larger_upper(Words x, Words y) { return larger(x, y); }
 
 }  // namespace insight
