@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insight_ext.errors import ArgumentError
 from insight_ext.kernel.ops import top_k
-from insight_ext.plugins import check_at_least, check_between, check_options, whole
+from insight_ext.plugins import check_options
 from insight_ext.predictors import Gps as GpsPredictor
 from insight_ext.selectors.base import NONE
 from insight_ext.selectors.predicted import PredictedSelector
+from insight_ext.selectors.target import check_target
 
 
 class Gps(PredictedSelector):
@@ -62,14 +64,16 @@ class Gps(PredictedSelector):
         model: dict[str, Any] | None = None,
         **common: Any,
     ) -> None:
-        check_at_least(0, diversity=diversity)
-        check_between("a success rate", 0.0, 1.0, target=target)
+        if diversity < 0.0 or shortlist < 1:
+            raise ArgumentError(
+                f"expected diversity >= 0 and shortlist >= 1, got {diversity} and {shortlist}"
+            )
         check_options("gps: model", GpsPredictor, model or {})
         predictor = GpsPredictor(pool_size, features, columns=columns, seed=seed, **(model or {}))
         super().__init__(pool_size, predictor, seed=seed, **common)
         self.model = predictor
-        self.diversity, self.target = diversity, target
-        self.shortlist = whole("shortlist", shortlist, 1)
+        self.diversity, self.target = diversity, check_target(target)
+        self.shortlist = shortlist
         self._directions = torch.nn.functional.normalize(predictor.embeddings, dim=1)
         self._batch = self._batch_before = NONE  # what this step and the one before were dealt
         self._listed, self._gains = NONE, torch.empty(0)  # the step's shortlist; dealt: -inf
