@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from insight_ext.errors import ArgumentError
-from insight_ext.plugins import check_between
 
 MAX_ROLLOUTS = 512
 
@@ -28,6 +27,13 @@ def check_rollouts(rollouts: int) -> None:
         raise ArgumentError(f"rollouts: expected an int, got {rollouts!r}")
     if not 1 <= rollouts <= MAX_ROLLOUTS:
         raise ArgumentError(f"rollouts: expected 1 to {MAX_ROLLOUTS}, got {rollouts}")
+
+
+def check_between(name: str, value: float, low: float, high: float) -> None:
+    is_number = isinstance(value, (int, float))
+    if not (is_number and low <= value <= high):
+        got = f"{value:g}" if is_number else f"{value!r:.80}"
+        raise ArgumentError(f"{name}: expected a number in [{low:g}, {high:g}], got {got}")
 
 
 def check_stream(seed: int, draw: int) -> None:
@@ -109,8 +115,8 @@ class WeightedInformation(Score):
 
     def __post_init__(self) -> None:
         check_rollouts(self.rollouts)
-        check_between("a number", 0.0, 1e6, eta=self.eta)
-        check_between("a number", 0.0, 1.0, mu=self.mu)
+        check_between("eta", self.eta, 0.0, 1e6)
+        check_between("mu", self.mu, 0.0, 1.0)
         check_stream(self.seed, self.draw)
         if self.weight not in ("mean", "draw", "none"):
             raise ArgumentError(f"weight: expected 'mean', 'draw' or 'none', got {self.weight!r}")
@@ -161,7 +167,7 @@ class Thompson(Score):
     draw: int = 0
 
     def __post_init__(self) -> None:
-        check_between("a number", 0.0, 1.0, target=self.target)
+        check_between("target", self.target, 0.0, 1.0)
         check_stream(self.seed, self.draw)
 
     def stream(self) -> tuple[int, int]:
@@ -193,7 +199,7 @@ class ExpectedDifficulty(Score):
     target: float = 0.5
 
     def __post_init__(self) -> None:
-        check_between("a number", 0.0, 1.0, target=self.target)
+        check_between("target", self.target, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
