@@ -214,7 +214,7 @@ def check_between(what: str, low: float, high: float, **settings: float) -> None
     for name, value in settings.items():
         is_number = isinstance(value, (int, float, Real))
         if not (is_number and low <= value <= high):
-            got = f"{value:g}" if is_number else f"{value!r:.80}"
+            got = f"{value!s}" if is_number else f"{value!r:.80}"
             raise ArgumentError(f"{name}: expected {what} in [{low:g}, {high:g}], got {got}")
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from insight_ext.beliefs.group import Group, Threshold
 from insight_ext.errors import ArgumentError, ObservationError
 from insight_ext.filters.filter import Filter, RolledOut, Verdict, check_share, varied_of_largest
-from insight_ext.plugins import check_at_least
 from insight_ext.state import Names
 
 
@@ -44,7 +43,8 @@ class UncertaintyConsistency(Filter):
         oversample: float = 1.0,
     ) -> None:
         super().__init__(success_threshold, oversample)
-        check_at_least(0, gamma=gamma)
+        if not gamma >= 0.0:
+            raise ArgumentError(f"gamma: expected 0 or more, got {gamma}")
         if uncertainty not in ("perplexity", "entropy"):
             raise ArgumentError(f"uncertainty: expected perplexity or entropy, got {uncertainty!r}")
         self.needs_uncertainty = uncertainty

@@ -13,7 +13,6 @@ from torch import Tensor
 from insight_ext.beliefs.beta import BetaPosteriors, Prior
 from insight_ext.errors import ArgumentError
 from insight_ext.plugins import check_between, whole
-from insight_ext.predictors.features import check_each
 from insight_ext.selectors.quota import Quota
 from insight_ext.state import Names, Stateful
 
@@ -90,7 +89,10 @@ def prior_around(rates: Tensor, strength: float | Tensor) -> tuple[Tensor, Tenso
         >>> alpha.tolist(), beta.tolist()
         ([3.0, 9.0], [7.0, 1.0])
     """
-    check_each("prior", rates, "a success rate", 1.0)
+    bad = ~((rates >= 0.0) & (rates <= 1.0))
+    if bad.any():
+        at = int(bad.nonzero()[0])
+        raise ArgumentError(f"prior[{at}]: expected a success rate in [0, 1], got {rates[at]:g}")
     answers = torch.as_tensor(strength, dtype=torch.float32)
     if not bool((answers >= 0.0).all()) or not bool(torch.isfinite(answers).all()):
         raise ArgumentError(f"prior_strength: expected 0 or more answers, got {strength}")

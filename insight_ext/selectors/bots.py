@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.plugins import check_at_least, check_between
+from insight_ext.plugins import check_between
 from insight_ext.predictors.features import check_each
 from insight_ext.selectors.mopps import Mopps
 
@@ -77,7 +77,8 @@ class Bots(Mopps):
         check_between("a share", 0.0, 1.0, sharing=sharing)
         if not 0.0 <= memory < 1.0:
             raise ArgumentError(f"memory: expected in [0, 1), got {memory}")
-        check_at_least(0, temperature=temperature)
+        if not 0.0 <= temperature < math.inf:
+            raise ArgumentError(f"temperature: expected a finite number >= 0, got {temperature}")
         if references is not None:
             check_each("references", references, "success rates", 1.0, (pool_size, 2))
             references = references.float()
