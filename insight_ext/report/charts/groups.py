@@ -38,7 +38,7 @@ COUNTED: dict[str, tuple[str, Pick, str]] = {
     "prompts_drawn": (
         "Different prompts drawn",
         lambda g: np.ones(len(g.step), dtype=np.bool_),
-        "Prompts that were rolled out at least once: a rule that repeats a few stays low.",
+        "Prompts that were rolled out at least once: a strategy that repeats a few stays low.",
     ),
     "prompts_taught": (
         "Different prompts with a mixed group",
