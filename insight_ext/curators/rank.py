@@ -77,27 +77,15 @@ class Ranking:
         for name in ("rank", "id", "visits", "solved", "predicted", *self.why):
             is_name = name == "id"  # the one column that gives way
             table.add_column(name, justify="left" if is_name else "right", no_wrap=not is_name)
-        reasons = zip(*(column.tolist() for column in self.why.values()), strict=True)
-        columns = zip(
-            self.ids,
-            self.visits,
-            self.successes,
-            self.rollouts,
-            self.predicted,
-            reasons if self.why else [()] * len(self.ids),
-            strict=True,
-        )
-        for place, row in enumerate(columns, start=1):
-            name, visits, successes, rollouts, predicted, why = row
-            if place > rows:
-                break
-            solved = f"{successes} of {rollouts}" if visits else "unseen"
+        for at, name in enumerate(self.ids[: max(0, rows)]):
+            visits, predicted = self.visits[at], self.predicted[at]
+            solved = f"{self.successes[at]} of {self.rollouts[at]}" if visits else "unseen"
             expected = "" if np.isnan(predicted) else f"{predicted:.2f}"
-            told = [f"{value:.3g}" for value in why]
+            told = (f"{column[at].item():.3g}" for column in self.why.values())
             text = "" if pool is None else pool[pool.position(name)].prompt
             shown = f"{_short(name)}  {_short(text)}".rstrip()
             called = Text(shown, no_wrap=True, overflow="ellipsis")
-            table.add_row(str(place), called, str(visits), solved, expected, *told)
+            table.add_row(str(at + 1), called, str(visits), solved, expected, *told)
         Console().print(table)
 
 
@@ -149,10 +137,11 @@ def rank(
         )
     options = given_options("options", options, ["seed", "pool"])
     visits, successes, rollouts = log.totals()
-    settings = {**_whole_pool(strategy), **options}
-    if not {"prior", "features"} & settings.keys():
-        settings |= _known_mean(strategy, visits, successes, rollouts)
-    selector = make_selector(strategy, n, seed=seed, pool=pool, **settings)
+    if issubclass(SELECTORS.get(strategy, BeliefSelector), RankedSelector):
+        options.setdefault("candidate_ratio", None)
+    if not {"prior", "features"} & options.keys():
+        options |= _known_mean(strategy, visits, successes, rollouts)
+    selector = make_selector(strategy, n, seed=seed, pool=pool, **options)
     if selector.rollouts is None:
         selector.rollouts = _most_frequent(log)
         if selector.rollouts > MAX_ROLLOUTS:
@@ -182,12 +171,6 @@ def rank(
         predicted=predicted,
         why=why,
     )
-
-
-def _whole_pool(strategy: str) -> dict[str, Any]:
-    if strategy not in SELECTORS:
-        return {}
-    return {"candidate_ratio": None} if issubclass(SELECTORS[strategy], RankedSelector) else {}
 
 
 def _known_mean(
