@@ -22,6 +22,9 @@ Entry = TypeVar("Entry")
 
 # What to install for modules that do not come with the package's own extra.
 PACKAGES = {
+    "matplotlib": "'insight-ext[cli]'",
+    "pyarrow": "'insight-ext[cli]'",
+    "rich": "'insight-ext[cli]'",
     "sentence_transformers": "sentence-transformers",
     "peft": "'insight-ext[lora]'",
     "reasoning_gym": "'insight-ext[reasoning-gym]'",

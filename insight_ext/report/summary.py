@@ -16,6 +16,7 @@ from insight_ext.report.calibration import calibration_of
 from insight_ext.report.curves import EFFORTS, Effort, accuracy_curve
 from insight_ext.report.experiment import Experiment
 from insight_ext.report.measures import (
+    SMOOTHING,
     Reach,
     final_value,
     fraction_to_reach,
@@ -225,7 +226,11 @@ def _calibration_error(run: Run) -> float | None:
 
 
 OWN: tuple[tuple[str, str, Callable[[Run], float | None]], ...] = (
-    ("Final held-out accuracy", "{:.1%}", _final_accuracy),
+    (
+        f"Final held-out accuracy, mean of the last {SMOOTHING} evaluations",
+        "{:.1%}",
+        _final_accuracy,
+    ),
     ("Share of mixed groups", "{:.1%}", _of_groups(_share_mixed)),
     ("Rollouts generated", "{:,.0f}", _of_groups(lambda groups: float(groups.rollouts.sum()))),
     ("Seconds of training steps", "{:,.0f}", _seconds),
