@@ -10,13 +10,13 @@ import sys
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import insight_ext
 from insight_ext import ArgumentError, InsightError
 from insight_ext.data.yaml_file import check_yaml
 from insight_ext.loop.checkpoint import read_checkpoint
-from insight_ext.plugins import named
+from insight_ext.plugins import named, nearest
 from insight_ext.progress import STOPPED
 from lightning_integration.callback import PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
@@ -35,11 +35,27 @@ COMMANDS = {
     "export": "CHECKPOINT FOLDER: write what was trained as a Hugging Face folder",
     "sample": "draw answers of saved models to a data set, and score them",
 }
+UNKNOWN = "unrecognized arguments: "
 HELP = """usage: python -m lightning_integration COMMAND ...
 
 {commands}
 
 `python -m lightning_integration COMMAND --help` tells about one command."""
+
+
+class Parser(cli.LightningArgumentParser):
+    """Lightning's parser; what it refuses it says in a sentence, without all of its options."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """ArgumentError with the message, the option nearest to one that there is not, and help."""
+        parser = getattr(ex, "subcommand_parser", None) or self
+        unknown = message.removeprefix(UNKNOWN).split()
+        message = " ".join(message.split())
+        if message.startswith(UNKNOWN) and unknown:
+            known = {option for each in parser._actions for option in each.option_strings}
+            message += nearest(unknown[0].partition("=")[0], known)
+        program = parser.prog.replace(" [options]", "")
+        raise ArgumentError(f"{message}; `{program} --help` lists what there is") from ex
 
 
 class SaveConfig(cli.SaveConfigCallback):
@@ -172,6 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
             seed_everything_default=0,
             trainer_defaults={"max_epochs": 1, "log_every_n_steps": 10},
             auto_configure_optimizers=False,
+            parser_class=Parser,
             parser_kwargs={"prog": "lightning_integration"},
         )
     except InsightError as error:

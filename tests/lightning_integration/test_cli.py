@@ -122,6 +122,20 @@ def test_a_wrong_command_is_told_with_all_there_are(capsys):
     assert all(f"  {name} " in capsys.readouterr().out for name in ["export"])
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--selection.historyevery=3", "did you mean '--selection.history_every'?; "),
+        ("--model.rollouts=many", 'Parser key "model.rollouts": Expected '),
+    ],
+)
+def test_a_wrong_option_is_told_in_one_line_without_all_that_there_are(here, capsys, option, told):
+    assert fit(option) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+    assert line.endswith("`lightning_integration fit --help` lists what there is")
+
+
 def test_a_configuration_that_is_not_there_is_told_in_words(here, capsys):
     assert main(["fit", "--config", "nope.yaml"]) == 2
     told = "lightning_integration: nope.yaml: expected a YAML file, got: No such file or directory"
