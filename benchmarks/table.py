@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Line = dict[str, Any]
-LIKE = ("processor", "instruction_set", "torch", "openmp_waits")
+LIKE = ("processor", "instruction_set", "torch", "openmp_waits", "kernel")
 KEY = ("bench", "what", "n", "k", "rollouts", "pool", "threads")
 OTHERS = ("incremental", "step", "deal", "memory")
 

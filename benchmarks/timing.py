@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
@@ -105,6 +106,12 @@ def processor() -> str:
     return platform.processor()
 
 
+def kernel() -> str:
+    """A digest of the kernel's sources, by which the lines of one kernel are known."""
+    sources = sorted((Path(__file__).parents[1] / "csrc").rglob("*.[chu]*"))
+    return sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+
+
 def record(figures: list[Figure], path: Path = RESULTS / "cpu.jsonl") -> Path:
     """Appends to a file of results, each line with the machine and the build."""
     path.parent.mkdir(exist_ok=True)
@@ -115,6 +122,7 @@ def record(figures: list[Figure], path: Path = RESULTS / "cpu.jsonl") -> Path:
         "instruction_set": execution.instruction_set or info["instruction_sets"][-1],
         "compiler": info["compiler"],
         "torch": torch.__version__,
+        "kernel": kernel(),
         "openmp_waits": os.environ["OMP_WAIT_POLICY"],
         "load_average": os.getloadavg()[0],  # above the thread count the figures are contended
     }

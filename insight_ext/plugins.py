@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import Parameter, Signature, signature
+from numbers import Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -21,6 +22,9 @@ Entry = TypeVar("Entry")
 
 # What to install for modules that do not come with the package's own extra.
 PACKAGES = {
+    "matplotlib": "'insight-ext[cli]'",
+    "pyarrow": "'insight-ext[cli]'",
+    "rich": "'insight-ext[cli]'",
     "sentence_transformers": "sentence-transformers",
     "peft": "'insight-ext[lora]'",
     "reasoning_gym": "'insight-ext[reasoning-gym]'",
@@ -199,6 +203,22 @@ def check_above_0(**settings: float) -> None:
     for name, value in settings.items():
         if not value > 0:
             raise ArgumentError(f"{name}: expected more than 0, got {value}")
+
+
+def check_between(what: str, low: float, high: float, **settings: float) -> None:
+    """ArgumentError where one of these is not in [low, high]; see `check_at_least`.
+
+    Examples:
+        >>> check_between("a share", 0.0, 1.0, keep=1.5)
+        Traceback (most recent call last):
+        ...
+        insight_ext.errors.ArgumentError: keep: expected a share in [0, 1], got 1.5
+    """
+    for name, value in settings.items():
+        is_number = isinstance(value, (int, float, Real))
+        if not (is_number and low <= value <= high):
+            got = f"{value!s}" if is_number else f"{value!r:.80}"
+            raise ArgumentError(f"{name}: expected {what} in [{low:g}, {high:g}], got {got}")
 
 
 def truth(name: str, value: Any) -> bool:

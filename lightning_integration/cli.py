@@ -6,6 +6,7 @@ answers of saved models.
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 from itertools import pairwise
@@ -44,16 +45,21 @@ HELP = """usage: python -m lightning_integration COMMAND ...
 
 
 class Parser(cli.LightningArgumentParser):
-    """Lightning's parser; what it refuses it says in a sentence, without all of its options."""
+    """Lightning's parser; what it refuses it says in a sentence. Options have to be written out."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options | {"allow_abbrev": False})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """ArgumentError with the message, the option nearest to one that there is not, and help."""
         parser = getattr(ex, "subcommand_parser", None) or self
         unknown = message.removeprefix(UNKNOWN).split()
         message = " ".join(message.split())
+        known = {option for each in parser._actions for option in each.option_strings}
         if message.startswith(UNKNOWN) and unknown:
-            known = {option for each in parser._actions for option in each.option_strings}
             message += nearest(unknown[0].partition("=")[0], known)
+        elif found := re.search("does not accept option '(.*?)'", message):
+            message += nearest(found[1], (option.removeprefix("--") for option in known))
         program = parser.prog.replace(" [options]", "")
         raise ArgumentError(f"{message}; `{program} --help` lists what there is") from ex
 

@@ -89,6 +89,13 @@ class PromptLoader:
         self._original = loop
         self._next = 0  # step of the next batch; ahead of the loop's where a trainer prefetches
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the loop's state is in the checkpoint already, so Lightning need not warn."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing, see `state_dict`."""
+
     def __len__(self) -> int:
         return self.steps
 

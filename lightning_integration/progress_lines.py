@@ -18,6 +18,7 @@ class ProgressLines(Callback):
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
+        self._known = ""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -32,14 +33,15 @@ class ProgressLines(Callback):
         self._tell(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print a line with the accuracy."""
+        """Print a line with the accuracy, and the step that it is of."""
+        accuracy = trainer.callback_metrics.get(Metric.ACCURACY.value)
+        if accuracy is not None and not trainer.sanity_checking:
+            self._known = f"held-out accuracy {float(accuracy):.1%} after {_done(trainer):,}"
         self._tell(trainer)
 
     def _tell(self, trainer: Trainer) -> None:
-        accuracy = trainer.callback_metrics.get(Metric.ACCURACY.value)
-        known = "" if accuracy is None else f"held-out accuracy {float(accuracy):.1%}"
         if self._progress is not None:
-            self._progress.update(_done(trainer), known)
+            self._progress.update(_done(trainer), self._known)
 
 
 def _done(trainer: Trainer) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 from insight_ext import SelectionLoop
@@ -63,14 +65,20 @@ def _row(loop: SelectionLoop, one: Visited) -> list[Any]:
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table whose cells cannot break it.
+    """A table whose cells are shown as they are: neither they nor their markup break it.
 
     Examples:
         >>> print(markdown(["id", "text"], [["a", "1|2"]]))
         | id | text |
         | --- | --- |
         | a | 1\\|2 |
+        >>> print(markdown(["text"], [["<think> 2 * 3 * 4"]]).splitlines()[-1])
+        | &lt;think&gt; 2 \\* 3 \\* 4 |
     """
-    lines = [columns, ["---"] * len(columns), *rows]
-    cells = ([visible_text(str(cell)).replace("|", "\\|") for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    head, *cells = ([_literal(str(cell)) for cell in line] for line in (columns, *rows))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(columns), *cells))
+
+
+def _literal(text: str) -> str:
+    """As Markdown that shows this text, the tags of a model's answer too."""
+    return re.sub(r"([\\`*_|\[\]])", r"\\\1", escape(visible_text(text), quote=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -64,6 +65,28 @@ def is_there(name: str) -> bool:
         return hasattr(import_module(parent), own) or find_spec(name) is not None
     except ModuleNotFoundError:
         return False
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(r"^(?:Cost|Determinism|Source): .*\n +\S", id="sentence as title and box"),
+        pytest.param(r"(?<![`\w.])__\w+__(?![`\w])", id="name in bold"),
+    ],
+)
+def test_a_docstring_reads_on_the_site_as_in_the_source(broken):
+    found = []
+    for path in [
+        p for name in ("insight_ext", "lightning_integration") for p in ROOT.glob(f"{name}/**/*.py")
+    ]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                prose = re.sub(
+                    r"^ *(?:>>>|\.\.\.) .*$", "", ast.get_docstring(node) or "", flags=re.M
+                )
+                if re.search(broken, prose, re.M):
+                    found.append((path.name, getattr(node, "name", "")))
+    assert found == []
 
 
 @pytest.mark.parametrize("words", [r"\ban own\b", r"\bthe referee\b", r"\bthe own\b"])

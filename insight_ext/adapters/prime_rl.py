@@ -39,7 +39,7 @@ class SelectingSampler:
         PoolError: keys that are missing or repeat.
 
     Determinism: after a resume the tasks in flight come first, since their rollouts died with the
-        run; with none in flight, choices are those of a run that was not interrupted.
+    run; with none in flight, choices are those of a run that was not interrupted.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ class InsightSelector:
         PoolError: ids that are missing or repeat.
 
     Determinism: a run that is resumed makes the choices of one that was not, with `sync_interval`
-        1; else Trinity rolls out anew what was not finished, and those prompts come first.
+    1; else Trinity rolls out anew what was not finished, and those prompts come first.
     """
 
     def __init__(self, data_source: Any, config: Any) -> None:

@@ -70,9 +70,9 @@ def select_prompts(
         PoolError: ids that are missing or repeat.
 
     Determinism: a run that is killed and resumed from a checkpoint makes the choices of one that
-        was not, if TRL itself goes on as before, i.e. if the checkpoint was written when all
-        rollouts of a generation had been trained on. Elsewhere TRL rolls out anew, and so are
-        prompts chosen anew.
+    was not, if TRL itself goes on as before, i.e. if the checkpoint was written when all
+    rollouts of a generation had been trained on. Elsewhere TRL rolls out anew, and so are
+    prompts chosen anew.
 
     Cost: of a generation one `SelectionLoop.deal`, and one exchange over the processes.
     """

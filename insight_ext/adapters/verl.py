@@ -54,7 +54,7 @@ class SelectingDataset(RLHFDataset):  # type: ignore[misc, valid-type]
         PoolError: ids that are missing or repeat.
 
     Determinism: a run that is killed and resumed makes the choices of one that was not, if verl
-        itself goes on as before.
+    itself goes on as before.
     """
 
     def __init__(self, data_files: Any, tokenizer: Any, config: Any, **more: Any) -> None:

@@ -46,7 +46,8 @@ class BetaPosteriors(Stateful):
     Attributes:
         prior: as given, or as fitted; `base` is what evidence is on top of and fades towards, with
             kinds theirs.
-        alpha, beta: float32 tensors of shape (n,), as of each prompt's latest visit.
+        alpha: float32 tensor of shape (n,), as of each prompt's latest visit.
+        beta: likewise.
         visits: int32 tensor of shape (n,), number of visits of each prompt.
         latest: int32 tensor of shape (n,), the step of the latest visit.
         step: the present step; whoever owns the beliefs advances it.

@@ -128,7 +128,7 @@ class PromptPool(Sequence[Prompt]):
             UserWarning: some shards of `train-00000-of-00002.parquet` are not among the files.
 
         Cost: about 5 seconds and 1.2 times the text's size in memory for a million prompts
-            (`python -m benchmarks.bench_reading`).
+        (`python -m benchmarks.bench_reading`).
 
         Examples:
             >>> import tempfile

@@ -12,6 +12,7 @@ import torch
 from insight_ext.beliefs.pool import PromptPool
 from insight_ext.cli.logs import read_pool
 from insight_ext.cli.tables import check_output, hand_over
+from insight_ext.data.json_text import plain_numbers
 from insight_ext.errors import ArgumentError
 from insight_ext.loop.checkpoint import read_selection
 from insight_ext.predictors import allocate_samples, features_of
@@ -88,7 +89,7 @@ def allocate(
     )
     return {
         "id": list(prompts.ids),
-        "predicted": rates.tolist(),
+        "predicted": plain_numbers(rates),
         "answers": allocate_samples(rates, budget, bins).tolist(),
     }
 

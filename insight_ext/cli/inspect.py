@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
@@ -21,6 +21,7 @@ from insight_ext.beliefs.pool_change import saved_pool
 from insight_ext.cli.drawing import beliefs_text
 from insight_ext.cli.logs import read_pool
 from insight_ext.cli.tables import check_output, hand_over
+from insight_ext.data.json_text import plain_numbers
 from insight_ext.errors import ArgumentError, CheckpointError, InsightError
 from insight_ext.loop.checkpoint import read_selection
 from insight_ext.loop.choice import take_over
@@ -68,9 +69,9 @@ def belief_columns(path: Path) -> dict[str, list[Any]]:
     return {
         "id": list(ids),
         "visits": beliefs.visits.tolist(),
-        "success": (alpha / (alpha + beta)).tolist(),
-        "alpha": alpha.tolist(),
-        "beta": beta.tolist(),
+        "success": plain_numbers(alpha / (alpha + beta)),
+        "alpha": plain_numbers(alpha),
+        "beta": plain_numbers(beta),
     }
 
 
@@ -89,7 +90,8 @@ def inspect(
         rows: prompts to list of each kind, 0 or more: those that would be dealt next with the
             strategy's reasons, those of the strongest evidence and those of the weakest.
         console: where to.
-        pool: the prompts, where the strategy needs their texts to say what it would deal next.
+        pool: the prompts, to show their texts beside their ids, and where the strategy needs them
+            to say what it would deal next.
         strategy: import path of your own strategy, for the same. One that only the checkpoint names
             is not imported: a file that somebody sent must not run code.
 
@@ -106,6 +108,7 @@ def inspect(
         facts = dict(_facts(content, state, ids))
         beliefs = _beliefs(state["parts"]["selector"])
         next_ones = _next(state, ids, rows, pool, strategy)
+        names = _names(ids, pool)
     console = console or Console()
     console.print(Text(visible_text(str(path)), style="bold"))
     width = max(map(len, facts))
@@ -126,7 +129,7 @@ def inspect(
     console.print(Text(beliefs_text("in the checkpoint", unseen, counts)))
     for name, largest in (("strongest", True), ("weakest", False)):
         if rows and unseen < len(beliefs):
-            console.print(_evidence(f"{name} evidence", beliefs, ids, rows, largest))
+            console.print(_evidence(f"{name} evidence", beliefs, names, rows, largest))
 
 
 @contextmanager
@@ -173,8 +176,18 @@ def _next(
     reasons = selector.explain(chosen)
     table = _table("what it would choose next", *(name.replace("_", " ") for name in reasons))
     for at, row in zip(chosen.tolist(), zip(*reasons.values(), strict=True), strict=True):
-        table.add_row(Text(visible_text(ids[at])), *(f"{value.item():.3g}" for value in row))
+        table.add_row(_names(ids, pool)(at), *(f"{value.item():.3g}" for value in row))
     return table
+
+
+def _names(ids: list[str], pool: PromptPool | None) -> Callable[[int], Text]:
+    """What a table calls a prompt: its id, and its text if the prompts are there."""
+
+    def name(at: int) -> Text:
+        told = ids[at] if pool is None else f"{ids[at]}  {' '.join(pool[at].prompt.split())}"
+        return Text(visible_text(told))
+
+    return name
 
 
 def _facts(
@@ -277,7 +290,7 @@ def _beliefs(selector: dict[str, Any]) -> BetaPosteriors | None:
 
 
 def _evidence(
-    title: str, beliefs: BetaPosteriors, ids: list[str], rows: int, largest: bool
+    title: str, beliefs: BetaPosteriors, names: Callable[[int], Text], rows: int, largest: bool
 ) -> Table:
     """The visited prompts of the most or the least evidence."""
     visited = (beliefs.visits > 0).nonzero()[:, 0]
@@ -288,7 +301,7 @@ def _evidence(
         index, a, b = int(visited[at]), float(alpha[at]), float(beta[at])
         visits, latest = int(beliefs.visits[index]), int(beliefs.latest[index])
         table.add_row(
-            Text(visible_text(ids[index])),
+            names(index),
             f"{a / (a + b):.2f}",
             f"{a:.1f}",
             f"{b:.1f}",
@@ -301,7 +314,7 @@ def _evidence(
 def _table(title: str, *columns: str) -> Table:
     """A table of prompts, empty."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("prompt", no_wrap=True, overflow="ellipsis", max_width=32)
+    table.add_column("prompt", no_wrap=True, overflow="ellipsis", max_width=48)
     for name in columns:
         table.add_column(name, justify="right")
     return table

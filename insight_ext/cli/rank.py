@@ -25,4 +25,4 @@ def run(options: argparse.Namespace) -> None:
         options=given,
         pool=pool,
     )
-    hand_over(options, ranking.columns(pool), ranking.show)
+    hand_over(options, ranking.columns(pool), lambda: ranking.show(pool=pool))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insight_ext.beliefs.pool import PromptPool
+from insight_ext.data.json_text import plain_numbers
 from insight_ext.offline.logs import Floats, Integers
 from insight_ext.offline.tables import prompt_columns, write_columns
 
@@ -61,7 +62,7 @@ class Curation:
             ArgumentError: a pool without one of the prompts.
         """
         prompts = {} if pool is None else prompt_columns(pool, self.kept_ids)
-        return {**prompts, "id": self.kept_ids, "score": self.scores[self.kept].tolist()}
+        return {**prompts, "id": self.kept_ids, "score": plain_numbers(self.scores[self.kept])}
 
     def write(self, path: str | Path, pool: PromptPool | None = None) -> None:
         """Write `columns` as `.parquet`, `.jsonl` or `.csv`; another ending is an ArgumentError."""

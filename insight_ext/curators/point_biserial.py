@@ -9,7 +9,7 @@ import numpy as np
 from insight_ext.curators.curation import Curation, best
 from insight_ext.errors import ArgumentError, ObservationError
 from insight_ext.offline.logs import Floats, GroupLog
-from insight_ext.plugins import whole
+from insight_ext.plugins import check_between, whole
 
 
 def point_biserial(
@@ -48,8 +48,8 @@ def point_biserial(
     """
     if keep is not None and count is not None:
         raise ArgumentError("point_biserial: expected keep or count, got both")
-    if keep is not None and not 0.0 <= keep <= 1.0:
-        raise ArgumentError(f"keep: expected a share in [0, 1], got {keep}")
+    if keep is not None:
+        check_between("a share", 0.0, 1.0, keep=keep)
     count = None if count is None else whole("count", count, 0)
     if of not in ("all", "scored"):
         raise ArgumentError(f"of: expected 'all' or 'scored', got {of!r}")

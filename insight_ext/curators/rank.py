@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from insight_ext.beliefs.pool import PromptPool
+from insight_ext.data.json_text import plain_numbers
 from insight_ext.errors import ArgumentError
 from insight_ext.kernel.scores import MAX_ROLLOUTS
 from insight_ext.offline.logs import Floats, GroupLog, Integers
@@ -52,16 +53,16 @@ class Ranking:
             "visits": self.visits.tolist(),
             "successes": self.successes.tolist(),
             "rollouts": self.rollouts.tolist(),
-            "predicted": self.predicted.tolist(),
-            **{name: column.tolist() for name, column in self.why.items()},
+            "predicted": plain_numbers(self.predicted),
+            **{name: plain_numbers(column) for name, column in self.why.items()},
         }
 
     def write(self, path: str | Path, pool: PromptPool | None = None) -> None:
         """Write `columns` as `.parquet`, `.jsonl` or `.csv`."""
         write_columns(path, self.columns(pool))
 
-    def show(self, rows: int = 20) -> None:
-        """Print the first rows as a table. Needs rich."""
+    def show(self, rows: int = 20, pool: PromptPool | None = None) -> None:
+        """Print the first rows as a table, with the texts of the pool's prompts. Needs rich."""
         need("rank: showing the table", "rich")
         from rich.console import Console
         from rich.table import Table
@@ -74,25 +75,17 @@ class Ranking:
             title += "; the log has none of them"
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for name in ("rank", "id", "visits", "solved", "predicted", *self.why):
-            table.add_column(name, justify="left" if name == "id" else "right")
-        reasons = zip(*(column.tolist() for column in self.why.values()), strict=True)
-        columns = zip(
-            self.ids,
-            self.visits,
-            self.successes,
-            self.rollouts,
-            self.predicted,
-            reasons if self.why else [()] * len(self.ids),
-            strict=True,
-        )
-        for place, row in enumerate(columns, start=1):
-            name, visits, successes, rollouts, predicted, why = row
-            if place > rows:
-                break
-            solved = f"{successes} of {rollouts}" if visits else "unseen"
+            is_name = name == "id"  # the one column that gives way
+            table.add_column(name, justify="left" if is_name else "right", no_wrap=not is_name)
+        for at, name in enumerate(self.ids[: max(0, rows)]):
+            visits, predicted = self.visits[at], self.predicted[at]
+            solved = f"{self.successes[at]} of {self.rollouts[at]}" if visits else "unseen"
             expected = "" if np.isnan(predicted) else f"{predicted:.2f}"
-            told = [f"{value:.3g}" for value in why]
-            table.add_row(str(place), Text(_short(name)), str(visits), solved, expected, *told)
+            told = (f"{column[at].item():.3g}" for column in self.why.values())
+            text = "" if pool is None else pool[pool.position(name)].prompt
+            shown = f"{_short(name)}  {_short(text)}".rstrip()
+            called = Text(shown, no_wrap=True, overflow="ellipsis")
+            table.add_row(str(at + 1), called, str(visits), solved, expected, *told)
         Console().print(table)
 
 
@@ -144,10 +137,11 @@ def rank(
         )
     options = given_options("options", options, ["seed", "pool"])
     visits, successes, rollouts = log.totals()
-    settings = {**_whole_pool(strategy), **options}
-    if not {"prior", "features"} & settings.keys():
-        settings |= _known_mean(strategy, visits, successes, rollouts)
-    selector = make_selector(strategy, n, seed=seed, pool=pool, **settings)
+    if issubclass(SELECTORS.get(strategy, BeliefSelector), RankedSelector):
+        options.setdefault("candidate_ratio", None)
+    if not {"prior", "features"} & options.keys():
+        options |= _known_mean(strategy, visits, successes, rollouts)
+    selector = make_selector(strategy, n, seed=seed, pool=pool, **options)
     if selector.rollouts is None:
         selector.rollouts = _most_frequent(log)
         if selector.rollouts > MAX_ROLLOUTS:
@@ -177,12 +171,6 @@ def rank(
         predicted=predicted,
         why=why,
     )
-
-
-def _whole_pool(strategy: str) -> dict[str, Any]:
-    if strategy not in SELECTORS:
-        return {}
-    return {"candidate_ratio": None} if issubclass(SELECTORS[strategy], RankedSelector) else {}
 
 
 def _known_mean(

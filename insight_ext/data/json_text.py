@@ -56,6 +56,17 @@ def plain_value(value: Any) -> Any:
     return str(value)
 
 
+def plain_numbers(values: Any) -> list[Any]:
+    """A tensor or array (n,) as Python's numbers; a float32 is the shortest decimal that means it.
+
+    Examples:
+        >>> plain_numbers(np.array([0.9, 12.5], dtype=np.float32))
+        [0.9, 12.5]
+    """
+    array = np.asarray(values)
+    return [float(str(each)) for each in array] if array.dtype == np.float32 else array.tolist()
+
+
 def _not_finite(value: float) -> str | None:
     return None if math.isnan(value) else str(value)
 

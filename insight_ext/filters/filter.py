@@ -83,7 +83,8 @@ class Filter(Stateful, ABC):
         refills: whether the filter rolls out until it has as many groups as the step wants.
         screening: answers after which `passes` decides about a prompt; None: all at once.
         found_threshold: where `success_threshold` is "auto", what the loop has found so far.
-        steps, rollouts_spent: settled steps and all the rollouts they cost, since the beginning.
+        steps: settled ones, since the beginning.
+        rollouts_spent: all that these steps cost.
 
     Examples:
         >>> class Hardest(Filter):

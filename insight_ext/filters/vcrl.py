@@ -8,7 +8,7 @@ from torch import Tensor
 from insight_ext.beliefs.group import Group, Threshold
 from insight_ext.errors import ArgumentError
 from insight_ext.filters.filter import Filter, RolledOut, Verdict
-from insight_ext.plugins import check_at_least
+from insight_ext.plugins import check_between, whole
 from insight_ext.state import Names
 
 
@@ -50,15 +50,10 @@ class VCRL(Filter):
         success_threshold: Threshold | None = None,
     ) -> None:
         super().__init__(success_threshold)
-        for name, value in (("early", early), ("late", late), ("momentum", momentum)):
-            if not 0.0 <= value <= 1.0:
-                raise ArgumentError(f"{name}: expected a number in [0, 1], got {value}")
-        if warmup < 0:
-            raise ArgumentError(f"warmup: expected 0 or more steps, got {warmup}")
-        if max_replays is not None:
-            check_at_least(1, max_replays=max_replays)
-        self.early, self.late, self.warmup = early, late, warmup
-        self.momentum, self.max_replays = momentum, max_replays
+        check_between("a number", 0.0, 1.0, early=early, late=late, momentum=momentum)
+        self.early, self.late, self.momentum = early, late, momentum
+        self.warmup = whole("warmup", warmup, 0)
+        self.max_replays = None if max_replays is None else whole("max_replays", max_replays, 1)
         self._prompts = torch.empty(0, dtype=torch.int64)
         self._priority = torch.empty(0, dtype=torch.float64)
         self._age = torch.empty(0, dtype=torch.int64)

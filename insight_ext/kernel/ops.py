@@ -33,7 +33,7 @@ class Selection(NamedTuple):
 
 
 def as_tensor(name: str, values: Any) -> Tensor:
-    """A tensor over the caller's memory: a tensor, a NumPy array, or anything with __dlpack__."""
+    """A tensor over the caller's memory: a tensor, a NumPy array, anything with `__dlpack__`."""
     if isinstance(values, Tensor):
         return values
     try:
@@ -130,7 +130,7 @@ def score(
 
     Args:
         alpha, beta: float32 (N,), contiguous, finite and positive; tensors, NumPy arrays or
-            anything with __dlpack__.
+            anything with `__dlpack__`.
         score: which score.
         first: the place in the whole pool of the first belief given. Random scores draw by place.
 
@@ -217,7 +217,7 @@ def select_top_k(
 
     Args:
         alpha, beta: float32 (N,), contiguous, finite and positive; tensors, NumPy arrays or
-            anything with __dlpack__.
+            anything with `__dlpack__`.
         k: how many, from 1 to the number of eligible prompts.
         score: which score.
         seed: of the tie hash, 0 to 2^64 - 1; see `tie_seed` where a run selects many times.

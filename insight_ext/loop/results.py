@@ -18,14 +18,15 @@ UNCERTAINTIES = {"perplexity": 1.0, "entropy": 0.0}  # of an answer: the least v
 class GroupResult(NamedTuple):
     """Some or all rollouts of a group, as they came back.
 
-    Args:
+    Attributes:
         group: the group's id.
         rewards: numbers, of the rollouts number `first`, `first` + 1, ... of the group; a list, a
             tensor or an array; None and NaN are answers that could not be scored.
         first: 0 for the group's first rollout.
         of: rollouts of the whole group; None: these are the last.
-        perplexity, entropy: of these rollouts, see `Group`: numbers as the rewards are; None where
-            they are not known.
+        perplexity: of these rollouts, see `Group`: numbers as the rewards are; None where they are
+            not known.
+        entropy: likewise.
         completions: the answers themselves, a text for each reward, for people who look at the run
             (`SelectionLoop.samples`); None where they need not be kept.
     """

@@ -146,8 +146,8 @@ def read_log(
         InsightError: pyarrow is missing.
 
     Cost: files are read in parts, and up to 36 bytes for each group are kept in a temporary file,
-        whatever else its row holds, twice as many while it is read: memory is needed for the
-        prompts and steps alone (`python -m benchmarks.bench_reading`).
+    whatever else its row holds, twice as many while it is read: memory is needed for the
+    prompts and steps alone (`python -m benchmarks.bench_reading`).
 
     Examples:
         >>> import tempfile

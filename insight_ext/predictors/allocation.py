@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
+from insight_ext.predictors.features import check_each
 
 
 def allocate_samples(success_rates: Tensor, budget: int, bins: int | None = None) -> Tensor:
@@ -47,12 +48,7 @@ def allocate_samples(success_rates: Tensor, budget: int, bins: int | None = None
             f"expected at least one prompt and a budget >= 0, got {len(success_rates)} prompts and "
             f"a budget of {budget}"
         )
-    bad = ~((success_rates >= 0.0) & (success_rates <= 1.0))
-    if bad.any():
-        at = int(bad.nonzero()[0])
-        raise ArgumentError(
-            f"success_rates[{at}]: expected in [0, 1], got {float(success_rates[at])}"
-        )
+    check_each("success_rates", success_rates, "a success rate", 1.0)
     if bins is not None:
         success_rates = _binned(success_rates, bins)
     rates = success_rates.tolist()

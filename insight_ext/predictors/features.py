@@ -35,6 +35,20 @@ def check_features(features: Tensor, pool_size: int) -> None:
         raise ArgumentError(f"features[{at}]: expected finite numbers, got {features[at].tolist()}")
 
 
+def check_each(
+    name: str, values: Tensor, what: str, most: float, shape: tuple[int, ...] | None = None
+) -> None:
+    """ArgumentError unless what is known of each prompt has this shape and lies in [0, most]."""
+    if shape is not None and values.shape != shape:
+        raise ArgumentError(f"{name}: expected shape {shape}, got {tuple(values.shape)}")
+    bad = ~((values >= 0.0) & (values <= most))
+    if bad.any():
+        at = int(bad.nonzero()[0, 0])
+        raise ArgumentError(
+            f"{name}[{at}]: expected {what} in [0, {most:g}], got {values[at].tolist()}"
+        )
+
+
 def checksum(features: Tensor) -> str:
     """Type and shape, and the SHA-256 (hex) of the bytes."""
     what = f"{str(features.dtype).removeprefix('torch.')} of shape {tuple(features.shape)}"

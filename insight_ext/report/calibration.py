@@ -9,15 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insight_ext.report.measures import (
-    Floats,
     Reliability,
     expected_calibration_error,
     first_visits,
     reliability,
 )
-from insight_ext.runs.reader import Groups, Run
-
-Outcomes = tuple[Floats, NDArray[np.int64], NDArray[np.int64]]
+from insight_ext.runs.reader import Run
 
 
 class Calibration(NamedTuple):
@@ -34,21 +31,22 @@ def calibration_of(runs: Sequence[Run]) -> Calibration | None:
     First visits are kept apart: without informative priors their prediction is the prior's mean,
     which says nothing about the beliefs.
     """
-    parts = [(run.groups, first_visits(run.groups.prompt)) for run in runs if run.groups]
-    seen = [_pick(groups, ~first & np.isfinite(groups.predicted)) for groups, first in parts]
-    fresh = [_pick(groups, first & np.isfinite(groups.predicted)) for groups, first in parts]
-    curve, first_curve = _pooled(seen), _pooled(fresh)
-    if curve is None:
-        return None
-    return Calibration(curve, expected_calibration_error(curve), first_curve)
-
-
-def _pick(groups: Groups, kept: NDArray[np.bool_]) -> Outcomes:
-    return groups.predicted[kept], groups.successes[kept], groups.rollouts[kept]
-
-
-def _pooled(parts: list[Outcomes]) -> Reliability | None:
+    parts = [
+        (groups.predicted, groups.successes, groups.rollouts, first_visits(groups.prompt))
+        for run in runs
+        if (groups := run.groups) is not None
+    ]
     if not parts:
         return None
-    predicted, successes, rollouts = (np.concatenate(c) for c in zip(*parts, strict=True))
-    return reliability(predicted, successes, rollouts) if len(predicted) else None
+    predicted, successes, rollouts, first = map(np.concatenate, zip(*parts, strict=True))
+
+    def curve_of(visits: NDArray[np.bool_]) -> Reliability | None:
+        kept = visits & np.isfinite(predicted)
+        if not kept.any():
+            return None
+        return reliability(predicted[kept], successes[kept], rollouts[kept])
+
+    seen = curve_of(~first)
+    if seen is None:
+        return None
+    return Calibration(seen, expected_calibration_error(seen), curve_of(first))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,11 @@ class Experiment:
             run.name: {n: v for n, v in _leaves(run.settings) if n not in OF_ONE_RUN}
             for run in self.runs
         }
-        shared = _common(list(flat.values()))
+        shared = common(list(flat.values()))
         own = {
             arm: {
                 name: value
-                for name, value in _common([flat[run.name] for run in runs]).items()
+                for name, value in common([flat[run.name] for run in runs]).items()
                 if name not in shared
             }
             for arm, runs in self.arms.items()
@@ -124,7 +124,7 @@ def _leaves(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, 
             yield f"{path}{name}", value
 
 
-def _common(settings: list[dict[str, Any]]) -> dict[str, Any]:
+def common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The entries that all of them share."""
     first, *others = settings
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from insight_ext.report.calibration import calibration_of
 from insight_ext.report.curves import EFFORTS, Effort, accuracy_curve
 from insight_ext.report.experiment import Experiment
 from insight_ext.report.measures import (
+    SMOOTHING,
     Reach,
     final_value,
     fraction_to_reach,
@@ -46,11 +48,8 @@ class SummaryRow:
 
 def compared(experiment: Experiment) -> list[SummaryRow]:
     """Every other arm beside the baseline; nothing without a baseline."""
-    rows = [
-        mixed_ratio,
-        *(_reach_of(effort) for effort in EFFORTS),
-        accuracy_gain,
-    ]
+    reaches = (partial(reach_row, effort=effort) for effort in EFFORTS)
+    rows: list[Callable[[Experiment, str], SummaryRow]] = [mixed_ratio, *reaches, accuracy_gain]
     return [row(experiment, arm) for row in rows for arm in experiment.others]
 
 
@@ -174,10 +173,6 @@ def _row(
     return SummaryRow(question, arm, result, mean, values)
 
 
-def _reach_of(effort: Effort) -> Callable[[Experiment, str], SummaryRow]:
-    return lambda experiment, arm: reach_row(experiment, arm, effort)
-
-
 def _best(experiment: Experiment) -> tuple[str, float | None]:
     """The arm of the highest final accuracy, and that; None if no run logged one."""
     finals = {
@@ -209,12 +204,8 @@ def _final_accuracy(run: Run) -> float | None:
     return None if curve is None else final_value(curve.y)
 
 
-def _mixed(run: Run) -> float | None:
-    return None if run.groups is None else _share_mixed(run.groups)
-
-
-def _rollouts(run: Run) -> float | None:
-    return None if run.groups is None else float(run.groups.rollouts.sum())
+def _of_groups(number: Callable[[Groups], float]) -> Callable[[Run], float | None]:
+    return lambda run: None if run.groups is None else number(run.groups)
 
 
 def _seconds(run: Run) -> float | None:
@@ -229,21 +220,21 @@ def _overhead(run: Run) -> float | None:
     return overhead_share(*(run.metrics[name].values for name in names))
 
 
-def _prompts(run: Run) -> float | None:
-    return None if run.groups is None else float(len(run.groups.ids))
-
-
 def _calibration_error(run: Run) -> float | None:
     calibration = calibration_of((run,))
     return None if calibration is None else calibration.error
 
 
 OWN: tuple[tuple[str, str, Callable[[Run], float | None]], ...] = (
-    ("Final held-out accuracy", "{:.1%}", _final_accuracy),
-    ("Share of mixed groups", "{:.1%}", _mixed),
-    ("Rollouts generated", "{:,.0f}", _rollouts),
+    (
+        f"Final held-out accuracy, mean of the last {SMOOTHING} evaluations",
+        "{:.1%}",
+        _final_accuracy,
+    ),
+    ("Share of mixed groups", "{:.1%}", _of_groups(_share_mixed)),
+    ("Rollouts generated", "{:,.0f}", _of_groups(lambda groups: float(groups.rollouts.sum()))),
     ("Seconds of training steps", "{:,.0f}", _seconds),
     ("Selection and observation, share of a step's time", "{:.2%}", _overhead),
-    ("Different prompts drawn", "{:,.0f}", _prompts),
+    ("Different prompts drawn", "{:,.0f}", _of_groups(lambda groups: float(len(groups.ids)))),
     ("Expected calibration error, prompts seen before", "{:.3f}", _calibration_error),
 )

@@ -9,7 +9,7 @@ from typing import Any
 from insight_ext.atomic_file import write_text
 from insight_ext.report.charts import SECTIONS
 from insight_ext.report.charts.style import Chart, Omission, png
-from insight_ext.report.experiment import Experiment, read_experiment
+from insight_ext.report.experiment import Experiment, common, read_experiment
 from insight_ext.report.page import (
     figure_html,
     numbers_html,
@@ -76,9 +76,7 @@ def _facts(experiment: Experiment) -> dict[str, str]:
     """What every run shares, in the order in which it is read."""
     latest = max(run.written for run in experiment.runs)
     known = [run.facts for run in experiment.runs]
-    shared = {
-        name: value for name, value in known[0].items() if all(f.get(name) == value for f in known)
-    }
+    shared = common(known)
     settings, _ = experiment.settings()
     told = {name.rpartition(".")[2]: value for name, value in settings.items()}
     groups = [run.groups for run in experiment.runs if run.groups is not None]

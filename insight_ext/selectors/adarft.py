@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from insight_ext.errors import ArgumentError
+from insight_ext.plugins import check_between
+from insight_ext.predictors.features import check_each
 from insight_ext.selectors.ranked import RankedSelector
 
 HARDEST = 100.0
@@ -55,19 +56,9 @@ class AdaRft(RankedSelector):
         **common: Any,
     ) -> None:
         super().__init__(pool_size, seed=seed, **common)
-        if not 0.0 <= start <= HARDEST:
-            raise ArgumentError(f"start: expected a difficulty in [0, 100], got {start}")
+        check_between("a difficulty", 0.0, HARDEST, start=start)
         if difficulty is not None:
-            if difficulty.shape != (pool_size,):
-                raise ArgumentError(
-                    f"difficulty: expected shape ({pool_size},), got {tuple(difficulty.shape)}"
-                )
-            bad = ~((difficulty >= 0.0) & (difficulty <= HARDEST))
-            if bad.any():
-                at = int(bad.nonzero()[0])
-                raise ArgumentError(
-                    f"difficulty[{at}]: expected in [0, 100], got {float(difficulty[at])}"
-                )
+            check_each("difficulty", difficulty, "a difficulty", HARDEST, (pool_size,))
         self.difficulty = difficulty
         self.start = self.target = start
         self.move, self.sensitivity, self.aim = move, sensitivity, aim

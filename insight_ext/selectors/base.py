@@ -12,7 +12,7 @@ from torch import Tensor
 
 from insight_ext.beliefs.beta import BetaPosteriors, Prior
 from insight_ext.errors import ArgumentError
-from insight_ext.plugins import whole
+from insight_ext.plugins import check_between, whole
 from insight_ext.selectors.quota import Quota
 from insight_ext.state import Names, Stateful
 
@@ -243,8 +243,7 @@ class BeliefSelector(Selector):
         quota: Quota | None = None,
     ) -> None:
         super().__init__(pool_size, seed=seed)
-        if not 0.0 <= exploration <= 1.0:
-            raise ArgumentError(f"exploration: expected a share in [0, 1], got {exploration}")
+        check_between("a share", 0.0, 1.0, exploration=exploration)
         if quota is not None and len(quota.domains) != pool_size:
             raise ArgumentError(
                 f"quota: expected a domain for each of the {pool_size} prompts, got "

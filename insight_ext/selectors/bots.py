@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.kernel.ops import top_k
+from insight_ext.plugins import check_between
+from insight_ext.predictors.features import check_each
 from insight_ext.selectors.mopps import Mopps
 
 
@@ -73,31 +74,19 @@ class Bots(Mopps):
                 f"half_life: expected none, since decay acts at every step, got "
                 f"{self.posterior.half_life}; give decay={2 ** (-1 / self.posterior.half_life):.3g}"
             )
-        if not 0.0 <= sharing <= 1.0:
-            raise ArgumentError(f"sharing: expected in [0, 1], got {sharing}")
+        check_between("a share", 0.0, 1.0, sharing=sharing)
         if not 0.0 <= memory < 1.0:
             raise ArgumentError(f"memory: expected in [0, 1), got {memory}")
         if not 0.0 <= temperature < math.inf:
             raise ArgumentError(f"temperature: expected a finite number >= 0, got {temperature}")
         if references is not None:
-            if references.shape != (pool_size, 2):
-                raise ArgumentError(
-                    f"references: expected shape ({pool_size}, 2), got {tuple(references.shape)}"
-                )
-            bad = ~((references >= 0.0) & (references <= 1.0)).all(1)
-            if bad.any():
-                at = int(bad.nonzero()[0])
-                raise ArgumentError(
-                    f"references[{at}]: expected success rates in [0, 1], got "
-                    f"{references[at].tolist()}"
-                )
+            check_each("references", references, "success rates", 1.0, (pool_size, 2))
             references = references.float()
         self.references = references
         self.sharing, self.memory = sharing, memory
         self.draw, self.temperature = draw, temperature
-        self.capability = (
-            math.inf
-        )  # 0: as the weaker reference, 1: as the stronger; no estimate yet
+        # 0: as the weaker reference, 1: as the stronger; no estimate yet.
+        self.capability = math.inf
 
     def _best(self, k: int, candidates: Tensor | None, exclude: Tensor) -> Tensor:
         if self.draw and not self.temperature:
@@ -110,8 +99,7 @@ class Bots(Mopps):
         scores = -distances
         if self.temperature:
             scores = self._race(scores / self.temperature, chosen)
-        out = exclude if chosen is None else None
-        return top_k(scores, k, seed=self._tie_seed, indices=chosen, exclude=out)
+        return self._top(scores, k, chosen, exclude)
 
     def _learn(self, visited: Tensor, wins: Tensor, tries: Tensor) -> None:
         beliefs = self.posterior

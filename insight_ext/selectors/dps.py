@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
+from insight_ext.plugins import check_above_0, check_between
 from insight_ext.selectors.ranked import RankedSelector
 
 WRONG, MIXED, RIGHT = range(3)
@@ -60,12 +61,10 @@ class Dps(RankedSelector):
         **common: Any,
     ) -> None:
         super().__init__(pool_size, seed=seed, **common)
-        if persistence <= 0.0:
-            raise ArgumentError(f"persistence: expected a positive count, got {persistence}")
+        check_above_0(persistence=persistence)
         if not 0.0 <= error < 0.5:
             raise ArgumentError(f"error: expected in [0, 0.5), got {error}")
-        if not 0.0 <= memory <= 1.0:
-            raise ArgumentError(f"memory: expected a share in [0, 1], got {memory}")
+        check_between("a share", 0.0, 1.0, memory=memory)
         self.shared, self.persistence, self.memory = shared, persistence, memory
         self.first_visit = first_visit
         # [new, old], with the prompt before them where each has its own.

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insight_ext.errors import ArgumentError
+from insight_ext.plugins import check_between
 from insight_ext.selectors.base import NONE, BeliefSelector, isin
 
 MINIMUM = 0.01
@@ -69,9 +69,7 @@ class Greso(BeliefSelector):
         **common: Any,
     ) -> None:
         super().__init__(pool_size, seed=seed, **common)
-        low, high = BOUNDS
-        if not low <= base <= high:
-            raise ArgumentError(f"base: expected a probability in [{low}, {high}], got {base}")
+        check_between("a probability", *BOUNDS, base=base)
         self.easy_target, self.hard_target = easy_target, hard_target
         self.targets = torch.tensor([hard_target, easy_target])
         self.adjustment = adjustment

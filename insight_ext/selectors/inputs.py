@@ -135,25 +135,17 @@ def _references(pool: PromptPool, source: str, options: Mapping[str, Any]) -> Te
 
 
 def _quota(pool: PromptPool, given: Mapping[str, Any], options: Mapping[str, Any]) -> Quota:
-    shares = given.get("shares") if isinstance(given, Mapping) else None
-    if (
-        not isinstance(shares, Mapping)
-        or given.keys() != {"meta", "shares"}
-        or not isinstance(given["meta"], str)
-    ):
-        raise ArgumentError(
-            "quota: expected {meta: FIELD, shares: {VALUE: SHARE, ...}}, got " + f"{given!r:.120}"
-        )
-    names = {str(name): share for name, share in shares.items()}
-    return Quota(_field(pool, "quota", given["meta"], _name), names)
-
-
-def _features(pool: PromptPool, source: str, options: Mapping[str, Any]) -> Tensor:
-    return features_of(pool, source)
+    match given:
+        case {"meta": str(field), "shares": Mapping() as shares} if len(given) == 2:
+            names = {str(name): share for name, share in shares.items()}
+            return Quota(_field(pool, "quota", field, _name), names)
+    raise ArgumentError(
+        f"quota: expected {{meta: FIELD, shares: {{VALUE: SHARE, ...}}}}, got {given!r:.120}"
+    )
 
 
 WORK: dict[str, Callable[[PromptPool, Any, Mapping[str, Any]], Any]] = {
-    "features": _features,
+    "features": lambda pool, source, options: features_of(pool, source),
     "prior": _prior,
     "difficulty": _difficulties,
     "references": _references,

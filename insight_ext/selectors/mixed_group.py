@@ -8,7 +8,6 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.kernel import scores
-from insight_ext.kernel.ops import top_k
 from insight_ext.selectors.kernel_scored import ROLLOUTS, KernelScoredSelector
 
 
@@ -61,5 +60,4 @@ class MixedGroup(KernelScoredSelector):
         if self.rule == "top_k":
             return super()._best(k, candidates, exclude)
         race = self._race(self._scores(candidates).log(), candidates)
-        out = exclude if candidates is None else None
-        return top_k(race, k, seed=self._tie_seed, indices=candidates, exclude=out)
+        return self._top(race, k, candidates, exclude)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.kernel.ops import score, select_top_k, top_k
+from insight_ext.kernel.ops import score, select_top_k
 from insight_ext.kernel.scores import Thompson
 from insight_ext.selectors.kernel_scored import KernelScoredSelector
 from insight_ext.state import Names
@@ -82,8 +82,7 @@ class Mopps(KernelScoredSelector):
         low, high = self.interval
         drawn, distances = self._distances((low + high) / 2.0, candidates)
         outside = (distances - (high - low) / 2.0).clamp(min=0.0)
-        out = exclude if candidates is None else None
-        return top_k(-outside, k, seed=self._tie_seed, indices=drawn, exclude=out)
+        return self._top(-outside, k, drawn, exclude)
 
     def _distances(self, target: float, candidates: Tensor | None) -> tuple[Tensor | None, Tensor]:
         """The draws of the step: the prompts (None: all) and |g - target| of each."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from insight_ext.errors import ArgumentError
-from insight_ext.plugins import check_at_least, named
+from insight_ext.plugins import named, whole
 from insight_ext.report.curves import accuracy_curve
 from insight_ext.report.experiment import read_experiment
 from insight_ext.report.measures import Floats, final_value
@@ -105,7 +105,7 @@ def agreement(
         ArgumentError: fewer than 4 strategies, a run missing, or a strategy that experiment.json
             does not describe.
     """
-    check_at_least(1, simulations=simulations)
+    whole("simulations", simulations, 1)
     length = usual_length(learner)
     experiment = read_experiment(folder)
     names = list(experiment.arms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -16,8 +16,14 @@ from insight_ext.simulate.learner import Learner
 from insight_ext.simulate.trial import Chooser, Oracle
 
 RANDOM, ORACLE = "random", "oracle"
+# What a learner tells of its prompts, by the option that takes it.
+TOLD: dict[str, Callable[[Learner], Tensor]] = {
+    "features": lambda learner: learner.features,
+    "references": lambda learner: learner.references,
+    "difficulty": lambda learner: 100.0 * (1.0 - learner.references[:, 0]),
+}
 
-# Arms by name: a selector and its options; True stands for what the learner tells, see `told_of`.
+# Arms by name: a selector and its options; True stands for what the learner tells, see `TOLD`.
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     RANDOM: ("uniform", {}),
     ORACLE: (ORACLE, {}),
@@ -158,7 +164,7 @@ def selector_of(arm: str, learner: Learner, seed: int, rollouts: int) -> Chooser
     name, options = parse_arm(arm)
     if name == ORACLE:
         return Oracle(learner)
-    for option in told_of(learner).keys() & options.keys():
+    for option in TOLD.keys() & options.keys():
         if options[option] not in (True, None):
             raise ArgumentError(
                 f"strategy {arm!r}: expected {option}=true, since a simulated learner tells it "
@@ -175,21 +181,10 @@ def selector_for(
     Raises:
         ArgumentError: see `make_selector`; another K in the options than `rollouts`.
     """
-    told = told_of(learner)
     given: dict[str, Any] = {
-        option: told[option] if option in told and value is not None else value
+        option: TOLD[option](learner) if option in TOLD and value is not None else value
         for option, value in options.items()
     }
     selector = make_selector(name, len(learner.visits), seed=seed, **given)
     take_over("selector", selector, "rollouts", rollouts)
     return selector
-
-
-def told_of(learner: Learner) -> dict[str, Tensor]:
-    """What a learner tells of its prompts, by the option that takes it."""
-    weaker = learner.references[:, 0]
-    return {
-        "features": learner.features,
-        "references": learner.references,
-        "difficulty": 100.0 * (1.0 - weaker),
-    }

@@ -15,13 +15,13 @@ import torch
 from insight_ext.child_process import end_with
 from insight_ext.errors import ArgumentError
 from insight_ext.offline.tables import write_columns
-from insight_ext.plugins import check_at_least
+from insight_ext.plugins import whole
 from insight_ext.simulate.arms import ORACLE, RANDOM, parse_arm, selector_of
 from insight_ext.simulate.learner import Learner
 from insight_ext.simulate.learners import learner_settings, make_learner
 from insight_ext.simulate.skill_learner import SkillSettings
 from insight_ext.simulate.statistics import Floats, Interval, interval, paired_p
-from insight_ext.simulate.trial import Trial, run_trial
+from insight_ext.simulate.trial import Chooser, Trial, run_trial
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Setting:
 
     def __post_init__(self) -> None:
         learner_settings(self.learner)
-        check_at_least(1, pool=self.pool, steps=self.steps, rollouts=self.rollouts)
+        for name in ("pool", "steps", "rollouts"):
+            whole(name, getattr(self, name), 1)
         if not 1 <= self.prompts <= self.pool:
             raise ArgumentError(
                 f"prompts: expected an integer in [1, {self.pool}] for a pool of {self.pool}, "
@@ -53,6 +54,11 @@ class Setting:
         skilled = isinstance(learner_settings(self.learner), SkillSettings)
         changes = {"correlation": self.correlation} if skilled else {}
         return make_learner(self.learner, seed=seed, prompts=self.pool, **changes)
+
+    def train(self, learner: Learner, selector: Chooser) -> Trial:
+        """Train one of these learners for as long as the setting says; see `run_trial`."""
+        sizes = {"steps": self.steps, "prompts": self.prompts, "rollouts": self.rollouts}
+        return run_trial(learner, selector, **sizes)
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ def compare(
         parse_arm(arm)
     if seeds < 2:
         raise ArgumentError(f"seeds: expected at least 2 to say how far they differ, got {seeds}")
-    check_at_least(1, workers=workers)
+    whole("workers", workers, 1)
     jobs = [(s, arm, seed) for s in settings for arm in arms for seed in range(seeds)]
     trials: dict[tuple[Setting, str], list[Trial]] = {}
     finished = zip(jobs, _run(jobs, workers), strict=True)
@@ -149,13 +155,7 @@ def _begin_worker() -> None:
 def _trial(job: tuple[Setting, str, int]) -> Trial:
     setting, arm, seed = job
     learner = setting.learner_of(seed)
-    return run_trial(
-        learner,
-        selector_of(arm, learner, seed, setting.rollouts),
-        steps=setting.steps,
-        prompts=setting.prompts,
-        rollouts=setting.rollouts,
-    )
+    return setting.train(learner, selector_of(arm, learner, seed, setting.rollouts))
 
 
 def fraction_of_steps(skill: Floats, target: float) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 import numpy as np
 import torch
@@ -16,7 +18,6 @@ from insight_ext.report.measures import Floats
 from insight_ext.selectors.gps import Gps
 from insight_ext.simulate.compare import Setting
 from insight_ext.simulate.statistics import interval
-from insight_ext.simulate.trial import run_trial
 
 PROMPTS = 1000  # held out
 ANSWERS = 8  # to each of them, where all get as many
@@ -58,26 +59,15 @@ def held_out(setting: Setting, seeds: int) -> Mapping[str, tuple[Floats, Floats]
 
 def _smallest(is_enough: Callable[[int], bool], guess: int) -> int:
     """The smallest number that is enough, where every larger one is, too."""
-    low, high = 0, guess
-    while not is_enough(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_enough(middle) else (middle, high)
-    return high
+    most = next(most for times in count() if is_enough(most := guess << times))
+    return 1 + bisect_left(range(1, most), True, key=is_enough)
 
 
 def _predicted(setting: Setting, seed: int) -> tuple[Tensor, Tensor]:
     """What gps predicts of the held-out prompts after training, and their true success rates."""
     learner = replace(setting, pool=setting.pool + PROMPTS).learner_of(seed)
     selector = Gps(setting.pool, features=learner.features[: setting.pool], seed=seed)
-    run_trial(
-        learner,
-        selector,
-        steps=setting.steps,
-        prompts=setting.prompts,
-        rollouts=setting.rollouts,
-    )
+    setting.train(learner, selector)
     rates = selector.model.success_rates(embeddings=learner.features[setting.pool :])
     others = np.arange(setting.pool, setting.pool + PROMPTS)
     return rates, torch.from_numpy(learner.success_rate(others))

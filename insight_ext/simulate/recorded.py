@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.dataset as pads
 from numpy.typing import NDArray
 
 from insight_ext.errors import ArgumentError
@@ -157,7 +155,7 @@ def _recorded(
             f"{folder}/metrics.csv: expected the columns {', '.join(missing)}, found none of "
             "them; evaluate on held-out prompts that name their kind"
         )
-    prompt, kind, step, successes, rollouts = _groups(folder, kinds)
+    groups, kind_of = run.groups, _kinds_of(folder, run.groups.ids, kinds)
     rows = [
         (step + 1, kinds.index(kind), round(value * held[kind]), held[kind])
         for kind, series in columns.items()
@@ -168,36 +166,24 @@ def _recorded(
     return RecordedRun(
         run.arm,
         run.seed,
-        int(step.max()) + 1,
-        int(np.bincount(step).max()),
-        prompt,
-        kind,
-        step,
-        successes,
-        rollouts,
+        int(groups.step[-1]) + 1,
+        int(np.bincount(groups.step).max()),
+        groups.prompt,
+        kind_of[groups.prompt],
+        groups.step,
+        groups.successes,
+        groups.rollouts,
         *evaluated,
     )
 
 
-def _groups(folder: Path, kinds: Sequence[str]) -> list[Integers]:
-    """Position in the pool, kind, step, successes and rollouts of each group."""
-    files = sorted(str(path) for path in (folder / "groups.parquet").glob("part-*.parquet"))
-    names = ["index", "id", "step", "successes", "rollouts"]
-    try:
-        table = pads.dataset(files, format="parquet").to_table(columns=names)
-    except pa.ArrowInvalid as error:
-        raise ArgumentError(
-            f"{folder}/groups.parquet: expected the columns index and id, got: {error}"
-        ) from error
-    places = {kind: place for place, kind in enumerate(kinds)}
-    own = []
-    for name in table["id"].to_pylist():
-        kind = str(name).partition("/")[0]
-        if kind not in places:
+def _kinds_of(folder: Path, ids: Sequence[str], kinds: Sequence[str]) -> Integers:
+    """The place among the kinds of each prompt's kind."""
+    own = [name.partition("/")[0] for name in ids]
+    for name, kind in zip(ids, own, strict=True):
+        if kind not in kinds:
             raise ArgumentError(
                 f"{folder}/groups.parquet: prompt {name!r} is of none of the kinds "
                 f"{', '.join(kinds)}; expected ids such as '{kinds[0]}/0'"
             )
-        own.append(places[kind])
-    columns = [table[name].to_numpy().astype(np.int64) for name in ("index", *names[2:])]
-    return [columns[0], np.array(own), *columns[1:]]
+    return np.array([kinds.index(kind) for kind in own])

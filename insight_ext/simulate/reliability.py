@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.plugins import check_at_least
+from insight_ext.plugins import whole
 from insight_ext.report.measures import (
     Counts,
     Floats,
@@ -22,7 +22,6 @@ from insight_ext.selectors import BeliefSelector, Uniform
 from insight_ext.selectors.base import NONE
 from insight_ext.simulate.arms import RANDOM, parse_arm, selector_of
 from insight_ext.simulate.compare import Setting
-from insight_ext.simulate.trial import run_trial
 
 PREDICTORS = ("insight (features)", "gps")
 OWN = "its own"
@@ -159,7 +158,7 @@ def watch(setting: Setting, arm: str, choice: str, seeds: int) -> Foresight:
         ArgumentError: no seed, or a strategy without a predictor.
     """
     check_predicts(arm)
-    check_at_least(1, seeds=seeds)
+    whole("seeds", seeds, 1)
     rows = [row for seed in range(seeds) for row in _first_visits(setting, arm, choice, seed)]
     alpha, beta, successes = (np.concatenate(column) for column in zip(*rows, strict=True))
     return Foresight(alpha, beta, successes, setting.rollouts)
@@ -173,8 +172,7 @@ def _first_visits(
     assert isinstance(selector, BeliefSelector), "check_predicts has seen to it"
     chooser = Uniform(setting.pool, seed=seed) if choice == RANDOM else selector
     watched = Watched(selector, chooser)
-    sizes = {name: getattr(setting, name) for name in ("steps", "prompts", "rollouts")}
-    run_trial(learner, watched, **sizes)
+    setting.train(learner, watched)
     return watched.rows
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from insight_ext.errors import ArgumentError
-from insight_ext.plugins import check_at_least
+from insight_ext.plugins import check_at_least, check_between, whole
 from insight_ext.simulate.learner import references
 
 Difficulties = Literal["normal", "deepscaler"]
@@ -74,23 +74,17 @@ class SkillSettings:
     broken: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.prompts < 1 or self.topics < 1:
-            raise ArgumentError(
-                f"learner: expected at least one prompt and one topic, got {self.prompts} and "
-                f"{self.topics}"
-            )
+        whole("prompts", self.prompts, 1)
+        whole("topics", self.topics, 1)
         if self.difficulties not in get_args(Difficulties):
             raise ArgumentError(
                 f"difficulties: expected one of {', '.join(get_args(Difficulties))}, "
                 f"got {self.difficulties!r}"
             )
         check_at_least(0, learnability=self.learnability)
-        if not -1.0 <= self.correlation <= 1.0:
-            raise ArgumentError(f"correlation: expected in [-1, 1], got {self.correlation}")
+        check_between("a number", -1.0, 1.0, correlation=self.correlation)
         shares = ("novelty", "transfer", "forgetting", "false_positive", "false_negative", "broken")
-        for name in shares:
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ArgumentError(f"{name}: expected in [0, 1], got {getattr(self, name)}")
+        check_between("a share", 0.0, 1.0, **{name: getattr(self, name) for name in shares})
 
 
 class SkillLearner:

@@ -113,7 +113,8 @@ class PromptFormat:
             raise ArgumentError(
                 "chat_template: expected a tokenizer with a chat template for "
                 f"{'messages' if len(texts) < len(prompts) else 'apply'}, got one without; set "
-                "tokenizer.chat_template or template_options, or give plain text"
+                "tokenizer.chat_template, or in prompt_format (of the engine's options) "
+                "template_options: {chat_template: ...}, or give plain text"
             )
         if self.chat_template == "none" and len(texts) < len(prompts):
             raise ArgumentError(

@@ -126,6 +126,7 @@ def test_a_wrong_command_is_told_with_all_there_are(capsys):
     ("option", "told"),
     [
         ("--selection.historyevery=3", "did you mean '--selection.history_every'?; "),
+        ("--trainer.max_epoch=3", "did you mean '--trainer.max_epochs'?; "),
         ("--model.rollouts=many", 'Parser key "model.rollouts": Expected '),
     ],
 )
@@ -136,13 +137,20 @@ def test_a_wrong_option_is_told_in_one_line_without_all_that_there_are(here, cap
     assert line.endswith("`lightning_integration fit --help` lists what there is")
 
 
+def test_a_wrong_key_of_a_configuration_is_told_with_the_nearest_one(here, capsys):
+    text = Path("own.yaml").read_text()
+    Path("own.yaml").write_text(text.replace("  rollouts:", "  rolouts:", 1))
+    assert fit() == 2
+    assert "did you mean 'model.rollouts'?" in capsys.readouterr().err
+
+
 def test_a_configuration_that_is_not_there_is_told_in_words(here, capsys):
     assert main(["fit", "--config", "nope.yaml"]) == 2
     told = "lightning_integration: nope.yaml: expected a YAML file, got: No such file or directory"
     assert capsys.readouterr().err.strip() == told
 
 
-def test_ctrl_c_ends_a_training_with_130_and_a_line_that_says_what_is_kept(here, capfd):
+def test_ctrl_c_ends_a_training_with_130_and_a_line_that_says_what_is_kept(here, capfd, recwarn):
     command = [sys.executable, "-m", "lightning_integration", "fit", "--config", "own.yaml"]
     command += ["--data.steps_per_epoch", "100000"]
 
@@ -157,7 +165,13 @@ def test_ctrl_c_ends_a_training_with_130_and_a_line_that_says_what_is_kept(here,
     told = capfd.readouterr().err
     assert process.returncode == 130
     assert "Traceback" not in told
-    assert re.search(r"stopped after \d+ steps; .*last.ckpt is kept; resume with --ckpt_path", told)
+    kept = re.search(
+        r"stopped after (\d+) steps; .*last.ckpt is kept; resume with --ckpt_path", told
+    )
+    more = f"--trainer.max_steps={int(kept[1]) + 2}"
+    assert fit("--data.steps_per_epoch=100000", "--ckpt_path=last", more) == 0
+    # It goes on exactly, in the middle of an epoch, too: no reason for Lightning to warn.
+    assert not [each for each in recwarn if "not resumable" in str(each.message)]
 
 
 def test_without_a_terminal_plain_lines_say_how_far_a_training_is(here, capsys):
@@ -166,7 +180,7 @@ def test_without_a_terminal_plain_lines_say_how_far_a_training_is(here, capsys):
     assert fit("--trainer.max_epochs", "1") == 0
     told = capsys.readouterr().err
     assert "training: 1 of 6 steps" in told
-    assert re.search(r"training: held-out accuracy \d+\.\d%, 6 of 6 steps", told)
+    assert re.search(r"training: held-out accuracy \d+\.\d% after 6, 6 of 6 steps", told)
     assert fit("--ckpt_path", "last") == 0
     told = capsys.readouterr().err
     assert re.search(r"training: .*7 of 12 steps", told)

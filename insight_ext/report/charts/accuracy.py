@@ -51,6 +51,8 @@ def accuracy_charts(experiment: Experiment) -> list[Chart | Omission]:
         caption = (
             f"The same against {effort}: further left is the same accuracy with fewer of them."
         )
+        if effort == "seconds" and len(experiment.runs) > len(experiment.arms):
+            caption += " A mean ends where the first of its seeds does."
         if not any(isinstance(chart, Chart) for chart in charts):
             caption = _how_to_read(experiment, len(curves), level)
         figure = line_figure(
@@ -142,7 +144,7 @@ def _kinds_figure(title: str, experiment: Experiment, kinds: list[str]) -> Figur
         name = fitted(kind.removeprefix(KIND), WIDTH / COLUMNS - 0.6, 9.5)
         axes.set_title(name, color=INK, size=9.5, loc="left", family=FONT)
         draw_arms(axes, experiment.curves(partial(accuracy_curve, metric=kind)), colours)
-        axes.set_ylim(0, 1.02)
+        axes.set_ylim(-0.03, 1.03)
         percent_axis(axes)
         counts_axis(axes, most=3)
         axes.tick_params(labelbottom=True)

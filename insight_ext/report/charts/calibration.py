@@ -29,6 +29,8 @@ def calibration_charts(experiment: Experiment) -> list[Chart | Omission]:
         "On the dotted line the beliefs are right; above it prompts were easier than believed, for "
         "instance because the policy improved since the last visit. Vertical bars are two standard "
         "errors, hollow dots first visits, which do not count."
+        + " The groups of all seeds count together."
+        * (len(experiment.runs) > len(experiment.arms))
     )
     for arm, runs in experiment.arms.items():
         title = f"Calibration: {arm}"

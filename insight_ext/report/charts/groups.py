@@ -38,7 +38,7 @@ COUNTED: dict[str, tuple[str, Pick, str]] = {
     "prompts_drawn": (
         "Different prompts drawn",
         lambda g: np.ones(len(g.step), dtype=np.bool_),
-        "Prompts that were rolled out at least once: a rule that repeats a few stays low.",
+        "Prompts that were rolled out at least once: a strategy that repeats a few stays low.",
     ),
     "prompts_taught": (
         "Different prompts with a mixed group",
@@ -65,7 +65,7 @@ def outcome_charts(experiment: Experiment) -> list[Chart | Omission]:
         gradient = ""
     if graded:
         title = "Share of groups with equal rewards"
-        curves = experiment.curves(_flat)
+        curves = experiment.curves(partial(_share, metric=Metric.FLAT))
         caption = (
             "These have no gradient. Rewards are graded here: mixed, solved and failed go by the "
             "success threshold, and groups of right answers alone may have a gradient."
@@ -92,8 +92,8 @@ def prompt_charts(experiment: Experiment) -> list[Chart | Omission]:
     return charts
 
 
-def _share(run: Run, metric: Metric, pick: Pick) -> Curve | None:
-    if run.groups is not None:
+def _share(run: Run, metric: Metric, pick: Pick | None = None) -> Curve | None:
+    if pick is not None and run.groups is not None:
         return windowed(run.groups.step.astype(np.float64), pick(run.groups).astype(np.float64))
     if metric in run.metrics:
         series = run.metrics[metric]
@@ -109,14 +109,6 @@ def _is_graded(run: Run) -> bool:
         run.metrics[name].values.mean() for name in (Metric.FLAT, Metric.SOLVED, Metric.FAILED)
     )
     return bool(abs(flat - solved - failed) > ROUNDING)
-
-
-def _flat(run: Run) -> Curve | None:
-    if Metric.FLAT not in run.metrics:
-        return None
-    return windowed(
-        run.metrics[Metric.FLAT].steps.astype(np.float64), run.metrics[Metric.FLAT].values
-    )
 
 
 def _distinct(run: Run, pick: Pick) -> Curve | None:

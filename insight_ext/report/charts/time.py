@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from insight_ext.report.charts.style import (
+    COUNTS,
     FONT,
     GRID,
     INK,
@@ -82,6 +83,6 @@ def _figure(title: str, experiment: Experiment, times: dict[tuple[str, Metric], 
     axes.set_ylim(len(PARTS) * (len(arms) + 1) - 1.4, -0.6)
     left, right = axes.get_xlim()
     axes.set_xlim(left, right * (right / left) ** 0.2)  # room for the last text
-    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_formatter(COUNTS)
     axes.xaxis.set_minor_formatter("")
     return figure

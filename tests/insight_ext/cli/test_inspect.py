@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -139,10 +140,13 @@ def test_whatever_the_prior_the_beliefs_are_those_of_the_run(tmp_path, capsys, f
         loop.end_step()
     loop.save(tmp_path / "loop.pt")
     inspect(tmp_path / "loop.pt", pool=pool)
-    assert "prior" in " ".join(capsys.readouterr().out.split())
+    told = capsys.readouterr().out
+    assert "prior" in " ".join(told.split())
+    assert re.search(r"p(\d+)  \1\? ", told)  # beside the id the text, where the prompts are given
     columns = belief_columns(tmp_path / "loop.pt")
-    assert columns["alpha"] == loop.selector.posterior.current()[0].tolist()
-    assert columns["beta"] == loop.selector.posterior.current()[1].tolist()
+    for name, values in zip(("alpha", "beta"), loop.selector.posterior.current(), strict=True):
+        assert torch.equal(torch.tensor(columns[name]), values)
+        assert max(len(str(each)) for each in columns[name]) <= 12  # float32's digits, no more
 
 
 def test_a_strategy_of_your_own_is_asked_when_you_name_it(tmp_path, capsys):

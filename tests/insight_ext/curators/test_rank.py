@@ -101,6 +101,15 @@ def test_the_command_prints_a_table_and_writes_a_pool(log, tmp_path, capsys):
     assert chosen[0].meta["kind"] == 1
 
 
+def test_the_table_has_the_texts_of_the_prompts_that_are_given(log, tmp_path, capsys):
+    POOL.to_jsonl(tmp_path / "pool.jsonl")
+    asked = ["rank", "--log", str(log), "--top", "2"]
+    assert main([*asked, "--pool", str(tmp_path / "pool.jsonl")]) == 0
+    assert "d  d? " in capsys.readouterr().out
+    assert main(asked) == 0
+    assert "?" not in capsys.readouterr().out
+
+
 def test_the_command_takes_a_strategys_options(log, capsys):
     assert main(["rank", "--log", str(log), "--top", "1", "--option", "mu=0.5"]) == 0
     assert main(["rank", "--log", str(log), "--top", "1", "--option", "speed=5"]) == 2

@@ -234,8 +234,16 @@ def test_times_are_written_without_powers_of_ten(experiment_folder: Callable[...
     rows = "".join(f"{step},1812,1.2,0.3\n" for step in range(9))
     (run / "metrics.csv").write_text(f"step,step_ms,selection_ms,observation_ms\n{rows}")
     (chart,) = (chart for chart in charts(run) if chart.name == "milliseconds")
-    assert "1,812 ms" in [text for text, _ in texts(chart.figure)]
+    assert {"1,812 ms", "1,000"} <= {text for text, _ in texts(chart.figure)}
     assert not any("e+" in text for text, _ in texts(chart.figure))
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_calibration_of_several_seeds_says_that_they_are_counted_together(
+    experiment_folder: Callable[..., Path], seeds: int
+) -> None:
+    told = " ".join(chart.caption for chart in charts(experiment_folder(seeds=seeds)))
+    assert ("The groups of all seeds count together." in told) == (seeds > 1)
 
 
 def test_a_long_caption_stands_once(experiment_folder: Callable[..., Path]) -> None:
@@ -251,6 +259,16 @@ def test_a_figure_of_the_documents_has_our_style(figure: Path) -> None:
     assert pixels[-1, -1, 3] == 0
     opaque = pixels[pixels[..., 3] > 0.99][:, :3]
     assert not (opaque < 0.05).all(axis=1).any(), "black text is not seen on a dark page"
+
+
+def test_a_kind_never_or_always_solved_is_not_drawn_over_the_axis(
+    experiment_folder: Callable[..., Path],
+) -> None:
+    (chart,) = kind_charts(read_experiment(experiment_folder(seeds=1)))
+    assert isinstance(chart, Chart)
+    for axes in chart.figure.axes:
+        low, high = axes.get_ylim()
+        assert low < 0 < 1 < high
 
 
 @pytest.mark.parametrize("name", ["$x^", r"$\frac{$", "\x1b[31m", "k" * 300])

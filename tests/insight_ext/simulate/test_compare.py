@@ -135,11 +135,11 @@ def test_the_command_writes_tables_and_figures(tmp_path, capsys):
         (["--learner", "genius"], "unknown learner 'genius'"),
         (["--pool", "100"], "prompts: expected an integer in [1, 100] for a pool of 100, got 256"),
         (["--prompts", "0"], "prompts: expected an integer in [1, 2000]"),
-        (["--pool", "0"], "pool: expected at least 1, got 0"),
+        (["--pool", "0"], "pool: expected a whole number of at least 1, got 0"),
         (["--pool", "many"], "pool: expected sizes such as"),
-        (["--steps", "0"], "steps: expected at least 1, got 0"),
-        (["--rollouts", "0"], "rollouts: expected at least 1, got 0"),
-        (["--workers", "0"], "workers: expected at least 1, got 0"),
+        (["--steps", "0"], "steps: expected a whole number of at least 1, got 0"),
+        (["--rollouts", "0"], "rollouts: expected a whole number of at least 1, got 0"),
+        (["--workers", "0"], "workers: expected a whole number of at least 1, got 0"),
     ],
 )
 def test_the_command_names_what_was_typed(capsys, options, message):

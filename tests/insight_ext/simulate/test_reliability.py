@@ -86,7 +86,7 @@ def test_the_command_refuses_a_strategy_before_it_trains_another(capsys):
 
 
 def test_no_seed_is_refused():
-    with pytest.raises(ArgumentError, match="seeds: expected at least 1, got 0"):
+    with pytest.raises(ArgumentError, match="seeds: expected a whole number of at least 1, got 0"):
         watch(SMALL, "gps", OWN, seeds=0)
 
 
