@@ -28,7 +28,8 @@ class TokenEngine(ABC):
     _dtype: torch.dtype  # of the engine's weights
     _missing = "an engine with weights, got one that has none yet"
 
-    def __init__(
+    # Not the constructor, whose options a class that hands keywords on would be taken to have.
+    def _set_up(
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,

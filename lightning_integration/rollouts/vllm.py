@@ -98,7 +98,7 @@ class VLLMEngine(TokenEngine):
                 "engine vllm: expected the package vllm, found none; pip install "
                 "'insight-ext[vllm]' (a GPU), or choose engine: transformers or vllm_server"
             )
-        super().__init__(model, tokenizer, tolerance, transfer_options, prompt_format)
+        self._set_up(model, tokenizer, tolerance, transfer_options, prompt_format)
         self.options = DEFAULTS | {"dtype": str(model.dtype).removeprefix("torch.")} | options
         self.route = route
         self._program = f"vLLM {vllm_version()}"

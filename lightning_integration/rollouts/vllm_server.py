@@ -87,7 +87,7 @@ class VLLMServer(TokenEngine):
             raise ArgumentError(
                 "folder: expected the folder that the server reloads from, got none"
             )
-        super().__init__(model, tokenizer, tolerance, transfer_options, prompt_format)
+        self._set_up(model, tokenizer, tolerance, transfer_options, prompt_format)
         self._http = HttpClient(url, seconds, retries, connections)
         self.url = self._program = self._http.url
         self._name = f"vllm_server at {self.url}"
