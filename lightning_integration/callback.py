@@ -12,7 +12,7 @@ from insight_ext.plugins import whole
 from insight_ext.runs.layout import Metric, logged
 from lightning_integration.checkpoint import check_before_loading, forget_check
 from lightning_integration.datamodule import data_of
-from lightning_integration.loaders import PromptBatch, loop_at_work, with_prompts
+from lightning_integration.loaders import loop_at_work, with_prompts
 from lightning_integration.metrics_file import start_files
 from lightning_integration.outputs import report
 from lightning_integration.tables import log_tables
@@ -126,9 +126,8 @@ class PromptSelectionCallback(Callback):
         if epochs > 0 and isinstance(batches, int):
             self._fitted.expect(epochs * batches * trainer.datamodule.prompts_per_step)
         if self.history_every and trainer.loggers:
-            folder = trainer.log_dir  # asked of all processes at once
             self._fitted.record(
-                folder or trainer.default_root_dir,
+                trainer.log_dir or trainer.default_root_dir,  # asked of all processes at once
                 self.history_every,
                 answers=self.answers,
                 keep_samples=self.keep_samples,
@@ -136,18 +135,13 @@ class PromptSelectionCallback(Callback):
         start_files(trainer.loggers, resumed=self._fitted.step > 0)
 
     def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: PromptBatch, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Start the step's clock."""
         self._step_started = perf_counter()
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: PromptBatch,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Report, end the step and, if it is time, log it."""
         loop, batch = loop_at_work(trainer) or self._fitted, with_prompts(batch)

@@ -3,17 +3,114 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from insight_ext import ArgumentError
-from lightning_integration.rollouts.checks import Asked
+from insight_ext import ArgumentError, EngineError
+from lightning_integration.rollouts.checks import Asked, check_completions
 from lightning_integration.rollouts.engine import Completion, Rollouts, Sampling
 from lightning_integration.rollouts.prompts import Messages, PromptFormat
+from lightning_integration.rollouts.weight_sync import LogprobCheck
+
+
+class TokenEngine(ABC):
+    """What the engines share that send tokens to a vLLM and sync its weights with the policy's."""
+
+    route: str
+    _name: str  # of the engine, for messages
+    _program: str  # what runs the weights, for messages
+    _dtype: torch.dtype  # of the engine's weights
+    _missing = "an engine with weights, got one that has none yet"
+
+    # Not the constructor, whose options a class that hands keywords on would be taken to have.
+    def _set_up(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        tolerance: float | None,
+        transfer_options: dict[str, Any] | None,
+        prompt_format: PromptFormat | Mapping[str, Any] | None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.prompt_format = PromptFormat.of(prompt_format)
+        self._tolerance, self._transfer_options = tolerance, transfer_options or {}
+        self._stop, self._vocabulary = stop_tokens(model, tokenizer), vocabulary(model)
+        self._device = model.device
+        self._check: LogprobCheck | None = None  # once it has started
+        self._transfer: Any = None
+        self._ready = False
+
+    def generate(self, prompts: Sequence[str | Messages], n: int, sampling: Sampling) -> Rollouts:
+        """n completions of each prompt, in one request each; see `RolloutEngine`.
+
+        Raises:
+            ArgumentError: no prompt, n < 1, or a prompt too long for `max_model_len` or refused by
+                `prompt_format`.
+            EngineError: no `sync` since the engine was made or put to sleep, other completions than
+                those asked for (`check_completions`), a server that cannot be reached or refuses.
+        """
+        if not self._ready:
+            raise EngineError(f"generate: expected {self._missing}; call sync(model) first")
+        ids = tokenized(prompts, n, sampling, self.tokenizer, self.prompt_format, self._room)
+        answers = self._answers(ids, n, sampling, self._stop)
+        return collate(ids, answers, n, self.tokenizer, self._device)
+
+    # Lightning validates in inference mode, whose tensors could not be written to later.
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def sync(self, model: PreTrainedModel) -> dict[str, float]:
+        """Take over the model's weights, empty the caches, and check it.
+
+        Returns:
+            `sync_ms`, `check_ms` and `logprob_difference`, see `LogprobCheck`.
+
+        Raises:
+            EngineError: vLLM cannot run the model, be reached, or has no such way to take weights;
+                a sync failed; the check found other log-probabilities.
+        """
+        self._ready = False
+        self._device = model.device
+        if self._check is None:
+            self._room = self._start(model)
+            self._check = LogprobCheck.of(model, self.tokenizer, self._room, self._tolerance)
+        started = perf_counter()
+        told = f"route {self.route}, {self._program}"
+        self._send(model, told)
+        sync_ms = 1e3 * (perf_counter() - started)
+        metrics = self._check.run(model, self._dtype, self._probe, told)
+        self._ready = True
+        return {"sync_ms": sync_ms, **metrics}
+
+    def _probe(self, prompts: list[list[int]], sampling: Sampling) -> list[Completion]:
+        return [group[0] for group in self._answers(prompts, 1, sampling, stop=())]
+
+    def _answers(
+        self, prompts: list[list[int]], n: int, sampling: Sampling, stop: Sequence[int]
+    ) -> list[list[Completion]]:
+        asked = asked_of_vllm(self._name, len(prompts), n, sampling, self._vocabulary, stop)
+        groups = self._ask(prompts, requests(asked, sampling))
+        check_completions(groups, asked)
+        return groups
+
+    @abstractmethod
+    def _start(self, model: PreTrainedModel) -> int:
+        """Get ready for the first sync; returns the tokens that prompt and completion may have."""
+
+    @abstractmethod
+    def _send(self, model: PreTrainedModel, told: str) -> None:
+        """Send the weights; `told` says which way, for messages."""
+
+    @abstractmethod
+    def _ask(
+        self, prompts: list[list[int]], parameters: list[dict[str, Any]]
+    ) -> list[list[Completion]]:
+        """The completions of each prompt by its sampling parameters, not checked yet."""
 
 
 def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from insight_ext import ArgumentError, EngineError
-from lightning_integration.rollouts.checks import check_completions
-from lightning_integration.rollouts.completions import (
-    asked_of_vllm,
-    collate,
-    requests,
-    stop_tokens,
-    tokenized,
-    vocabulary,
-)
-from lightning_integration.rollouts.engine import Completion, Rollouts, Sampling
-from lightning_integration.rollouts.prompts import Messages, PromptFormat
+from lightning_integration.rollouts.completions import TokenEngine
+from lightning_integration.rollouts.engine import Completion, Sampling
+from lightning_integration.rollouts.prompts import PromptFormat
 from lightning_integration.rollouts.vllm_routes import (
     ROUTES,
     LocalClient,
@@ -37,7 +28,6 @@ from lightning_integration.rollouts.vllm_routes import (
     vllm_version,
 )
 from lightning_integration.rollouts.weight_sync import (
-    LogprobCheck,
     checkpoint_weights,
     save_checkpoint,
     save_description,
@@ -49,7 +39,7 @@ DEFAULTS = {"logprobs_mode": "processed_logprobs", "gpu_memory_utilization": 0.3
 _STARTED: list[Any] = []
 
 
-class VLLMEngine:
+class VLLMEngine(TokenEngine):
     """Samples with a vLLM engine of this process, which takes over the trainer's weights.
 
     vLLM starts with the first `sync`, after the trainer has set up its devices: with the model's
@@ -86,6 +76,8 @@ class VLLMEngine:
     put back. It also initialises torch.distributed, and stays in memory until the process ends.
     """
 
+    _name = "vllm"
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -106,76 +98,21 @@ class VLLMEngine:
                 "engine vllm: expected the package vllm, found none; pip install "
                 "'insight-ext[vllm]' (a GPU), or choose engine: transformers or vllm_server"
             )
-        self.tokenizer = tokenizer
-        self.prompt_format = PromptFormat.of(prompt_format)
+        self._set_up(model, tokenizer, tolerance, transfer_options, prompt_format)
         self.options = DEFAULTS | {"dtype": str(model.dtype).removeprefix("torch.")} | options
         self.route = route
+        self._program = f"vLLM {vllm_version()}"
         self._sleeps = sleep
-        self._tolerance = tolerance
-        self._transfer_options = transfer_options or {}
-        self._stop = stop_tokens(model, tokenizer)
-        self._vocabulary = vocabulary(model)
-        self._device = model.device
         self._llm: Any = None
-        self._ready = False
-
-    def generate(self, prompts: Sequence[str | Messages], n: int, sampling: Sampling) -> Rollouts:
-        """n completions of each prompt, in one request each; see `RolloutEngine`.
-
-        Raises:
-            ArgumentError: no prompt, n < 1, or a prompt too long for `max_model_len` or refused by
-                `prompt_format`.
-            EngineError: no `sync` since the engine was made or put to sleep, or other completions
-                than those asked for.
-        """
-        if not self._ready:
-            raise EngineError(
-                "generate: expected an engine with weights, got one "
-                f"{'asleep' if self._llm else 'that has none yet'}; call sync(model) first"
-            )
-        ids = tokenized(prompts, n, sampling, self.tokenizer, self.prompt_format, self._room)
-        answers = self._answers(ids, n, sampling, self._stop)
-        return collate(ids, answers, n, self.tokenizer, self._device)
-
-    # Lightning validates in inference mode, whose tensors could not be written to later.
-    @torch.inference_mode(False)
-    @torch.no_grad()
-    def sync(self, model: PreTrainedModel) -> dict[str, float]:
-        """Take over the model's weights, and check it.
-
-        Returns:
-            `sync_ms`, `check_ms` and `logprob_difference`, see `LogprobCheck`.
-
-        Raises:
-            EngineError: vLLM cannot run the model or has no way to take weights; a sync failed; the
-                check found other log-probabilities.
-        """
-        self._ready = False
-        self._device = model.device
-        if self._llm is None:
-            self._start(model)
-        started = perf_counter()
-        told = f"route {self.route}, vLLM {vllm_version()}"
-        expected = f"weight sync ({told}): expected vLLM to take the weights"
-        with _explained(expected, f"try another route of {', '.join(ROUTES)}"):
-            if self._sleeps:
-                self._llm.wake_up(tags=["weights"])
-            self._send(model)
-            if self._sleeps:
-                self._llm.wake_up(tags=["kv_cache"])
-        sync_ms = 1e3 * (perf_counter() - started)
-        dtype = self._llm.llm_engine.vllm_config.model_config.dtype
-        metrics = self._check.run(model, dtype, self._probe(model), told)
-        self._ready = True
-        return {"sync_ms": sync_ms, **metrics}
 
     def sleep(self) -> None:
         """Free weights and cache until the next `sync`; nothing without `sleep=True`."""
         if self._sleeps and self._ready:
             self._ready = False
+            self._missing = "an engine with weights, got one asleep"
             self._llm.sleep(level=2)
 
-    def _start(self, model: PreTrainedModel) -> None:
+    def _start(self, model: PreTrainedModel) -> int:
         """Start vLLM with the model's architecture, and choose the route."""
         # In this process: the iterator's route and memory shared with the trainer need it.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -186,7 +123,8 @@ class VLLMEngine:
             "hf_overrides": untied(self.options.get("hf_overrides")),
             "enable_sleep_mode": self._sleeps,
         }
-        with _host_state_kept(), _explained(*_runnable(model, options["dtype"])):
+        self._runnable = _runnable(model, options["dtype"])
+        with _host_state_kept(), _explained(*self._runnable):
             from vllm import LLM
 
             routes = known_routes(options)
@@ -202,51 +140,50 @@ class VLLMEngine:
         logging.getLogger("vllm.model_executor.model_loader.reload").setLevel(logging.ERROR)
         _STARTED.append(llm)
         self._llm = llm
-        self._room = llm.llm_engine.vllm_config.model_config.max_model_len
-        self._check = LogprobCheck.of(model, self.tokenizer, self._room, self._tolerance)
-        self._transfer: Any = None
+        config = llm.llm_engine.vllm_config.model_config
+        self._dtype = config.dtype
+        return int(config.max_model_len)
 
-    def _send(self, model: PreTrainedModel) -> None:
-        if self.route == "iterator":
-            weights = {"weights_iterator": checkpoint_weights(model)}
-            self._llm.collective_rpc("reload_weights", kwargs=weights)
-        elif self.route == "path":
-            save_checkpoint(model, self.tokenizer, Path(self._folder.name))
-            weights = {"weights_path": self._folder.name}
-            self._llm.collective_rpc("reload_weights", kwargs=weights)
-        else:
-            self._transfer = self._transfer or open_transfer(
-                self.options["weight_transfer_config"],
-                self._transfer_options,
-                LocalClient(self._llm),
-                model,
-            )
-            self._transfer.send_weights()
+    def _send(self, model: PreTrainedModel, told: str) -> None:
+        expected = f"weight sync ({told}): expected vLLM to take the weights"
+        with _explained(expected, f"try another route of {', '.join(ROUTES)}"):
+            if self._sleeps:
+                self._llm.wake_up(tags=["weights"])
+            if self.route == "transfer":
+                self._transfer = self._transfer or open_transfer(
+                    self.options["weight_transfer_config"],
+                    self._transfer_options,
+                    LocalClient(self._llm),
+                    model,
+                )
+                self._transfer.send_weights()
+            else:
+                weights: dict[str, Any] = {"weights_iterator": checkpoint_weights(model)}
+                if self.route == "path":
+                    save_checkpoint(model, self.tokenizer, Path(self._folder.name))
+                    weights = {"weights_path": self._folder.name}
+                self._llm.collective_rpc("reload_weights", kwargs=weights)
+            if self._sleeps:
+                self._llm.wake_up(tags=["kv_cache"])
 
-    def _probe(self, model: PreTrainedModel) -> Any:
-        def answer(prompts: list[list[int]], sampling: Sampling) -> list[Completion]:
-            with _explained(*_runnable(model, self.options["dtype"])):
-                return [group[0] for group in self._answers(prompts, 1, sampling, stop=())]
+    def _probe(self, prompts: list[list[int]], sampling: Sampling) -> list[Completion]:
+        with _explained(*self._runnable):
+            return super()._probe(prompts, sampling)
 
-        return answer
-
-    def _answers(
-        self, prompts: list[list[int]], n: int, sampling: Sampling, stop: Sequence[int]
+    def _ask(
+        self, prompts: list[list[int]], parameters: list[dict[str, Any]]
     ) -> list[list[Completion]]:
         from vllm import SamplingParams
 
         if not self._llm.reset_prefix_cache():
             raise EngineError("vLLM: expected no request under way, so that caches can be emptied")
-        asked = asked_of_vllm("vllm", len(prompts), n, sampling, self._vocabulary, stop)
         with _host_state_kept():
             outputs = self._llm.generate(
                 [{"prompt_token_ids": ids} for ids in prompts],
-                [SamplingParams(**each, detokenize=False) for each in requests(asked, sampling)],
+                [SamplingParams(**each, detokenize=False) for each in parameters],
                 use_tqdm=False,
             )
-        groups = [[_completion(one) for one in output.outputs] for output in outputs]
-        check_completions(groups, asked)
-        return groups
+        return [[_completion(one) for one in output.outputs] for output in outputs]
 
 
 def _completion(output: Any) -> Completion:

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from insight_ext import ArgumentError, EngineError
-from lightning_integration.rollouts.checks import check_completions
-from lightning_integration.rollouts.completions import (
-    asked_of_vllm,
-    collate,
-    requests,
-    stop_tokens,
-    tokenized,
-    vocabulary,
-)
-from lightning_integration.rollouts.engine import Completion, Rollouts, Sampling
+from lightning_integration.rollouts.completions import TokenEngine
+from lightning_integration.rollouts.engine import Completion
 from lightning_integration.rollouts.http_client import MEBIBYTE, HttpClient
-from lightning_integration.rollouts.prompts import Messages, PromptFormat
+from lightning_integration.rollouts.prompts import PromptFormat
 from lightning_integration.rollouts.vllm_routes import http_transfer
-from lightning_integration.rollouts.weight_sync import LogprobCheck, save_checkpoint
+from lightning_integration.rollouts.weight_sync import save_checkpoint
 
 ROUTES = ("path", "nccl", "ipc")
 BYTES_OF_TOKEN = 1024  # at most, in an answer: its text, its id, its log-probability
 
 
-class VLLMServer:
+class VLLMServer(TokenEngine):
     """Samples with a vLLM server, by its OpenAI-compatible completions and its weight routes.
 
     The server is started beside the trainer, with the same tokenizer:
@@ -73,6 +64,8 @@ class VLLMServer:
     requests it happens to run together.
     """
 
+    _missing = "a server in sync, got none"
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -94,53 +87,18 @@ class VLLMServer:
             raise ArgumentError(
                 "folder: expected the folder that the server reloads from, got none"
             )
-        self.tokenizer = tokenizer
-        self.prompt_format = PromptFormat.of(prompt_format)
+        self._set_up(model, tokenizer, tolerance, transfer_options, prompt_format)
         self._http = HttpClient(url, seconds, retries, connections)
-        self.url = self._http.url
+        self.url = self._program = self._http.url
+        self._name = f"vllm_server at {self.url}"
         self.folder = Path(folder or "").absolute()
         self.route = route
-        self._tolerance = tolerance
-        self._dtype = model.dtype if dtype is None else getattr(torch, dtype, None)
-        if not isinstance(self._dtype, torch.dtype):
+        own = model.dtype if dtype is None else getattr(torch, dtype, None)
+        if not isinstance(own, torch.dtype):
             raise ArgumentError(f"dtype: expected a name such as 'bfloat16', got {dtype!r}")
-        self._transfer_options = transfer_options or {}
-        self._transfer: Any = None
-        self._stop = stop_tokens(model, tokenizer)
-        self._vocabulary = vocabulary(model)
-        self._device = model.device
-        self._name: str | None = None
-        self._ready = False
+        self._dtype = own
 
-    def generate(self, prompts: Sequence[str | Messages], n: int, sampling: Sampling) -> Rollouts:
-        """n completions of each prompt, in one request each; see `RolloutEngine`.
-
-        Raises:
-            ArgumentError: no prompt, n < 1, or a prompt too long for the server or refused by
-                `prompt_format`.
-            EngineError: the server cannot be reached, refuses, or answers with anything but what
-                it was asked (`check_completions`); or it had no `sync` yet.
-        """
-        if not self._ready:
-            raise EngineError(
-                "generate: expected a server in sync, got none; call sync(model) first"
-            )
-        ids = tokenized(prompts, n, sampling, self.tokenizer, self.prompt_format, self._room)
-        answers = self._answers(ids, n, sampling, self._stop)
-        return collate(ids, answers, n, self.tokenizer, self._device)
-
-    def sync(self, model: PreTrainedModel) -> dict[str, float]:
-        """Send the model's weights, empty the caches, and check; see `VLLMEngine.sync`.
-
-        Raises:
-            EngineError: the server cannot be reached, has no such route or fails; the check found
-                other log-probabilities.
-        """
-        self._ready = False
-        self._device = model.device
-        if self._name is None:
-            self._find(model)
-        started = perf_counter()
+    def _send(self, model: PreTrainedModel, told: str) -> None:
         if self.route == "path":
             save_checkpoint(model, self.tokenizer, self.folder)
             call = {"method": "reload_weights", "kwargs": {"weights_path": str(self.folder)}}
@@ -152,14 +110,9 @@ class VLLMServer:
             self._transfer.send_weights()
         if not self._http.post("/reset_prefix_cache", {}).get("success", True):
             raise EngineError(f"{self.url}: expected an idle server, got one that answers others")
-        sync_ms = 1e3 * (perf_counter() - started)
-        told = f"route {self.route}, {self.url}"
-        metrics = self._check.run(model, self._dtype, self._probe, told)
-        self._ready = True
-        return {"sync_ms": sync_ms, **metrics}
 
-    def _find(self, model: PreTrainedModel) -> None:
-        """The server's model, its room, and whether it has the route."""
+    def _start(self, model: PreTrainedModel) -> int:
+        """See that the server has the route; find its model, and return its room."""
         needed = "/collective_rpc" if self.route == "path" else "/update_weights"
         with self._understood("/openapi.json", "the paths of a vLLM server"):
             found = self._http.get("/openapi.json")["paths"]
@@ -172,32 +125,21 @@ class VLLMServer:
             )
         with self._understood("/v1/models", "a model with id and max_model_len"):
             served = self._http.get("/v1/models")["data"][0]
-            name, room = str(served["id"]), int(served["max_model_len"])
-        self._name, self._room = name, room
-        self._check = LogprobCheck.of(model, self.tokenizer, room, self._tolerance)
+            self._served, room = str(served["id"]), int(served["max_model_len"])
+        return room
 
-    def _probe(self, prompts: list[list[int]], sampling: Sampling) -> list[Completion]:
-        return [group[0] for group in self._answers(prompts, 1, sampling, stop=())]
-
-    def _answers(
-        self, prompts: list[list[int]], n: int, sampling: Sampling, stop: Sequence[int]
+    def _ask(
+        self, prompts: list[list[int]], parameters: list[dict[str, Any]]
     ) -> list[list[Completion]]:
-        asked = asked_of_vllm(self._told, len(prompts), n, sampling, self._vocabulary, stop)
         bodies = [
-            {"model": self._name, "prompt": prompt, "return_token_ids": True, **parameters}
-            for prompt, parameters in zip(prompts, requests(asked, sampling), strict=True)
+            {"model": self._served, "prompt": prompt, "return_token_ids": True, **each}
+            for prompt, each in zip(prompts, parameters, strict=True)
         ]
-        tokens = asked.n * (asked.max_new_tokens + max(map(len, prompts)))
+        tokens = max(each["n"] * (each["max_tokens"] + len(each["prompt"])) for each in bodies)
         answers = self._http.post_all("/v1/completions", bodies, MEBIBYTE + BYTES_OF_TOKEN * tokens)
         expected = "choices with index, token_ids, logprobs and finish_reason"
         with self._understood("/v1/completions", expected):
-            groups = [[_completion(choice) for choice in answer["choices"]] for answer in answers]
-        check_completions(groups, asked)
-        return groups
-
-    @property
-    def _told(self) -> str:
-        return f"vllm_server at {self.url}"
+            return [[_completion(choice) for choice in answer["choices"]] for answer in answers]
 
     @contextmanager
     def _understood(self, path: str, expected: str) -> Iterator[None]:

@@ -186,7 +186,7 @@ def test_a_weight_that_a_sync_leaves_out_is_found_out(policy, monkeypatch):
 
 def test_an_update_that_does_not_arrive_is_found_out(engine, policy, monkeypatch):
     engine.sync(policy[0])
-    monkeypatch.setattr(VLLMEngine, "_send", lambda self, model: None)
+    monkeypatch.setattr(VLLMEngine, "_send", lambda self, model, told: None)
     with pytest.raises(EngineError, match="holds other weights than the trainer"):
         engine.sync(moved(policy[0], 5))
 

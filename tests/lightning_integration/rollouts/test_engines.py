@@ -189,8 +189,6 @@ class Recorder:
 
     def __init__(self):
         self.calls = []
-        self.llm_engine = self.vllm_config = self.model_config = self
-        self.dtype = torch.float32
 
     def sleep(self, level):
         self.calls.append(f"sleep {level}")
@@ -208,7 +206,7 @@ def test_a_sleeping_engine_gets_its_weights_before_its_cache(monkeypatch):
     model = make_model(TOKENIZER, layers=1)
     engine = VLLMEngine(model, TOKENIZER, "iterator", sleep=True)
     engine._llm = Recorder()
-    engine._check = type("Content", (), {"run": lambda *_: {}})
+    engine._dtype, engine._check = model.dtype, type("Content", (), {"run": lambda *_: {}})
     engine._ready = True
     engine.sleep()
     engine.sleep()
