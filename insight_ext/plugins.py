@@ -215,9 +215,9 @@ def check_between(what: str, low: float, high: float, **settings: float) -> None
         insight_ext.errors.ArgumentError: keep: expected a share in [0, 1], got 1.5
     """
     for name, value in settings.items():
-        is_number = isinstance(value, (int, float, Real))
+        is_number = isinstance(value, Real)
         if not (is_number and low <= value <= high):
-            got = f"{value!s}" if is_number else f"{value!r:.80}"
+            got = value if is_number else f"{value!r:.80}"
             raise ArgumentError(f"{name}: expected {what} in [{low:g}, {high:g}], got {got}")
 
 

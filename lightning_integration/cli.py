@@ -36,7 +36,6 @@ COMMANDS = {
     "export": "CHECKPOINT FOLDER: write what was trained as a Hugging Face folder",
     "sample": "draw answers of saved models to a data set, and score them",
 }
-UNKNOWN = "unrecognized arguments: "
 HELP = """usage: python -m lightning_integration COMMAND ...
 
 {commands}
@@ -53,11 +52,10 @@ class Parser(cli.LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """ArgumentError with the message, the option nearest to one that there is not, and help."""
         parser = getattr(ex, "subcommand_parser", None) or self
-        unknown = message.removeprefix(UNKNOWN).split()
         message = " ".join(message.split())
-        known = {option for each in parser._actions for option in each.option_strings}
-        if message.startswith(UNKNOWN) and unknown:
-            message += nearest(unknown[0].partition("=")[0], known)
+        known = [option for each in parser._actions for option in each.option_strings]
+        if found := re.match("unrecognized arguments: ([^ =]+)", message):
+            message += nearest(found[1], known)
         elif found := re.search("does not accept option '(.*?)'", message):
             message += nearest(found[1], (option.removeprefix("--") for option in known))
         program = parser.prog.replace(" [options]", "")

@@ -70,6 +70,7 @@ uint64_t within_bound(const Score& score, const Strip& strip, const Cut& cut) {
   return within;
 }
 
+// A strip of ties, seen by their bits: quicker than what `notice` and `equal_to` would find.
 inline bool all_equal_to(const Strip& strip, const Cut& cut) {
   if (cut.a != cut.a) return false;
   const auto twice = [](float x) { return bit_cast<uint32_t>(x) * 0x100000001u; };

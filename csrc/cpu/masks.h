@@ -2,6 +2,8 @@
 //
 // As many at a time as fit a register of the instruction set that is compiled for. The intrinsics
 // are always inlined, so this adds no function that another instruction set's code could share.
+//
+// larger_upper(x, y) has the larger one's upper half in each lane; its lower half may be of neither.
 #pragma once
 
 #if defined(__AVX512F__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -108,7 +109,7 @@ def inspect(
         facts = dict(_facts(content, state, ids))
         beliefs = _beliefs(state["parts"]["selector"])
         next_ones = _next(state, ids, rows, pool, strategy)
-        names = _names(ids, pool)
+        called = partial(_called, ids, pool)
     console = console or Console()
     console.print(Text(visible_text(str(path)), style="bold"))
     width = max(map(len, facts))
@@ -129,7 +130,7 @@ def inspect(
     console.print(Text(beliefs_text("in the checkpoint", unseen, counts)))
     for name, largest in (("strongest", True), ("weakest", False)):
         if rows and unseen < len(beliefs):
-            console.print(_evidence(f"{name} evidence", beliefs, names, rows, largest))
+            console.print(_evidence(f"{name} evidence", beliefs, called, rows, largest))
 
 
 @contextmanager
@@ -176,18 +177,14 @@ def _next(
     reasons = selector.explain(chosen)
     table = _table("what it would choose next", *(name.replace("_", " ") for name in reasons))
     for at, row in zip(chosen.tolist(), zip(*reasons.values(), strict=True), strict=True):
-        table.add_row(_names(ids, pool)(at), *(f"{value.item():.3g}" for value in row))
+        table.add_row(_called(ids, pool, at), *(f"{value.item():.3g}" for value in row))
     return table
 
 
-def _names(ids: list[str], pool: PromptPool | None) -> Callable[[int], Text]:
+def _called(ids: list[str], pool: PromptPool | None, at: int) -> Text:
     """What a table calls a prompt: its id, and its text if the prompts are there."""
-
-    def name(at: int) -> Text:
-        told = ids[at] if pool is None else f"{ids[at]}  {' '.join(pool[at].prompt.split())}"
-        return Text(visible_text(told))
-
-    return name
+    text = "" if pool is None else f"  {' '.join(pool[at].prompt.split())}"
+    return Text(visible_text(ids[at] + text))
 
 
 def _facts(
@@ -290,7 +287,7 @@ def _beliefs(selector: dict[str, Any]) -> BetaPosteriors | None:
 
 
 def _evidence(
-    title: str, beliefs: BetaPosteriors, names: Callable[[int], Text], rows: int, largest: bool
+    title: str, beliefs: BetaPosteriors, called: Callable[[int], Text], rows: int, largest: bool
 ) -> Table:
     """The visited prompts of the most or the least evidence."""
     visited = (beliefs.visits > 0).nonzero()[:, 0]
@@ -301,7 +298,7 @@ def _evidence(
         index, a, b = int(visited[at]), float(alpha[at]), float(beta[at])
         visits, latest = int(beliefs.visits[index]), int(beliefs.latest[index])
         table.add_row(
-            names(index),
+            called(index),
             f"{a / (a + b):.2f}",
             f"{a:.1f}",
             f"{b:.1f}",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import count
 
 import numpy as np
 import torch
@@ -59,8 +57,13 @@ def held_out(setting: Setting, seeds: int) -> Mapping[str, tuple[Floats, Floats]
 
 def _smallest(is_enough: Callable[[int], bool], guess: int) -> int:
     """The smallest number that is enough, where every larger one is, too."""
-    most = next(most for times in count() if is_enough(most := guess << times))
-    return 1 + bisect_left(range(1, most), True, key=is_enough)
+    low, high = 0, guess
+    while not is_enough(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high
 
 
 def _predicted(setting: Setting, seed: int) -> tuple[Tensor, Tensor]:

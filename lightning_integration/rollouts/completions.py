@@ -26,7 +26,7 @@ class TokenEngine(ABC):
     _name: str  # of the engine, for messages
     _program: str  # what runs the weights, for messages
     _dtype: torch.dtype  # of the engine's weights
-    _missing = "an engine with weights, got one that has none yet"
+    _missing: str  # what `generate` expects before the first sync, and what it got
 
     # Not the constructor, whose options a class that hands keywords on would be taken to have.
     def _set_up(

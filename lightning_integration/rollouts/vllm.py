@@ -105,11 +105,14 @@ class VLLMEngine(TokenEngine):
         self._sleeps = sleep
         self._llm: Any = None
 
+    @property
+    def _missing(self) -> str:
+        return f"an engine with weights, got one {'asleep' if self._llm else 'that has none yet'}"
+
     def sleep(self) -> None:
         """Free weights and cache until the next `sync`; nothing without `sleep=True`."""
         if self._sleeps and self._ready:
             self._ready = False
-            self._missing = "an engine with weights, got one asleep"
             self._llm.sleep(level=2)
 
     def _start(self, model: PreTrainedModel) -> int:
@@ -157,14 +160,16 @@ class VLLMEngine(TokenEngine):
                     model,
                 )
                 self._transfer.send_weights()
+            elif self.route == "path":
+                save_checkpoint(model, self.tokenizer, Path(self._folder.name))
+                self._reload(weights_path=self._folder.name)
             else:
-                weights: dict[str, Any] = {"weights_iterator": checkpoint_weights(model)}
-                if self.route == "path":
-                    save_checkpoint(model, self.tokenizer, Path(self._folder.name))
-                    weights = {"weights_path": self._folder.name}
-                self._llm.collective_rpc("reload_weights", kwargs=weights)
+                self._reload(weights_iterator=checkpoint_weights(model))
             if self._sleeps:
                 self._llm.wake_up(tags=["kv_cache"])
+
+    def _reload(self, **weights: Any) -> None:
+        self._llm.collective_rpc("reload_weights", kwargs=weights)
 
     def _probe(self, prompts: list[list[int]], sampling: Sampling) -> list[Completion]:
         with _explained(*self._runnable):

@@ -19,11 +19,12 @@ INSIGHT_HD uint64_t equal(Floats x, Floats y) {
 INSIGHT_HD uint64_t at_least(Words x, Words y) {
   return static_cast<uint64_t>(_mm256_movemask_pd(reinterpret_cast<__m256d>(x >= y)));
 }
+// There is no 64-bit maximum: that of each half (masks.h).
 INSIGHT_HD Words larger_upper(Words x, Words y) {
   return reinterpret_cast<Words>(
       _mm256_max_epu32(reinterpret_cast<__m256i>(x), reinterpret_cast<__m256i>(y)));
 }
-// There is no 64-bit product: that of the lower halves, and to its upper half those of the halves crossed.
+// Nor a 64-bit product: that of the lower halves, and on its upper half the two crosswise.
 template <>
 INSIGHT_HD Words times(Words x, uint64_t factor) {
   const __m256i whole = reinterpret_cast<__m256i>(x);
