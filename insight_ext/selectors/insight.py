@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from math import ceil
 from typing import Any, Literal
 
 import torch
@@ -17,15 +15,10 @@ from insight_ext.predictors.features import check_features, checksum
 from insight_ext.selectors.base import isin
 from insight_ext.selectors.kernel_scored import ROLLOUTS, KernelScoredSelector
 
-# With features: the power of the information, of which the whole decides more than it should
-# where the pool is larger than the run; and the visits after which a prompt is worth half, about
-# what `calibrate` finds.
-INFORMATION = 0.1
-WEAR = 8.0
-# Of those visited, the share that may be chosen again in a step; and how many times its share of
-# the pool a kind may have of a step.
+# With features: the visits after which a prompt is worth half, about the mean of what `calibrate`
+# finds in the recorded runs; and of those visited, the share that may be chosen again in a step.
+WEAR = 3.0
 AGAIN = 4
-MOST = 6
 
 
 class InSight(KernelScoredSelector):
@@ -37,12 +30,12 @@ class InSight(KernelScoredSelector):
     Where prompts have features, alike ones share a prior that follows what their kind does at
     present (`SharedPrior`): a kind that is solved or hopeless is left after a few groups and asked
     again some steps later, and prompts never seen differ. Information about one prompt is worth
-    less then, and so are repeats:
+    little where those like it tell most of it, and a repeat teaches less than the first visit:
 
-        E[phi (1 - phi)] exp(-eta (p - mu)^2) I_K^0.1 / (1 + visits / 8)
+        E[phi (1 - phi)] exp(-eta (p - mu)^2) / (1 + visits / 3)
 
     Candidates are then, beside those drawn, a quarter of the prompts that were visited, drawn
-    uniformly; and no kind has more than six times its share of the pool in a step.
+    uniformly.
 
     Args:
         pool_size, seed, candidate_ratio, common: see `KernelScoredSelector`.
@@ -54,16 +47,14 @@ class InSight(KernelScoredSelector):
         decay: see `BeliefSelector`.
         rollouts: K, answers per prompt; None takes the loop's, 8 without a loop.
         eta, mu, weight, information: of the score, see `WeightedInformation`; the last two are the
-            paper's ablations.
+            paper's ablations. eta is 3 unless given, and 1 where prompts have features.
 
     Raises:
         ArgumentError: a setting outside its domain, features that tell nothing, or features beside
             one of the paper's ablations.
 
     Source: arXiv 2603.01907, eq. 13, 15, 16 and the selection procedure; the rule with features is
-    ours, and replaces I_K by its bound ln(1 + K / n) / 2 for a belief of strength n. I_K is 73 % of
-    the bound or more where alpha and beta are 1/2 or more, and 51 % or more from strength 1 on for
-    means in [0.1, 0.9], where the power of the bound is 7 % too large at most. The paper's runs use
+    ours. The paper's runs use
     `decay=1, candidate_ratio=16`. The defaults are the settings that we recommend: old
     results fade, since the model improves between two visits; fewer candidates spread the rollouts
     over more prompts, since a few dozen repeated often are memorised rather than learned from.
@@ -91,7 +82,7 @@ class InSight(KernelScoredSelector):
         features: Tensor | None = None,
         decay: float = 0.5,
         rollouts: int | None = None,
-        eta: float = 3.0,
+        eta: float | None = None,
         mu: float = 0.3,
         weight: Literal["mean", "draw", "none"] = "mean",
         information: bool = True,
@@ -107,11 +98,12 @@ class InSight(KernelScoredSelector):
                     "ablations are of the rule without features"
                 )
             self.kinds = kinds_of(features)
-            self._prompts_of_kind = torch.bincount(self.kinds).tolist()
             common.setdefault("prior", START)
         super().__init__(
             pool_size, seed=seed, decay=decay, candidate_ratio=candidate_ratio, **common
         )
+        if eta is None:
+            eta = 3.0 if features is None else 1.0
         self.rollouts, self.eta, self.mu = rollouts, eta, mu
         self.weight, self.information = weight, information
         self.score  # noqa: B018  (refuses settings outside their domain)
@@ -132,23 +124,7 @@ class InSight(KernelScoredSelector):
     def _best(self, k: int, candidates: Tensor | None, exclude: Tensor) -> Tensor:
         if self.kinds is None:
             return super()._best(k, candidates, exclude)
-        scores, kinds = self._scores(candidates), self.kinds
-        most = [ceil(MOST * k * count / len(kinds)) for count in self._prompts_of_kind]
-        here = kinds if candidates is None else kinds[candidates]
-        full: set[int] = set()
-        while True:
-            best = self._top(scores, k, candidates, exclude)
-            counts = Counter(kinds[best].tolist())
-            crowded = {kind for kind, count in counts.items() if count > most[kind]} - full
-            if not crowded:
-                return best
-            for kind in crowded:
-                kept = best[kinds[best] == kind][: most[kind]]
-                at = kept if candidates is None else torch.searchsorted(candidates, kept)
-                of_kept = scores[at]
-                scores[here == kind] -= 1.0  # behind all others: scores lie in [0, 1/4]
-                scores[at] = of_kept
-            full |= crowded
+        return self._top(self._scores(candidates), k, candidates, exclude)
 
     def _candidates(self, exclude: Tensor) -> Tensor | None:
         drawn = super()._candidates(exclude)
@@ -170,7 +146,6 @@ class InSight(KernelScoredSelector):
         mean = alpha / strength
         scores = mean * (1.0 - mean) * strength / (strength + 1.0)
         scores *= torch.exp(-self.eta * (mean - self.mu) ** 2)
-        scores *= (0.5 * torch.log1p(self.score.rollouts / strength)) ** INFORMATION
         scores /= 1.0 + visits / WEAR
         return scores.float()
 

@@ -23,6 +23,7 @@ from insight_ext.simulate.trial import run_trial
 
 FEWEST_ARMS = 4
 ROLLOUTS = 8  # answers per prompt
+DYNAMIC = "dynamic_sampling"  # the filter that a simulation has, too
 # What is compared: the accuracy that a run ends with, and its mean over the run, which a
 # strategy that gets there sooner has the higher.
 MEASURES = ("final accuracy", "mean accuracy of the run")
@@ -103,7 +104,7 @@ def agreement(
 
     Raises:
         ArgumentError: fewer than 4 strategies, a run missing, or a strategy that experiment.json
-            does not describe.
+            does not describe; a filter other than dynamic sampling.
     """
     whole("simulations", simulations, 1)
     length = usual_length(learner)
@@ -118,7 +119,8 @@ def agreement(
             f"{folder}: a ranking needs {FEWEST_ARMS} recorded strategies or more that "
             f"experiment.json describes, got {', '.join(arms) or 'none'}; record more of them"
         )
-    options = {arm: _selector(folder, arm) for arm in arms}
+    described = recorded_settings(folder).get("arms")
+    settings = {arm: _settings(folder, arm, described) for arm in arms}
     seeds = sorted({run.seed for arm in arms for run in experiment.arms[arm]})
     finished = [s for s in seeds if all(s in {r.seed for r in experiment.arms[a]} for a in arms)]
     if not finished:
@@ -134,8 +136,9 @@ def agreement(
         for place, arm in enumerate(arms):
             torch.manual_seed(seed)
             model = make_learner(learner, seed=seed)
-            selector = selector_for(model, *options[arm], seed, ROLLOUTS)
-            trial = run_trial(model, selector, **sizes)
+            name, options, dynamic = settings[arm]
+            selector = selector_for(model, name, options, seed, ROLLOUTS)
+            trial = run_trial(model, selector, **sizes, dynamic=dynamic)
             simulated[-1].append(_two(trial.skill[1:], max(length.steps // 100, 1)))
             on_trial(seed * len(arms) + place + 1, simulations * len(arms))
     real, own = np.array(results), np.array(simulated)
@@ -148,15 +151,22 @@ def agreement(
     )
 
 
-def _selector(folder: Path, arm: str) -> tuple[str, dict[str, Any]]:
-    arms = recorded_settings(folder).get("arms")
+def _settings(folder: Path, arm: str, arms: Any) -> tuple[str, dict[str, Any], bool]:
+    """Selector and options of a strategy, and whether dynamic sampling is behind it."""
     described = arms.get(arm) if isinstance(arms, dict) else None
     if not isinstance(described, dict) or "selector" not in described:
         raise ArgumentError(
             f"{folder}/experiment.json: expected the selector of strategy {arm!r} "
             f"under 'arms', got {described!r:.80}"
         )
-    return described["selector"], dict(described.get("selector_options") or {})
+    behind = described.get("filter")
+    if behind not in (None, DYNAMIC):
+        raise ArgumentError(
+            f"{folder}/experiment.json: strategy {arm!r}: of the filters {DYNAMIC} alone is "
+            f"simulated, got {behind!r:.80}; leave the strategy out"
+        )
+    options = dict(described.get("selector_options") or {})
+    return described["selector"], options, behind == DYNAMIC
 
 
 def _measured(run: Run) -> tuple[float, ...]:

@@ -57,8 +57,9 @@ class Setting:
 
     def train(self, learner: Learner, selector: Chooser) -> Trial:
         """Train one of these learners for as long as the setting says; see `run_trial`."""
-        sizes = {"steps": self.steps, "prompts": self.prompts, "rollouts": self.rollouts}
-        return run_trial(learner, selector, **sizes)
+        return run_trial(
+            learner, selector, steps=self.steps, prompts=self.prompts, rollouts=self.rollouts
+        )
 
 
 @dataclass(frozen=True)

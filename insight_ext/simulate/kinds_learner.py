@@ -32,7 +32,7 @@ from torch import Tensor
 
 from insight_ext.atomic_file import write_text
 from insight_ext.errors import ArgumentError
-from insight_ext.simulate.learner import references
+from insight_ext.simulate.learner import Learner, references
 from insight_ext.visible_text import reason
 
 Floats = NDArray[np.float64]
@@ -120,7 +120,7 @@ def read_kinds(path: Path) -> KindsSettings:
         ) from error
 
 
-class KindsLearner:
+class KindsLearner(Learner):
     """One learner, drawn from its settings and a seed; see `Learner`.
 
     Args:
@@ -192,11 +192,15 @@ class KindsLearner:
         rate: Floats = 1.0 / (1.0 + np.exp(-logit))
         return rate
 
-    def train(self, indices: Tensor, rollouts: int) -> Tensor:
-        """Answer these prompts, learn from them, and return the successes of each."""
+    def answer(self, indices: Tensor, rollouts: int) -> Tensor:
+        """The successes of each of these prompts."""
+        rates = self.success_rate(indices.numpy())
+        return torch.from_numpy(self._random.binomial(rollouts, rates))
+
+    def learn(self, indices: Tensor, successes: Tensor, rollouts: int) -> None:
+        """Learn from a step's answers."""
         s, chosen = self.settings, indices.numpy()
-        successes = self._random.binomial(rollouts, self.success_rate(chosen))
-        signal = group_signal(successes, rollouts)
+        signal = group_signal(successes.numpy(), rollouts)
         worth = 1.0 / (1.0 + self.lessons[chosen] / s.wear)
         taught = np.bincount(self.kind[chosen], signal * worth, len(self.skill)) / len(chosen)
         mixed = self._squares.after((signal > 0.0).mean(), FEWEST / len(chosen))
@@ -208,7 +212,6 @@ class KindsLearner:
             keep = math.exp(-s.wander)
             jolts = self._spread[self.kind] * self._random.standard_normal(len(self.kind))
             self.difficulty = keep * self.difficulty + math.sqrt(1.0 - keep * keep) * jolts
-        return torch.from_numpy(successes)
 
 
 def group_signal(successes: NDArray[Any], rollouts: NDArray[Any] | int) -> Floats:

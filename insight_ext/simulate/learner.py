@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ def references(difficulty: NDArray[np.float64]) -> Tensor:
     return torch.from_numpy((1.0 / (1.0 + np.exp(-logits))).astype(np.float32))
 
 
-class Learner(Protocol):
+class Learner(ABC):
     """A learner whose true success rates are known.
 
     Attributes:
@@ -43,11 +43,24 @@ class Learner(Protocol):
     visits: NDArray[np.int32]
 
     @property
+    @abstractmethod
     def level(self) -> float:
         """How good it is, as a comparison measures it: mean skill, or held-out accuracy."""
 
+    @abstractmethod
     def success_rate(self, indices: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """The true P(right answer) of these prompts, or of all; float64, in [0, 1]."""
 
+    @abstractmethod
+    def answer(self, indices: Tensor, rollouts: int) -> Tensor:
+        """Answer these distinct prompts, without learning: each one's (verified) successes."""
+
+    @abstractmethod
+    def learn(self, indices: Tensor, successes: Tensor, rollouts: int) -> None:
+        """Learn from a step's answers to distinct prompts."""
+
     def train(self, indices: Tensor, rollouts: int) -> Tensor:
         """Answer these distinct prompts, learn from them, and return each one's successes."""
+        successes = self.answer(indices, rollouts)
+        self.learn(indices, successes, rollouts)
+        return successes

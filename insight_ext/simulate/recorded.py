@@ -20,7 +20,7 @@ from insight_ext.visible_text import reason
 Integers = NDArray[np.int64]
 
 FEWEST_RUNS = 3
-FEWEST_STEPS = 50
+FEWEST_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def read_recording(folders: Sequence[Path], arms: Sequence[str] | None = None) -
         arms: those to read; None: all.
 
     Raises:
-        ArgumentError: fewer than 3 runs, fewer than 50 steps in one of them, no groups, no
+        ArgumentError: fewer than 3 runs, fewer than 30 steps in one of them, no groups, no
             held-out accuracy by kind, a kind with one prompt, or tasks that differ.
     """
     pools = [_counts(folder, "pool") for folder in folders]

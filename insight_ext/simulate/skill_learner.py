@@ -23,7 +23,7 @@ from torch import Tensor
 
 from insight_ext.errors import ArgumentError
 from insight_ext.plugins import check_at_least, check_between, whole
-from insight_ext.simulate.learner import references
+from insight_ext.simulate.learner import Learner, references
 
 Difficulties = Literal["normal", "deepscaler"]
 DEEPSCALER = Path(__file__).with_name("deepscaler.json")
@@ -87,7 +87,7 @@ class SkillSettings:
         check_between("a share", 0.0, 1.0, **{name: getattr(self, name) for name in shares})
 
 
-class SkillLearner:
+class SkillLearner(Learner):
     """One learner, drawn from its settings and a seed; see `Learner`.
 
     Args:
@@ -158,10 +158,14 @@ class SkillLearner:
         s = self.settings
         return s.false_positive * (1.0 - p) + (1.0 - s.false_negative) * p
 
-    def train(self, indices: Tensor, rollouts: int) -> Tensor:
-        """Answer these prompts, learn from them, and return the verified successes of each."""
+    def answer(self, indices: Tensor, rollouts: int) -> Tensor:
+        """The verified successes of each of these prompts."""
+        rates = self.pass_rate(indices.numpy())
+        return torch.from_numpy(self._random.binomial(rollouts, rates))
+
+    def learn(self, indices: Tensor, successes: Tensor, rollouts: int) -> None:
+        """Learn from a step's prompts: by their true success rates, whatever was verified."""
         s, chosen = self.settings, indices.numpy()
-        successes = self._random.binomial(rollouts, self.pass_rate(chosen))
         p = self.success_rate(chosen)
         taught = 4.0 * p * (1.0 - p) * s.novelty ** self.visits[chosen]
         taught *= 1.0 - s.false_positive - s.false_negative
@@ -172,7 +176,6 @@ class SkillLearner:
         self.visits[chosen] += 1
         if s.drift:
             self.difficulty += s.drift * self._random.standard_normal(s.prompts)
-        return torch.from_numpy(successes)
 
 
 def deepscaler_difficulties(count: int, random: np.random.Generator) -> NDArray[np.float64]:

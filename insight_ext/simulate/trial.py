@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from insight_ext.report.measures import expected_calibration_error, is_mixed, reliability
+from insight_ext.report.measures import expected_calibration_error, reliability
 from insight_ext.selectors.base import NONE, BeliefSelector
 from insight_ext.simulate.learner import Learner
 
@@ -46,7 +46,7 @@ class Trial:
 
     Attributes:
         skill: shape (steps + 1,): the learner's level before each step and after the last.
-        mixed: shape (steps,): share of groups that hold right and wrong answers.
+        mixed: shape (steps,): share of the groups rolled out that hold right and wrong answers.
         distinct: number of different prompts trained on.
         milliseconds: shape (steps,): time of selection and observation.
         calibration: mean distance of predicted and observed success rates; NaN without beliefs.
@@ -60,7 +60,13 @@ class Trial:
 
 
 def run_trial(
-    learner: Learner, selector: Chooser, *, steps: int = 100, prompts: int = 256, rollouts: int = 8
+    learner: Learner,
+    selector: Chooser,
+    *,
+    steps: int = 100,
+    prompts: int = 256,
+    rollouts: int = 8,
+    dynamic: bool = False,
 ) -> Trial:
     """Alternate selection, training and observation.
 
@@ -69,6 +75,8 @@ def run_trial(
         steps: number of updates.
         prompts: prompts per step.
         rollouts: answers per prompt.
+        dynamic: roll out until `prompts` groups of a step are mixed, and train on those alone
+            (dynamic sampling). A step has fewer where the pool has no more.
 
     Examples:
         >>> from insight_ext.simulate.learners import make_learner
@@ -80,19 +88,26 @@ def run_trial(
     skill, mixed, milliseconds = [learner.level], [], []
     predicted: list[NDArray[np.float64]] = []
     observed: list[NDArray[np.int64]] = []
-    answers = torch.full((prompts,), rollouts)
+    pool = len(learner.visits)
     for step in range(steps):
-        start = perf_counter()
-        chosen = selector.select(prompts, step=step, exclude=NONE)
-        selecting = perf_counter() - start
-        if isinstance(selector, BeliefSelector):
-            predicted.append(selector.predict(chosen).double().numpy())
-        successes = learner.train(chosen, rollouts)
+        chosen, successes, seconds, wanted = NONE, NONE, 0.0, prompts
+        while wanted and len(chosen) + wanted <= pool:
+            start = perf_counter()
+            more = selector.select(wanted, step=step, exclude=chosen)
+            seconds += perf_counter() - start
+            if isinstance(selector, BeliefSelector):
+                predicted.append(selector.predict(more).double().numpy())
+            chosen = torch.cat((chosen, more))
+            successes = torch.cat((successes, learner.answer(more, rollouts)))
+            are_mixed = (successes > 0) & (successes < rollouts)
+            wanted = prompts - int(are_mixed.sum()) if dynamic else 0
+        trained = are_mixed if dynamic else slice(None)
+        learner.learn(chosen[trained], successes[trained], rollouts)
         observed.append(successes.numpy())
         start = perf_counter()
-        selector.observe(chosen, successes, answers, step=step)
-        milliseconds.append(1e3 * (selecting + perf_counter() - start))
-        mixed.append(is_mixed(observed[-1], np.full(prompts, rollouts)).mean())
+        selector.observe(chosen, successes, torch.full_like(chosen, rollouts), step=step)
+        milliseconds.append(1e3 * (seconds + perf_counter() - start))
+        mixed.append(float(are_mixed.double().mean()))
         skill.append(learner.level)
     calibration = float("nan")
     if predicted:

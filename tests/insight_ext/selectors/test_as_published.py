@@ -101,17 +101,17 @@ def test_insight_with_features_is_the_formula_of_its_docstring(rollouts):
     right, tried = np.zeros(3), np.zeros(3)
     own, visits = np.zeros((12, 2)), np.zeros(12)
     for chosen, successes in history:
-        counts = np.bincount(kinds[chosen], minlength=3) * rollouts
-        kept = 0.5 ** (counts / 512 + 1 / 8)
-        right = kept * right + np.bincount(kinds[chosen], successes, 3)
-        tried = kept * tried + counts
+        groups = np.bincount(kinds[chosen], minlength=3)
+        kept, alike = 0.5 ** (groups / 64 + 1 / 8), 1 + (rollouts - 1) / 2
+        right = kept * right + np.bincount(kinds[chosen], successes, 3) / alike
+        tried = kept * tried + groups * rollouts / alike
         own[chosen] = 0.5 * own[chosen] + np.stack((successes, rollouts - successes), axis=1)
         visits[chosen] += 1
     m = ((right + 0.5) / (tried + 1))[kinds]
     n = 1 + own.sum(1)
     p = (m + own[:, 0]) / n
     expected = p * (1 - p) * n / (n + 1) * np.exp(-2.0 * (p - 0.4) ** 2)  # E[phi (1 - phi)], ...
-    expected *= (np.log1p(rollouts / n) / 2) ** 0.1 / (1 + visits / 8)
+    expected /= 1 + visits / 3
     scores = selector.explain(range(12))["score"].double().numpy()
     np.testing.assert_allclose(scores, expected, rtol=1e-4)
 

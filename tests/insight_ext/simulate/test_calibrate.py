@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,34 @@ def test_agreement_ranks_real_runs_beside_simulated_ones(recorded, fit, tmp_path
     assert -1.0 <= mean <= 1.0
 
 
+def with_filter(recorded: Path, tmp_path: Path, name: str) -> Path:
+    """The recorded experiment, whose random arm had this filter behind it."""
+    folder = Path(shutil.copytree(recorded, tmp_path / "filtered"))
+    about = json.loads((folder / "experiment.json").read_text())
+    about["arms"]["random"]["filter"] = name
+    (folder / "experiment.json").write_text(json.dumps(about))
+    return folder
+
+
+def test_dynamic_sampling_is_simulated_where_it_was_recorded(recorded, fit, tmp_path):
+    fit.settings.write(tmp_path / "fit.json")
+    folder = with_filter(recorded, tmp_path, "dynamic_sampling")
+    plain, dynamic = (
+        agreement(each, str(tmp_path / "fit.json"), simulations=2) for each in (recorded, folder)
+    )
+    random = plain.arms.index("random")
+    ends = [seen.simulated["final accuracy"].mean(0) for seen in (plain, dynamic)]
+    assert ends[1][random] > ends[0][random] + 0.02
+    assert np.array_equal(np.delete(ends[1], random), np.delete(ends[0], random))
+
+
+def test_another_filter_is_refused_by_name(recorded, fit, tmp_path):
+    fit.settings.write(tmp_path / "fit.json")
+    folder = with_filter(recorded, tmp_path, "greso")
+    with pytest.raises(ArgumentError, match="strategy 'random': of the filters dynamic_sampling"):
+        agreement(folder, str(tmp_path / "fit.json"), simulations=1)
+
+
 def test_a_ranking_agrees_with_itself_and_opposes_its_reverse():
     values = np.array([0.3, 0.1, 0.1, 0.9])
     assert spearman(values, values) == pytest.approx(1.0)
@@ -192,7 +221,7 @@ def test_a_recording_that_lacks_something_is_refused_by_name(tmp_path, change, m
 
 def test_too_few_steps_and_too_few_runs_say_how_many(recorded, tmp_path):
     short = record(tmp_path / "short", KindsSettings(**{**vars(TRUE), "steps": 20}))
-    with pytest.raises(ArgumentError, match="20 steps, and a fit needs 50 or more"):
+    with pytest.raises(ArgumentError, match="20 steps, and a fit needs 30 or more"):
         read_recording([short])
     with pytest.raises(ArgumentError, match="expected 3 runs or more.*got 2"):
         read_recording([recorded], ["random", "insight"])
