@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from insight_ext.beliefs.shared_prior import START, kinds_of
 from insight_ext.errors import ArgumentError
-from insight_ext.kernel.ops import draw_distinct
 from insight_ext.kernel.scores import WeightedInformation
 from insight_ext.predictors.features import check_features, checksum
-from insight_ext.selectors.base import isin
 from insight_ext.selectors.kernel_scored import ROLLOUTS, KernelScoredSelector
 
-# With features: the visits after which a prompt is worth half, about the mean of what `calibrate`
-# finds in the recorded runs; and of those visited, the share that may be chosen again in a step.
-WEAR = 3.0
-AGAIN = 4
+# With features: the visits after which a prompt is worth half.
+WEAR = 8.0
 
 
 class InSight(KernelScoredSelector):
@@ -29,13 +24,8 @@ class InSight(KernelScoredSelector):
 
     Where prompts have features, alike ones share a prior that follows what their kind does at
     present (`SharedPrior`): a kind that is solved or hopeless is left after a few groups and asked
-    again some steps later, and prompts never seen differ. Information about one prompt is worth
-    little where those like it tell most of it, and a repeat teaches less than the first visit:
-
-        E[phi (1 - phi)] exp(-eta (p - mu)^2) / (1 + visits / 3)
-
-    Candidates are then, beside those drawn, a quarter of the prompts that were visited, drawn
-    uniformly.
+    again some steps later, and prompts never seen differ. The score is then divided by
+    `1 + visits / 8`, since a repeat teaches less than the first visit.
 
     Args:
         pool_size, seed, candidate_ratio, common: see `KernelScoredSelector`.
@@ -47,7 +37,7 @@ class InSight(KernelScoredSelector):
         decay: see `BeliefSelector`.
         rollouts: K, answers per prompt; None takes the loop's, 8 without a loop.
         eta, mu, weight, information: of the score, see `WeightedInformation`; the last two are the
-            paper's ablations. eta is 3 unless given, and 1 where prompts have features.
+            paper's ablations.
 
     Raises:
         ArgumentError: a setting outside its domain, features that tell nothing, or features beside
@@ -64,6 +54,7 @@ class InSight(KernelScoredSelector):
         >>> selector.observe([0, 1, 2], [8, 3, 0], 8, step=0)
         >>> selector.select(2, step=1).tolist()   # the unseen one, then that of useful difficulty
         [3, 1]
+        >>> import torch
         >>> kinds = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
         >>> selector = InSight(4, features=kinds)
         >>> selector.observe([0], [0], 8, step=0)
@@ -82,7 +73,7 @@ class InSight(KernelScoredSelector):
         features: Tensor | None = None,
         decay: float = 0.5,
         rollouts: int | None = None,
-        eta: float | None = None,
+        eta: float = 3.0,
         mu: float = 0.3,
         weight: Literal["mean", "draw", "none"] = "mean",
         information: bool = True,
@@ -102,8 +93,6 @@ class InSight(KernelScoredSelector):
         super().__init__(
             pool_size, seed=seed, decay=decay, candidate_ratio=candidate_ratio, **common
         )
-        if eta is None:
-            eta = 3.0 if features is None else 1.0
         self.rollouts, self.eta, self.mu = rollouts, eta, mu
         self.weight, self.information = weight, information
         self.score  # noqa: B018  (refuses settings outside their domain)
@@ -126,28 +115,12 @@ class InSight(KernelScoredSelector):
             return super()._best(k, candidates, exclude)
         return self._top(self._scores(candidates), k, candidates, exclude)
 
-    def _candidates(self, exclude: Tensor) -> Tensor | None:
-        drawn = super()._candidates(exclude)
-        if drawn is None or self.kinds is None:
-            return drawn
-        visited = self.posterior.visits.nonzero()[:, 0]
-        visited = visited[~isin(visited, exclude)]
-        number = -1 - self._draw  # of a draw of its own
-        again = draw_distinct(len(visited), len(visited) // AGAIN, self.seed, number)
-        return torch.cat((drawn, visited[again])).unique()  # type: ignore[no-untyped-call, no-any-return]
-
     def _scores(self, indices: Tensor | None) -> Tensor:
+        scores = super()._scores(indices)
         if self.kinds is None:
-            return super()._scores(indices)
-        # In float64, so that rounding does not tell alike prompts apart by their place.
-        alpha, beta = (side.double() for side in self.posterior.current(indices))
+            return scores
         visits = self.posterior.visits if indices is None else self.posterior.visits[indices]
-        strength = alpha + beta
-        mean = alpha / strength
-        scores = mean * (1.0 - mean) * strength / (strength + 1.0)
-        scores *= torch.exp(-self.eta * (mean - self.mu) ** 2)
-        scores /= 1.0 + visits / WEAR
-        return scores.float()
+        return scores / (1.0 + visits / WEAR)
 
     def metrics(self) -> dict[str, float]:
         """`frac_unseen`, and `feature_gain` once it is known, see `SharedPrior`."""

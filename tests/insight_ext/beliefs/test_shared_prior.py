@@ -127,7 +127,7 @@ def test_a_run_with_other_features_does_not_go_on():
     with pytest.raises(CheckpointError, match="features"):
         InSight(6, features=1.0 - FEATURES[:, :1]).load_state_dict(saved)
     with pytest.raises(CheckpointError, match="features"):
-        InSight(6, eta=1.0).load_state_dict(saved)
+        InSight(6).load_state_dict(saved)
 
 
 def test_a_prompt_that_joins_the_pool_begins_with_what_its_kind_has_shown():
