@@ -40,6 +40,10 @@ ARMS: dict[str, Arm] = {
         "selector": "insight",
         "selector_options": {"features": "meta:kind"},
     },
+    "insight (features, a quarter random)": {
+        "selector": "insight",
+        "selector_options": {"features": "meta:kind", "exploration": 0.25},
+    },
     "mopps": {"selector": "mopps"},
     "random, dynamic sampling": {"selector": "uniform", "filter": "dynamic_sampling"},
     "insight (features), dynamic sampling": {

@@ -17,10 +17,8 @@ from insight_ext.state import Names, Stateful
 # kind's rate counts for in the belief of each of its prompts. 2, or a strength estimated from first
 # visits, does as well or worse on every learner of `compare`.
 START = (0.5, 0.5)
-# The correlation of two answers to one prompt, where a kind's success rates are Beta(1/2, 1/2).
-ALIKE = 0.5
-# Groups after which half of what a kind has shown is forgotten.
-MEMORY = 64.0
+# Answers after which half of what a kind has shown is forgotten: 64 groups of 8.
+MEMORY = 512.0
 # Steps after which half of it is forgotten, of whatever kind: the model changes by what it learns
 # from the others, and a kind that was hopeless has to be asked again.
 STEPS = 8.0
@@ -37,18 +35,15 @@ class SharedPrior(Stateful):
 
         m = (right + alpha) / (tried + k),  k = alpha + beta,  a kind starting at Beta(alpha, beta)
 
-    Groups of prompts of the kind count alike, and the older ones fade, by the kind's groups since
-    and by the steps. So a kind that is solved or hopeless shows it after a few groups, instead of
-    after a visit to each prompt, and is asked again later. Answers to one prompt are alike, so K
-    of them tell as much about the kind as K / (1 + (K - 1) / 2) answers to different prompts: one
-    group does not decide.
+    All answers to prompts of the kind count alike, and the older ones fade, by the kind's answers
+    since and by the steps. So a kind that is solved or hopeless shows it after a few groups,
+    instead of after a visit to each prompt, and is asked again later.
 
     Args:
         kinds: int64 of shape (n,), the kind of each prompt, from 0 on; see `kinds_of`.
 
     Attributes:
-        right, tried: float32 of shape (n,): the faded counts of each prompt's kind, of answers to
-            different prompts.
+        right, tried: float32 of shape (n,): the faded counts of each prompt's kind.
         gain: share of the variance of success rates that lies between kinds, over the first 1,024
             groups, corrected for the number of kinds; None before. A warning says where it cannot
             be told from 0.
@@ -62,8 +57,8 @@ class SharedPrior(Stateful):
     Examples:
         >>> prior = SharedPrior(torch.tensor([0, 0, 1]))
         >>> prior.observe(torch.tensor([0]), torch.tensor([8]), torch.tensor([8]))
-        >>> prior.sides(START)[0].tolist()   # 2.28 of 2.78 for both prompts of the first kind
-        [0.81..., 0.81..., 0.5]
+        >>> prior.sides(START)[0].tolist()   # 8.5 of 9 for both prompts of the first kind
+        [0.94..., 0.94..., 0.5]
     """
 
     what = "shared prior"
@@ -102,11 +97,9 @@ class SharedPrior(Stateful):
         kinds = self.kinds[visited]
         if self.gain is None:
             self._judge(visited, successes / rollouts)
-        weight = 1.0 / (1.0 + (rollouts.double() - 1.0) * ALIKE)
-        groups = torch.bincount(kinds, minlength=self._count)
-        tried = torch.bincount(kinds, weight * rollouts, self._count).float()
-        right = torch.bincount(kinds, weight * successes, self._count).float()
-        kept = torch.exp2(-groups / MEMORY - 1.0 / STEPS)
+        tried = torch.bincount(kinds, rollouts.double(), self._count).float()
+        right = torch.bincount(kinds, successes.double(), self._count).float()
+        kept = torch.exp2(-tried / MEMORY - 1.0 / STEPS)
         self._right = kept * self._right + right
         self._tried = kept * self._tried + tried
         self.right, self.tried = self._right[self.kinds], self._tried[self.kinds]

@@ -11,15 +11,7 @@ from insight_ext.beliefs.beta import BetaPosteriors
 from insight_ext.beliefs.empirical import fit_beta
 from insight_ext.beliefs.pool import Prompt, PromptPool
 from insight_ext.beliefs.pool_change import PoolChange
-from insight_ext.beliefs.shared_prior import (
-    ALIKE,
-    JUDGED,
-    MEMORY,
-    START,
-    STEPS,
-    SharedPrior,
-    kinds_of,
-)
+from insight_ext.beliefs.shared_prior import JUDGED, MEMORY, START, STEPS, SharedPrior, kinds_of
 from insight_ext.selectors import InSight
 from insight_ext.state import carried
 
@@ -30,10 +22,6 @@ FEATURES = torch.eye(2)[KINDS]
 def rates(prior: SharedPrior) -> torch.Tensor:
     """What each prompt's kind has shown: the means of priors of strength 1."""
     return prior.sides(START)[0]
-
-
-# What a group of eight answers counts for.
-EACH = 8 / (1 + 7 * ALIKE)
 
 
 def observed(prior: SharedPrior, *groups: tuple[int, int]) -> SharedPrior:
@@ -51,12 +39,12 @@ def test_all_prompts_of_a_kind_have_its_rate_and_the_others_keep_theirs():
 
 def test_half_of_what_a_kind_showed_is_forgotten_after_its_memory_and_after_some_steps():
     once = observed(SharedPrior(KINDS), (0, 0))
-    many = torch.full((int(MEMORY),), 8)
-    once.observe(torch.ones_like(many), many, many)
+    many = torch.tensor([MEMORY])
+    once.observe(torch.tensor([1]), many, many)
     wrong = float(once.tried[0] - once.right[0])
-    assert wrong == pytest.approx(EACH * 2 ** -(1 + 1 / STEPS), rel=1e-5)
+    assert wrong == pytest.approx(8 * 2 ** -(1 + 1 / STEPS), rel=1e-5)
     steps = observed(SharedPrior(KINDS), (0, 0), *[(3, 8)] * int(STEPS))
-    assert float(steps.tried[0]) == pytest.approx(EACH / 2)
+    assert float(steps.tried[0]) == pytest.approx(8 / 2)
 
 
 def test_a_hopeless_kind_is_asked_again_when_the_others_have_moved_on():
@@ -142,8 +130,8 @@ def test_a_prompt_that_joins_the_pool_begins_with_what_its_kind_has_shown():
     change = PoolChange(earlier.state_dict(), later)
     fresh.load_state_dict(carried(run.state_dict(), fresh.state_dict(), change))
     m = rates(fresh.posterior.shared)
-    assert m[0] == m[1] > 0.8
-    assert m[7] == m[6] < 0.2
+    assert m[0] == m[1] > 0.9
+    assert m[7] == m[6] < 0.1
     assert fresh.predict([0, 7]).tolist() == m[[0, 7]].tolist()
 
 
@@ -189,8 +177,8 @@ def shown(groups, kinds, start=(0.5, 0.5)):
     right, tried = np.zeros(2), np.zeros(2)
     for prompt, won in groups:
         of_kind = np.bincount([kinds[prompt]], minlength=2)
-        kept = 0.5 ** (of_kind / MEMORY + 1 / STEPS)
-        right, tried = kept * right + EACH / 8 * won * of_kind, kept * tried + EACH * of_kind
+        kept = 0.5 ** (8 * of_kind / MEMORY + 1 / STEPS)
+        right, tried = kept * right + won * of_kind, kept * tried + 8 * of_kind
     return ((right + start[0]) / (tried + sum(start)))[kinds]
 
 

@@ -70,18 +70,6 @@ def entropy(a, b):
     )
 
 
-def weighted_information(a, b, rollouts, eta, mu):
-    """w(p) I_K of Beta(a, b), by the entropies."""
-    with mpmath.workdps(40):
-        x, y = mpmath.mpf(float(a)), mpmath.mpf(float(b))
-        gain = entropy(x, y)
-        for s in range(rollouts + 1):
-            chance = mpmath.binomial(rollouts, s) * mpmath.beta(x + s, y + rollouts - s)
-            gain -= chance / mpmath.beta(x, y) * entropy(x + s, y + rollouts - s)
-        p = x / (x + y)
-        return float(p * (1 - p) * mpmath.exp(-eta * (p - mpmath.mpf(mu)) ** 2) * gain)
-
-
 WHOLE_AND_PARTS = pytest.mark.parametrize("parts", [False, True], ids=["whole", "parts"])
 
 
@@ -92,9 +80,16 @@ def test_insight_is_equations_13_15_and_16(rollouts, prior, parts):
     selector = InSight(12, decay=1.0, candidate_ratio=16, rollouts=rollouts, prior=prior)
     a, b = beliefs(observed(selector, rollouts, parts=parts), 12, rollouts, 1.0, prior)
     scores = selector.explain(range(12))["score"]
-    for i in range(12):
-        expected = weighted_information(a[i], b[i], rollouts, 3, "0.3")
-        assert float(scores[i]) == pytest.approx(expected, rel=2e-5)
+    with mpmath.workdps(40):
+        for i in range(12):
+            x, y = mpmath.mpf(a[i]), mpmath.mpf(b[i])
+            gain = entropy(x, y)
+            for s in range(rollouts + 1):
+                chance = mpmath.binomial(rollouts, s) * mpmath.beta(x + s, y + rollouts - s)
+                gain -= chance / mpmath.beta(x, y) * entropy(x + s, y + rollouts - s)
+            p = x / (x + y)
+            expected = p * (1 - p) * mpmath.exp(-3 * (p - mpmath.mpf("0.3")) ** 2) * gain
+            assert float(scores[i]) == pytest.approx(float(expected), rel=2e-5)
 
 
 @GROUPS
@@ -106,18 +101,17 @@ def test_insight_with_features_is_the_formula_of_its_docstring(rollouts):
     right, tried = np.zeros(3), np.zeros(3)
     own, visits = np.zeros((12, 2)), np.zeros(12)
     for chosen, successes in history:
-        groups = np.bincount(kinds[chosen], minlength=3)
-        kept, alike = 0.5 ** (groups / 64 + 1 / 8), 1 + (rollouts - 1) / 2
-        right = kept * right + np.bincount(kinds[chosen], successes, 3) / alike
-        tried = kept * tried + groups * rollouts / alike
+        counts = np.bincount(kinds[chosen], minlength=3) * rollouts
+        kept = 0.5 ** (counts / 512 + 1 / 8)
+        right = kept * right + np.bincount(kinds[chosen], successes, 3)
+        tried = kept * tried + counts
         own[chosen] = 0.5 * own[chosen] + np.stack((successes, rollouts - successes), axis=1)
         visits[chosen] += 1
     m = ((right + 0.5) / (tried + 1))[kinds]
-    expected = [
-        weighted_information(m[i] + own[i, 0], 1 - m[i] + own[i, 1], rollouts, 2, "0.4")
-        for i in range(12)
-    ]
-    expected = np.array(expected) / (1 + visits / 8)
+    n = 1 + own.sum(1)
+    p = (m + own[:, 0]) / n
+    expected = p * (1 - p) * n / (n + 1) * np.exp(-2.0 * (p - 0.4) ** 2)  # E[phi (1 - phi)], ...
+    expected *= (np.log1p(rollouts / n) / 2) ** 0.1 / (1 + visits / 8)
     scores = selector.explain(range(12))["score"].double().numpy()
     np.testing.assert_allclose(scores, expected, rtol=1e-4)
 
