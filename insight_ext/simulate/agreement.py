@@ -112,14 +112,14 @@ def agreement(
     names = list(experiment.arms)
     for arm in arms or ():
         named(f"strategy of {folder}", dict.fromkeys(names), arm)
-    wanted = arms or recorded_settings(folder).get("arms", ())
+    described = recorded_settings(folder).get("arms", {})
+    wanted = arms or described
     arms = tuple(arm for arm in names if arm in wanted)
     if len(arms) < FEWEST_ARMS:
         raise ArgumentError(
             f"{folder}: a ranking needs {FEWEST_ARMS} recorded strategies or more that "
             f"experiment.json describes, got {', '.join(arms) or 'none'}; record more of them"
         )
-    described = recorded_settings(folder).get("arms")
     settings = {arm: _settings(folder, arm, described) for arm in arms}
     seeds = sorted({run.seed for arm in arms for run in experiment.arms[arm]})
     finished = [s for s in seeds if all(s in {r.seed for r in experiment.arms[a]} for a in arms)]

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from insight_ext.report.measures import expected_calibration_error, reliability
+from insight_ext.report.measures import expected_calibration_error, is_mixed, reliability
 from insight_ext.selectors.base import NONE, BeliefSelector
 from insight_ext.simulate.learner import Learner
 
@@ -76,7 +76,7 @@ def run_trial(
         prompts: prompts per step.
         rollouts: answers per prompt.
         dynamic: roll out until `prompts` groups of a step are mixed, and train on those alone
-            (dynamic sampling). A step has fewer where the pool has no more.
+            (dynamic sampling). A step has fewer where the pool has no more, and may have none.
 
     Examples:
         >>> from insight_ext.simulate.learners import make_learner
@@ -91,7 +91,7 @@ def run_trial(
     pool = len(learner.visits)
     for step in range(steps):
         chosen, successes, seconds, wanted = NONE, NONE, 0.0, prompts
-        while wanted and len(chosen) + wanted <= pool:
+        while wanted:
             start = perf_counter()
             more = selector.select(wanted, step=step, exclude=chosen)
             seconds += perf_counter() - start
@@ -99,15 +99,18 @@ def run_trial(
                 predicted.append(selector.predict(more).double().numpy())
             chosen = torch.cat((chosen, more))
             successes = torch.cat((successes, learner.answer(more, rollouts)))
-            are_mixed = (successes > 0) & (successes < rollouts)
-            wanted = prompts - int(are_mixed.sum()) if dynamic else 0
-        trained = are_mixed if dynamic else slice(None)
-        learner.learn(chosen[trained], successes[trained], rollouts)
+            tried = torch.full_like(chosen, rollouts)
+            are_mixed = torch.from_numpy(is_mixed(successes.numpy(), tried.numpy()))
+            missing = prompts - int(are_mixed.sum()) if dynamic else 0
+            wanted = missing if len(chosen) + missing <= pool else 0
+        trained = are_mixed if dynamic else torch.ones_like(are_mixed)
+        if trained.any():
+            learner.learn(chosen[trained], successes[trained], rollouts)
         observed.append(successes.numpy())
         start = perf_counter()
-        selector.observe(chosen, successes, torch.full_like(chosen, rollouts), step=step)
+        selector.observe(chosen, successes, tried, step=step)
         milliseconds.append(1e3 * (seconds + perf_counter() - start))
-        mixed.append(float(are_mixed.double().mean()))
+        mixed.append(are_mixed.numpy().mean())
         skill.append(learner.level)
     calibration = float("nan")
     if predicted:
