@@ -10,7 +10,7 @@ from functools import partial
 from benchmarks import bench_select, bench_selectors, plot, table
 from benchmarks.timing import RESULTS, Figure, record
 from insight_ext.kernel.dispatch import execution
-from insight_ext.progress import Progress
+from insight_ext.progress import STOPPED, Progress, forget_ctrl_c
 
 Work = tuple[str, Callable[[], Iterable[Figure]]]
 
@@ -70,8 +70,9 @@ def main() -> None:
     try:
         figures = measure(asked.quick)
     except KeyboardInterrupt:
+        forget_ctrl_c()
         print("\nbench: stopped; results/ is as it was", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(STOPPED) from None
     print(f"{'what':34} {'pool':12} {'N':>11} {'k':>6} {'K':>3} {'thr':>3} {'median ms':>11} /sum")
     for f in figures:
         ratio = "" if f.ratio_to_sum is None else f"{f.ratio_to_sum:.2f}"

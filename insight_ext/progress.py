@@ -87,6 +87,16 @@ def counter(stage: str, unit: str) -> Callable[[int, int], None]:
     return tell
 
 
+def forget_ctrl_c() -> None:
+    """Let a command that has heeded Ctrl-C end with its own exit status.
+
+    Python notes a KeyboardInterrupt that leaves code given as text (`eval`, and `exec` as a
+    dataclass uses it), and then ends a `python -m` by the signal, whatever handled the exception.
+    Other code given as text clears the note.
+    """
+    exec("")
+
+
 def duration(seconds: float) -> str:
     """Minutes and seconds, with hours where there are some.
 

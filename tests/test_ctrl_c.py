@@ -1,0 +1,43 @@
+"""Ctrl-C ends every program with its own exit status, also inside code that is given as text."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+STOPPED = """
+import signal, sys
+from importlib import import_module
+
+_, program, module, function, *arguments = sys.argv
+
+def stopped(*arguments, **options):
+    eval("signal.raise_signal(signal.SIGINT)")
+
+setattr(import_module(module), function, stopped)
+sys.argv[1:] = arguments
+sys.exit(import_module(program).main())
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "insight_ext.cli.main insight_ext.cli.build_info run build-info",
+        "benchmarks.__main__ benchmarks.__main__ measure --quick",
+    ],
+)
+def test_ctrl_c_ends_a_program_with_its_own_status(words, tmp_path):
+    (tmp_path / "stopped.py").write_text(STOPPED)
+    ended = subprocess.run(
+        [sys.executable, "-m", "stopped", *words.split()],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, "stopped" in ended.stderr) == (130, True), ended.stderr
+    assert "Traceback" not in ended.stderr
