@@ -10,7 +10,7 @@ from functools import partial
 from benchmarks import bench_select, bench_selectors, plot, table
 from benchmarks.timing import RESULTS, Figure, record
 from insight_ext.kernel.dispatch import execution
-from insight_ext.progress import STOPPED, Progress, forget_ctrl_c
+from insight_ext.progress import STOPPED, Progress, end_program
 
 Work = tuple[str, Callable[[], Iterable[Figure]]]
 
@@ -53,7 +53,7 @@ def measure(quick: bool) -> list[Figure]:
     return figures
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer sizes, nothing above 1e7")
     parser.add_argument("--table", action="store_true", help="show recorded runs; measure nothing")
@@ -66,13 +66,12 @@ def main() -> None:
         lines = table.recorded(RESULTS / "cpu.jsonl")
         print(table.tables(lines))
         print(f"\nplot in {plot.draw(lines)}")
-        return
+        return 0
     try:
         figures = measure(asked.quick)
     except KeyboardInterrupt:
-        forget_ctrl_c()
         print("\nbench: stopped; results/ is as it was", file=sys.stderr)
-        raise SystemExit(STOPPED) from None
+        return STOPPED
     print(f"{'what':34} {'pool':12} {'N':>11} {'k':>6} {'K':>3} {'thr':>3} {'median ms':>11} /sum")
     for f in figures:
         ratio = "" if f.ratio_to_sum is None else f"{f.ratio_to_sum:.2f}"
@@ -84,7 +83,8 @@ def main() -> None:
         )
     path = record(figures)
     print(f"recorded in {path}; plot in {plot.draw(table.recorded(path))}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    end_program(main())

@@ -1,6 +1,7 @@
 """`python -m insight_ext`."""
 
 from insight_ext.cli.main import main
+from insight_ext.progress import end_program
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    end_program(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from time import monotonic
-from typing import IO
+from typing import IO, NoReturn
 
 EVERY = 30.0  # seconds between two lines where there is no terminal
 STOPPED = 130  # exit status, as a shell gives it, of a command that Ctrl-C ended
@@ -87,14 +87,15 @@ def counter(stage: str, unit: str) -> Callable[[int, int], None]:
     return tell
 
 
-def forget_ctrl_c() -> None:
-    """Let a command that has heeded Ctrl-C end with its own exit status.
+def end_program(status: int) -> NoReturn:
+    """End a `python -m` with this exit status, also after Ctrl-C that it heeded.
 
     Python notes a KeyboardInterrupt that leaves code given as text (`eval`, and `exec` as a
     dataclass uses it), and then ends a `python -m` by the signal, whatever handled the exception.
     Other code given as text clears the note.
     """
     exec("")
+    raise SystemExit(status)
 
 
 def duration(seconds: float) -> str:

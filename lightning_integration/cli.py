@@ -18,7 +18,7 @@ from insight_ext import ArgumentError, InsightError
 from insight_ext.data.yaml_file import check_yaml
 from insight_ext.loop.checkpoint import read_checkpoint
 from insight_ext.plugins import named, nearest
-from insight_ext.progress import STOPPED, forget_ctrl_c
+from insight_ext.progress import STOPPED
 from lightning_integration.callback import PromptSelectionCallback
 from lightning_integration.checkpoint import LastCheckpoint
 from lightning_integration.datamodule import PromptDataModule
@@ -199,12 +199,10 @@ def main(arguments: list[str] | None = None) -> int:
         print("lightning_integration:", *str(error).split(), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        forget_ctrl_c()
         print(f"\nlightning_integration: {kept}", file=sys.stderr)
         return STOPPED
     except SystemExit as ended:
         if isinstance(ended.__context__, KeyboardInterrupt):  # which LastCheckpoint has told of
-            forget_ctrl_c()
             return STOPPED
         raise
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from insight_ext.progress import STOPPED, forget_ctrl_c
+from insight_ext.progress import STOPPED
 
 
 def start(module: str) -> int:
@@ -13,6 +13,5 @@ def start(module: str) -> int:
     try:
         return int(import_module(module).main())
     except KeyboardInterrupt:
-        forget_ctrl_c()
         print(f"\n{module}: stopped before it began; nothing was written", file=sys.stderr)
         return STOPPED

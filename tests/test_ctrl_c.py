@@ -9,25 +9,25 @@ import sys
 import pytest
 
 STOPPED = """
-import signal, sys
+import runpy, signal, sys
 from importlib import import_module
 
-_, program, module, function, *arguments = sys.argv
+_, module, function, program, *arguments = sys.argv
 
 def stopped(*arguments, **options):
     eval("signal.raise_signal(signal.SIGINT)")
 
 setattr(import_module(module), function, stopped)
-sys.argv[1:] = arguments
-sys.exit(import_module(program).main())
+sys.argv = [program, *arguments]
+runpy.run_module(program, run_name="__main__")
 """
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        "insight_ext.cli.main insight_ext.cli.build_info run build-info",
-        "benchmarks.__main__ benchmarks.__main__ measure --quick",
+        "insight_ext.cli.build_info run insight_ext build-info",
+        "benchmarks.bench_select against_the_sum benchmarks --quick",
     ],
 )
 def test_ctrl_c_ends_a_program_with_its_own_status(words, tmp_path):

@@ -25,7 +25,7 @@ from benchmarks.evidence.policy import Policy, prepare
 from benchmarks.evidence.pools import TASKS, problems
 from insight_ext import ArgumentError, Group, InsightError, Prompt, PromptPool, SelectionLoop
 from insight_ext.atomic_file import write_atomically
-from insight_ext.progress import STOPPED, forget_ctrl_c
+from insight_ext.progress import STOPPED, end_program
 from insight_ext.runs.facts import write_facts
 from insight_ext.runs.layout import METRICS_FILE, Metric
 
@@ -207,11 +207,10 @@ def main() -> int:
         print(f"benchmarks.evidence: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        forget_ctrl_c()
         print("stopped; what is finished is kept, and the same command goes on", file=sys.stderr)
         return STOPPED
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_program(main())

@@ -12,7 +12,7 @@ from pathlib import Path
 from insight_ext.cli.parser import COMMANDS, PROGRAM, make_parser
 from insight_ext.errors import InsightError
 from insight_ext.plugins import named, need
-from insight_ext.progress import STOPPED, forget_ctrl_c
+from insight_ext.progress import STOPPED
 from insight_ext.visible_text import reason, visible_text
 
 
@@ -48,7 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM} {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        forget_ctrl_c()
         print(f"\n{PROGRAM} {options.command}: stopped; {options.kept}", file=sys.stderr)
         return STOPPED
     except BrokenPipeError:  # whoever read along, such as `head`, has seen enough

@@ -14,7 +14,6 @@ from rich.text import Text
 
 from insight_ext.cli.drawing import beliefs_text, sparkline
 from insight_ext.errors import ArgumentError
-from insight_ext.progress import forget_ctrl_c
 from insight_ext.runs.layout import Metric
 from insight_ext.runs.reader import RECENT, Recent, RunFolder
 from insight_ext.visible_text import visible_text
@@ -79,7 +78,7 @@ def top(
                     time.sleep(every)
                     run.refresh()
         except KeyboardInterrupt:
-            forget_ctrl_c()  # which is how a reader ends it
+            pass  # how a reader ends it
     console.print(view(run, time.time()))
 
 

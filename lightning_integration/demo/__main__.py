@@ -1,6 +1,7 @@
 """`python -m lightning_integration.demo`, which `make train` runs."""
 
+from insight_ext.progress import end_program
 from lightning_integration.program import start
 
 if __name__ == "__main__":
-    raise SystemExit(start("lightning_integration.demo.experiment"))
+    end_program(start("lightning_integration.demo.experiment"))

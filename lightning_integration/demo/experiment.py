@@ -31,7 +31,7 @@ from insight_ext.child_process import end_with
 from insight_ext.data.yaml_file import read_yaml
 from insight_ext.filters import given_filter
 from insight_ext.plugins import check_at_least
-from insight_ext.progress import Progress, forget_ctrl_c
+from insight_ext.progress import Progress
 from insight_ext.report import summary_rows, write_report
 from insight_ext.report.summary import SummaryRow
 from insight_ext.runs.layout import METRICS_FILE
@@ -342,7 +342,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"experiment: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        forget_ctrl_c()
         kept = f"what is finished and the last checkpoints are kept in {folder}"
         print(f"\nexperiment: stopped; {kept}; the same command goes on", file=sys.stderr)
         return 128 + HEARD[-1]
