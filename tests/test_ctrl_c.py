@@ -17,6 +17,7 @@ _, module, function, program, *arguments = sys.argv
 def stopped(*arguments, **options):
     eval("signal.raise_signal(signal.SIGINT)")
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by programs in the background
 setattr(import_module(module), function, stopped)
 sys.argv = [program, *arguments]
 runpy.run_module(program, run_name="__main__")
